@@ -1,0 +1,264 @@
+//! A job: what to back up, to where, when, and for how long it is kept.
+
+pub mod check;
+pub mod rules;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::filters::Filters;
+use crate::guards::Guards;
+use crate::run::RunStatus;
+use crate::span::Span;
+
+/// A stored job: what somebody wrote, and what the host knows about it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Job {
+    /// Given by the host, UUIDv7.
+    pub id: Uuid,
+    /// What somebody wrote.
+    #[serde(flatten)]
+    pub spec: JobSpec,
+    /// When it was first applied.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// When its last run started.
+    pub last_run_at: Option<Timestamp>,
+    /// How its last run ended, or where it is.
+    pub last_run_status: Option<RunStatus>,
+    /// When it is due, for jobs with a schedule.
+    pub next_run_at: Option<Timestamp>,
+    /// The run that is under way.
+    pub current_run_id: Option<Uuid>,
+    /// Why nothing of this job may be deleted until somebody says go on.
+    pub retention_frozen: Option<String>,
+}
+
+/// The part of a job that people write.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JobSpec {
+    /// Unique name: letters, digits, `.`, `_` and `-`, at most 64, starting with a letter or digit.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"))]
+    pub name: String,
+    /// Whether the schedule starts it. A run by hand always works.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// When it runs by itself; without it only by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+    /// What is backed up.
+    pub source: SourceSpec,
+    /// Where it goes. The first is critical.
+    #[schemars(length(min = 1))]
+    pub destinations: Vec<DestinationSpec>,
+    /// What happens to the bytes in between.
+    #[serde(default)]
+    pub filters: Filters,
+    /// How long each part may take.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// What is tried again, and how often.
+    #[serde(default)]
+    pub retries: Retries,
+    /// For how long backups are kept; without it for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+    /// When a backup is too small to be believed.
+    #[serde(default)]
+    pub guards: Guards,
+    /// How backups are checked.
+    #[serde(default)]
+    pub verify: Verify,
+    /// Undo what a failed run left behind. The host always does.
+    #[serde(default = "yes")]
+    pub cleanup_on_failure: bool,
+    /// Names of notification channels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The plugin that reads, and its configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SourceSpec {
+    /// Id of a source plugin.
+    pub plugin: String,
+    /// What the plugin's own schema says.
+    #[serde(default)]
+    pub config: Map<String, Value>,
+}
+
+/// The plugin that stores, and its configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DestinationSpec {
+    /// Id of a destination plugin.
+    pub plugin: String,
+    /// What the plugin's own schema says.
+    #[serde(default)]
+    pub config: Map<String, Value>,
+    /// Its failure is a warning. The first destination is never optional.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+/// When a job runs by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Schedule {
+    /// A crontab expression of five fields, six with seconds, or `@daily` and friends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// A fixed distance between starts, instead of `cron`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Span>,
+    /// IANA name of the zone that `cron` is meant in; the machine's if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+    /// What becomes of a start that was missed.
+    #[serde(default)]
+    pub missed: Missed,
+    /// How late a start may be without counting as missed.
+    #[serde(default = "five_minutes")]
+    pub grace: Span,
+    /// Starts are moved by a random part of this.
+    #[serde(default)]
+    pub jitter: Span,
+}
+
+fn five_minutes() -> Span {
+    Span::seconds(300)
+}
+
+/// What becomes of a start that was missed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Missed {
+    /// Run once, as soon as possible.
+    #[default]
+    RunOnce,
+    /// Wait for the next.
+    Skip,
+}
+
+/// How long each part of a run may take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// For the source to get ready, 1–3600 s.
+    pub prepare: Span,
+    /// For moving the data; 0 is no limit.
+    pub transfer: Span,
+    /// A stream without a byte for this long is reported; for ten times this long it fails.
+    pub stall: Span,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts { prepare: Span::seconds(300), transfer: Span::seconds(0), stall: Span::seconds(30) }
+    }
+}
+
+/// What is tried again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Retries {
+    /// How often in all, the first time included.
+    #[schemars(range(min = 1, max = 20))]
+    pub attempts: u32,
+    /// The wait before the second attempt; it doubles from then on.
+    pub first_delay: Span,
+    /// The longest wait.
+    pub max_delay: Span,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Retries { attempts: 3, first_delay: Span::seconds(1), max_delay: Span::seconds(30) }
+    }
+}
+
+/// For how long backups are kept.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Retention {
+    /// The newest so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_last: Option<u32>,
+    /// The last of each of so many days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_daily: Option<u32>,
+    /// The last of each of so many weeks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_weekly: Option<u32>,
+    /// The last of each of so many months.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_monthly: Option<u32>,
+    /// The last of each of so many years.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_yearly: Option<u32>,
+    /// Nothing older than this is kept for its own sake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Span>,
+}
+
+/// How backups are checked.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Verify {
+    /// How deep.
+    pub level: VerifyLevel,
+    /// Check each backup as part of its run.
+    pub after_run: bool,
+    /// Check again this often.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<Span>,
+}
+
+/// How deep a check goes. Each level includes the ones before it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum VerifyLevel {
+    /// What is stored is there and as long as it should be.
+    Size,
+    /// What is stored is read back and its hashes compared.
+    #[default]
+    Checksum,
+    /// It is decrypted, decompressed, and the archive walked to its end.
+    Archive,
+    /// It is restored to a scratch place and compared.
+    Restore,
+}
+
+impl VerifyLevel {
+    /// All levels, the least first.
+    pub const ALL: [VerifyLevel; 4] =
+        [VerifyLevel::Size, VerifyLevel::Checksum, VerifyLevel::Archive, VerifyLevel::Restore];
+
+    /// The word used in jobs and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            VerifyLevel::Size => "size",
+            VerifyLevel::Checksum => "checksum",
+            VerifyLevel::Archive => "archive",
+            VerifyLevel::Restore => "restore",
+        }
+    }
+}
+
+/// Free-form facts that a plugin reports about an artifact.
+pub type Metadata = BTreeMap<String, Value>;

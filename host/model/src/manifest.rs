@@ -1,0 +1,230 @@
+//! What a backup says about itself: enough to check it, restore it and rebuild the catalogue.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::error::{Code, Error, Result};
+use crate::filters::Filters;
+use crate::job::Metadata;
+use crate::run::Warning;
+
+/// The version of the manifest's format that this host writes.
+pub const MANIFEST_VERSION: u32 = 1;
+
+/// The name of the manifest within a backup, at every destination.
+pub const MANIFEST_NAME: &str = "manifest.json";
+
+/// What a backup says about itself. Stored beside the data and in the catalogue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Manifest {
+    /// Format of this document.
+    pub manifest_version: u32,
+    /// The backup, UUIDv7.
+    pub id: Uuid,
+    /// The installation that wrote it: only this one may ever delete it.
+    pub instance_id: Uuid,
+    /// The machine that wrote it.
+    pub device: String,
+    /// The job that it belongs to.
+    pub job: JobRef,
+    /// The run that made it.
+    pub run_id: Uuid,
+    /// When the source was opened.
+    pub created_at: Timestamp,
+    /// When the last byte of data was stored.
+    pub finished_at: Timestamp,
+    /// Version of the host.
+    pub host_version: String,
+    /// What read it.
+    pub source: PluginUse,
+    /// What stored it.
+    pub destination: PluginUse,
+    /// What was asked for between them.
+    pub filters: Filters,
+    /// The pieces, at least one.
+    pub artifacts: Vec<StoredArtifact>,
+    /// The backup that must be restored before this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depends_on: Option<Uuid>,
+    /// What somebody should know about its content.
+    pub warnings: Vec<Warning>,
+    /// Warnings beyond the ones listed.
+    #[serde(default)]
+    pub more_warnings: u64,
+    /// How long each stage took.
+    pub stages: Vec<Stage>,
+    /// BLAKE3 over this document with this field empty.
+    pub checksum: String,
+}
+
+/// A job, by both of its names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobRef {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name when the backup was made.
+    pub name: String,
+}
+
+/// A plugin as it was used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PluginUse {
+    /// Its id.
+    pub plugin: String,
+    /// Its version.
+    pub version: String,
+    /// BLAKE3 of the component.
+    pub digest: String,
+    /// Its configuration, with handles instead of secrets.
+    pub config: Map<String, Value>,
+}
+
+/// One piece of a backup.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredArtifact {
+    /// The source's name for it.
+    pub name: String,
+    /// Its form before filters.
+    pub form: Form,
+    /// The source's own media type.
+    pub media_type: String,
+    /// Where it is: the destination's own words, handed back to it.
+    pub receipt: String,
+    /// The name it was stored under, for people.
+    pub object: String,
+    /// As the source gave it.
+    pub raw: Digest,
+    /// As it is stored. The same as `raw` without filters.
+    pub stored: Digest,
+    /// Bytes of file content; for a plain stream the same as `raw.bytes`.
+    pub content_bytes: u64,
+    /// Files, directories, links and devices in it; 0 for a plain stream.
+    pub entries: u64,
+    /// Compression as really used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<UsedCompression>,
+    /// Encryption as really used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<UsedEncryption>,
+    /// What the source says about it: a snapshot's guid, a commit, an image.
+    pub metadata: Metadata,
+    /// The backup that this piece is an increment to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Uuid>,
+}
+
+/// The form of an artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// Bytes with a meaning only to the source.
+    Stream,
+    /// A file tree as one tar stream.
+    Tar,
+    /// A file tree, stored as files. `raw` is over its index.
+    Tree,
+}
+
+/// Size and hashes of some bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Digest {
+    /// How many.
+    pub bytes: u64,
+    /// BLAKE3, hexadecimal.
+    pub blake3: String,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+/// Compression as really used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsedCompression {
+    /// The format's name.
+    pub algorithm: crate::filters::Algorithm,
+    /// The level.
+    pub level: i32,
+    /// Worker threads.
+    pub threads: u32,
+}
+
+/// Encryption as really used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsedEncryption {
+    /// `age`.
+    pub format: String,
+    /// The public keys.
+    pub recipients: Vec<String>,
+}
+
+/// How long one stage took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stage {
+    /// Its name.
+    pub name: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Milliseconds.
+    pub duration_ms: u64,
+}
+
+impl Manifest {
+    /// The document as it is stored: JSON for people, its checksum filled in.
+    ///
+    /// # Errors
+    /// It can't be written as JSON, which would be a defect.
+    pub fn seal(&mut self) -> Result<String> {
+        self.checksum = self.compute_checksum()?;
+        let mut text = serde_json::to_string_pretty(self).map_err(|e| Error::internal("cannot write a manifest").because(e))?;
+        text.push('\n');
+        Ok(text)
+    }
+
+    /// Reads a stored document and proves that not a byte of its meaning has changed.
+    ///
+    /// # Errors
+    /// [`Code::Verification`], naming `place`, if it is damaged or of a version that this host doesn't know.
+    pub fn unseal(text: &str, place: &str) -> Result<Self> {
+        let damaged = |why: String| {
+            Error::new(Code::Verification, format!("the manifest {place} is damaged: {why}"))
+                .hint("restore it from another destination or another copy; do not edit manifests")
+        };
+        let value: Value = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
+        match value.get("manifestVersion").and_then(Value::as_u64) {
+            Some(v) if v == u64::from(MANIFEST_VERSION) => {}
+            Some(v) => {
+                return Err(Error::new(
+                    Code::Configuration,
+                    format!("the manifest {place} has version {v}; this host reads version {MANIFEST_VERSION}"),
+                )
+                .hint("use a newer Backstay"));
+            }
+            None => return Err(damaged("it has no manifestVersion".to_owned())),
+        }
+        let manifest: Manifest = serde_json::from_value(value).map_err(|e| damaged(e.to_string()))?;
+        if manifest.compute_checksum()? != manifest.checksum {
+            return Err(damaged("its checksum does not match its content".to_owned()));
+        }
+        Ok(manifest)
+    }
+
+    /// Bytes of content over all pieces.
+    pub fn content_bytes(&self) -> u64 {
+        self.artifacts.iter().map(|a| a.content_bytes).sum()
+    }
+
+    fn compute_checksum(&self) -> Result<String> {
+        let plain = Manifest { checksum: String::new(), ..self.clone() };
+        let bytes = serde_json::to_vec(&plain).map_err(|e| Error::internal("cannot write a manifest").because(e))?;
+        Ok(blake3::hash(&bytes).to_hex().to_string())
+    }
+}

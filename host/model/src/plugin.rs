@@ -1,0 +1,211 @@
+//! What a plugin says about itself before any of its code runs.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Code, Error, Result};
+
+/// The version of the contract (`backstay:plugin`) that this host speaks.
+pub const API_VERSION: &str = "0.1.0";
+
+/// Name of the custom section of a component that holds its manifest as JSON.
+pub const MANIFEST_SECTION: &str = "backstay:plugin";
+
+/// The manifest inside a component.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PluginManifest {
+    /// Unique id: lower-case letters, digits and `-`.
+    pub id: String,
+    /// Semantic version of the plugin.
+    pub version: String,
+    /// Which end it is.
+    pub kind: PluginKind,
+    /// Version of the contract it was built for.
+    pub api: String,
+    /// One line on what it does.
+    pub summary: String,
+    /// SPDX expression.
+    pub license: String,
+    /// What a source offers, or a destination takes.
+    pub content: Vec<ContentKind>,
+    /// What it asks for.
+    #[serde(default)]
+    pub capabilities: Capabilities,
+}
+
+/// Which end a plugin is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PluginKind {
+    /// Says what to read.
+    Source,
+    /// Says where it goes.
+    Destination,
+}
+
+impl fmt::Display for PluginKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PluginKind::Source => "source",
+            PluginKind::Destination => "destination",
+        })
+    }
+}
+
+/// A form of content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContentKind {
+    /// A stream of bytes.
+    Stream,
+    /// A file tree.
+    Tree,
+}
+
+/// What a plugin asks for. Nothing is the default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Capabilities {
+    /// Programs it may run, with patterns for their arguments.
+    pub exec: Vec<ExecRequest>,
+    /// Paths it may have read.
+    pub read: Vec<PathRequest>,
+    /// Paths it may have written.
+    pub write: Vec<PathRequest>,
+    /// Secrets it may hand to a child's environment.
+    pub secret: Vec<SecretRequest>,
+    /// Whether it keeps notes between runs.
+    pub state: Option<StateRequest>,
+}
+
+/// A program that a plugin asks to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExecRequest {
+    /// A plain name, found on the host's fixed path. Never a path.
+    pub program: String,
+    /// What its arguments may be, one pattern for each; a list in the list is an optional group.
+    pub args: Vec<ArgPattern>,
+    /// Names of variables that the plugin may set for it. Some programs take orders from their environment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// Why, for a person who decides.
+    pub reason: String,
+}
+
+/// A pattern for one argument, or an optional group of them.
+///
+/// In a pattern `*` stands for any characters, except that a pattern which begins with `*` never
+/// matches an argument that begins with `-`. `{config.FIELD}` stands for exactly the value in the
+/// job's configuration, and `{target}` for exactly the target of a restore. `**` alone at the end of
+/// the list stands for any further arguments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ArgPattern {
+    /// Exactly one argument.
+    One(String),
+    /// All of these in this order, or none of them.
+    Optional(Vec<String>),
+}
+
+/// A path that a plugin asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PathRequest {
+    /// An absolute path, `{config.FIELD}`, or `{target}` (what a restore names). It covers all below it.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A secret that a plugin asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretRequest {
+    /// A secret's name, or `{config.FIELD}`.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Notes that a plugin keeps between runs of a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StateRequest {
+    /// Why.
+    pub reason: String,
+}
+
+impl PluginManifest {
+    /// Reads the manifest of a component.
+    ///
+    /// # Errors
+    /// [`Code::Configuration`] if it isn't one, or is for a version of the contract that this host doesn't speak.
+    pub fn parse(json: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            id: Option<String>,
+            version: Option<String>,
+            api: Option<String>,
+        }
+        let bad = |e: serde_json::Error| Error::new(Code::Configuration, "the plugin's manifest can't be read").because(e);
+        let head: Version = serde_json::from_slice(json).map_err(bad)?;
+        if let Some(api) = head.api.filter(|api| api != API_VERSION) {
+            let (id, version) = (head.id.unwrap_or_default(), head.version.unwrap_or_default());
+            return Err(Error::new(
+                Code::Configuration,
+                format!("plugin {id} {version} was built for backstay:plugin@{api}; this host speaks backstay:plugin@{API_VERSION}"),
+            )
+            .hint("install a version of the plugin for this host, or update Backstay"));
+        }
+        let manifest: PluginManifest = serde_json::from_slice(json).map_err(bad)?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<()> {
+        let fault = |what: String| Err(Error::new(Code::Configuration, format!("the manifest of plugin `{}`: {what}", self.id)));
+        let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if self.id.is_empty() || self.id.len() > 64 || !self.id.chars().all(valid) {
+            return fault("`id` must be 1 to 64 lower-case letters, digits or `-`".to_owned());
+        }
+        if self.content.is_empty() {
+            return fault("`content` must name `stream`, `tree` or both".to_owned());
+        }
+        for exec in &self.capabilities.exec {
+            if exec.program.is_empty() || exec.program.contains('/') {
+                return fault(format!("`{}` must be a plain program name", exec.program));
+            }
+        }
+        for path in self.capabilities.read.iter().chain(&self.capabilities.write) {
+            let placeholder = path.path.starts_with("{config.") || path.path == "{target}";
+            if !placeholder && !path.path.starts_with('/') {
+                return fault(format!("`{}` must be an absolute path, `{{config.FIELD}}` or `{{target}}`", path.path));
+            }
+        }
+        let reasons = (self.capabilities.exec.iter().map(|r| &r.reason))
+            .chain(self.capabilities.read.iter().map(|r| &r.reason))
+            .chain(self.capabilities.write.iter().map(|r| &r.reason))
+            .chain(self.capabilities.secret.iter().map(|r| &r.reason))
+            .chain(self.capabilities.state.iter().map(|r| &r.reason));
+        if reasons.into_iter().any(|r| r.trim().is_empty()) {
+            return fault("every capability needs a reason that a person can judge".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ExecRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.program)?;
+        for arg in &self.args {
+            match arg {
+                ArgPattern::One(one) => write!(f, " {one}")?,
+                ArgPattern::Optional(group) => write!(f, " [{}]", group.join(" "))?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! One call into a fresh instance, held to its limits, and whatever goes wrong turned into words.
+
+use std::future::Future;
+use std::time::Duration;
+
+use backstay_model::{Code, Error, Result};
+use wasmtime::{Store, Trap, UpdateDeadline};
+
+use crate::host::Host;
+use crate::limits::TICK;
+use crate::plugins::Plugin;
+use crate::scope::Scope;
+
+/// How often a waiting call is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long a cancelled call may take to undo what it is in the middle of.
+const CANCEL_GRACE: Duration = Duration::from_secs(15);
+
+/// A store with limits for one call.
+pub(crate) fn store(plugin: &Plugin, scope: &Scope) -> Store<Host> {
+    let mut store = Store::new(&plugin.runtime.engine, Host::new(plugin, scope.clone()));
+    store.limiter(|host| &mut host.memory);
+    store.set_hostcall_fuel(scope.limits.copied_bytes);
+    let most_ticks = u64::try_from(scope.limits.cpu.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX);
+    store.epoch_deadline_callback(move |mut context| {
+        let used = &mut context.data_mut().used;
+        used.cpu_ticks += 1;
+        if used.cpu_ticks > most_ticks {
+            return Err(wasmtime::Error::new(Overrun));
+        }
+        Ok(UpdateDeadline::Yield(1))
+    });
+    store.set_epoch_deadline(1);
+    store
+}
+
+/// The guest computed for too long.
+#[derive(Debug)]
+struct Overrun;
+
+impl std::fmt::Display for Overrun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it used up its processor time")
+    }
+}
+
+impl std::error::Error for Overrun {}
+
+/// A guest broke a limit of the host's own functions. Ends the instance.
+#[derive(Debug)]
+pub(crate) struct Flood(pub(crate) &'static str);
+
+impl std::fmt::Display for Flood {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Flood {}
+
+/// Waits for a call, but not for ever: neither for a guest that sleeps nor past a cancellation.
+pub(crate) async fn watch<T>(
+    plugin: &Plugin,
+    verb: &str,
+    scope: &Scope,
+    busy: crate::host::Busy,
+    call: impl Future<Output = T>,
+) -> Result<T> {
+    let _running = plugin.runtime.running();
+    let mut call = std::pin::pin!(call);
+    let mut idle = Duration::ZERO;
+    let mut cancelled = Duration::ZERO;
+    loop {
+        match tokio::time::timeout(LOOK, call.as_mut()).await {
+            Ok(value) => return Ok(value),
+            Err(_) if scope.context.cancel.is_cancelled() => {
+                cancelled += LOOK;
+                if cancelled > CANCEL_GRACE || !busy.is_busy() {
+                    return Err(scope.context.cancel.reason());
+                }
+            }
+            Err(_) if busy.is_busy() => idle = Duration::ZERO,
+            Err(_) => {
+                idle += LOOK;
+                if idle > scope.limits.idle {
+                    let id = &plugin.manifest().id;
+                    let limit = scope.limits.idle.as_secs();
+                    return Err(Error::new(Code::Security, format!("plugin {id} did nothing in `{verb}` for {limit} s and was stopped")));
+                }
+            }
+        }
+    }
+}
+
+/// Says in words why an instance ended.
+pub(crate) fn trapped(plugin: &Plugin, verb: &str, error: &wasmtime::Error, store: &Store<Host>) -> Error {
+    let id = &plugin.manifest().id;
+    let limits = &store.data().scope.limits;
+    let text = format!("{error:#}");
+    let broke = |what: String| Error::new(Code::Security, format!("plugin {id} was stopped in `{verb}`: {what}"));
+    if error.downcast_ref::<Overrun>().is_some() {
+        return broke(format!("it computed for more than {} s", limits.cpu.as_secs()));
+    }
+    if let Some(flood) = error.downcast_ref::<Flood>() {
+        return broke(flood.0.to_owned());
+    }
+    if text.contains("growing memory") {
+        return broke(format!("it asked for more than {} MiB of memory", limits.memory_bytes >> 20));
+    }
+    if text.contains("growing table") {
+        return broke("it asked for too large a table".to_owned());
+    }
+    if text.contains("fuel") {
+        return broke(format!("it handed over more than {} MiB at once", limits.copied_bytes >> 20));
+    }
+    if text.contains("table has no free keys") || text.contains("resource table is full") {
+        return broke(format!("it opened more than {} handles", limits.handles));
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => broke("it called itself without end".to_owned()),
+        Some(trap) => {
+            let said = store.data().stderr.contents();
+            let said = String::from_utf8_lossy(&said);
+            let words = crate::guest_error::printable(said.trim());
+            let cause = if words.is_empty() { trap.to_string() } else { words };
+            Error::new(Code::Internal, format!("plugin {id} crashed in `{verb}`: {cause}"))
+                .hint("this is a defect of the plugin; nothing else was affected")
+        }
+        None => Error::new(Code::Internal, format!("plugin {id} failed in `{verb}`")).because(text),
+    }
+}

@@ -1,0 +1,11 @@
+//! What plugins may use: one file for each interface of the contract. Each function checks its grant first.
+
+mod data;
+mod journal;
+mod log;
+mod process;
+mod progress;
+mod secrets;
+mod state;
+mod storage;
+mod types;

@@ -1,0 +1,78 @@
+//! `process`: programs that were granted, with arguments that match.
+
+use std::sync::Arc;
+
+use backstay_model::{Code, Error, Result};
+use backstay_stream::process::{self, CommandRecipe, CommandSink, CommandSpec};
+use backstay_stream::pump::pump;
+use wasmtime::component::Resource;
+
+use crate::bindings::wit::process::{self as wit, Command, Output};
+use crate::bindings::wit::types::Failure;
+use crate::grants;
+use crate::host::{ByteStream, Host, answer};
+use crate::scope::Moved;
+
+impl Host {
+    /// A command that was granted, with its secrets in place.
+    fn granted(&self, command: Command, code: Code) -> Result<CommandSpec> {
+        let named = command.env.iter().chain(&command.env_secrets).map(|(name, _)| name.as_str());
+        self.grants.exec(&command.program, &command.args, &named.collect::<Vec<_>>())?;
+        if command.args.iter().chain(command.env.iter().map(|(_, value)| value)).any(|text| text.contains('\0')) {
+            return Err(Error::new(Code::Security, "an argument can't hold a NUL character"));
+        }
+        let mut env = vec![("PATH".into(), grants::SEARCH_PATH.into()), ("LANG".into(), "C.UTF-8".into())];
+        env.extend(command.env.into_iter().map(|(name, value)| (name.into(), value.into())));
+        for (name, secret) in command.env_secrets {
+            env.push((name.into(), self.secret_text(&secret)?.into()));
+        }
+        Ok(CommandSpec {
+            program: self.programs.find(&command.program)?,
+            args: command.args.into_iter().map(Into::into).collect(),
+            env,
+            code,
+        })
+    }
+
+    async fn run_command(&mut self, command: Command, stdin: Option<ByteStream>) -> Result<Output> {
+        let code = if stdin.is_some() { Code::Storage } else { Code::Environment };
+        let spec = self.granted(command, code)?;
+        let context = self.scope.context.clone();
+        let output = match stdin {
+            None => self.blocking(move || process::run(&spec, &context)).await?,
+            Some(stream) => {
+                let is_payload = stream.is_payload;
+                let (transfer, output) = self
+                    .blocking(move || {
+                        let sink = CommandSink::start(&spec, &context)?;
+                        pump(stream.recipe, &stream.filters, sink, &context)
+                    })
+                    .await?;
+                // A program that ends badly after it got everything has stored nothing.
+                if is_payload && output.status == 0 {
+                    self.moved.push(Moved::Stream(transfer));
+                }
+                output
+            }
+        };
+        Ok(Output {
+            status: output.status,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: output.stderr,
+        })
+    }
+}
+
+impl wit::Host for Host {
+    async fn run(&mut self, command: Command, stdin: Option<Resource<ByteStream>>) -> wasmtime::Result<Result<Output, Failure>> {
+        let stdin = stdin.map(|stream| self.table.delete(stream)).transpose()?;
+        answer(self.run_command(command, stdin).await)
+    }
+
+    async fn pipe(&mut self, command: Command) -> wasmtime::Result<Result<Resource<ByteStream>, Failure>> {
+        match self.granted(command, Code::BackupFailed) {
+            Ok(spec) => Ok(Ok(self.push_stream(ByteStream::plain(Arc::new(CommandRecipe(spec))))?)),
+            Err(error) => answer(Err(error)),
+        }
+    }
+}

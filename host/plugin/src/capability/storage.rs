@@ -1,0 +1,150 @@
+//! `storage`: objects in a place that was granted.
+
+use std::io::{Seek as _, SeekFrom, Write};
+use std::sync::Arc;
+
+use backstay_model::{Error, Result};
+use backstay_storage::{Directory, Key};
+use backstay_stream::Recipe;
+use backstay_stream::digest::Hasher;
+use backstay_stream::tree::{TarRecipe, TreeSpec};
+use wasmtime::component::Resource;
+
+use crate::bindings::wit::storage::{self as wit, HostStore, ObjectInfo, Space};
+use crate::bindings::wit::types::Failure;
+use crate::host::{ByteStream, Host, Store, Tree, answer};
+use crate::scope::Moved;
+
+/// Hashes an index while it is written.
+struct IndexWriter<W> {
+    out: W,
+    hasher: Hasher,
+}
+
+impl<W: Write> Write for IndexWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl Host {
+    fn place(&self, store: &Resource<Store>) -> wasmtime::Result<Arc<Directory>> {
+        Ok(Arc::clone(&self.table.get(store)?.place))
+    }
+
+    async fn put_stream(&mut self, place: Arc<Directory>, key: &str, stream: ByteStream) -> Result<u64> {
+        self.run()?;
+        let key = Key::parse(key)?;
+        let context = self.scope.context.clone();
+        let is_payload = stream.is_payload;
+        let transfer = self.blocking(move || place.put(&key, stream.recipe, &stream.filters, &context)).await?;
+        let bytes = transfer.stored.bytes;
+        if is_payload {
+            self.moved.push(Moved::Stream(transfer));
+        }
+        Ok(bytes)
+    }
+
+    async fn put_files(&mut self, place: Arc<Directory>, key: &str, tree: Tree) -> Result<u64> {
+        self.run()?;
+        let key = Key::parse(key)?;
+        let context = self.scope.context.clone();
+        let (unpacked, index, digest) = self
+            .blocking(move || {
+                let failed = |e| Error::io("write the index of", key.as_str(), e);
+                let file = tempfile::tempfile().map_err(failed)?;
+                let mut index = IndexWriter { out: std::io::BufWriter::new(file), hasher: Hasher::default() };
+                let tar: Arc<dyn Recipe> = Arc::new(TarRecipe::new(TreeSpec::clone(&tree.spec)));
+                let unpacked = place.put_tree(&key, tar, &mut index, &context)?;
+                let mut file = index.out.into_inner().map_err(|e| failed(e.into_error()))?;
+                file.seek(SeekFrom::Start(0)).map_err(failed)?;
+                Ok((unpacked, file, index.hasher.finish()))
+            })
+            .await?;
+        if tree.is_payload {
+            let (content_bytes, entries) = (unpacked.content_bytes, unpacked.entries);
+            self.moved.push(Moved::Tree { index, digest, content_bytes, entries });
+        }
+        Ok(unpacked.content_bytes)
+    }
+}
+
+fn info(info: backstay_storage::ObjectInfo) -> ObjectInfo {
+    ObjectInfo { key: info.key, size: info.size_bytes, is_tree: info.is_tree }
+}
+
+impl wit::Host for Host {
+    async fn directory(&mut self, path: String) -> wasmtime::Result<Result<Resource<Store>, Failure>> {
+        let opened = match self.grants.write(&path) {
+            Ok(path) => self.blocking(move || Directory::open(&path)).await,
+            Err(error) => Err(error),
+        };
+        match opened {
+            Ok(place) => Ok(Ok(self.table.push(Store { place: Arc::new(place) })?)),
+            Err(error) => answer(Err(error)),
+        }
+    }
+}
+
+impl HostStore for Host {
+    async fn put(&mut self, this: Resource<Store>, key: String, content: Resource<ByteStream>) -> wasmtime::Result<Result<u64, Failure>> {
+        let (place, stream) = (self.place(&this)?, self.table.delete(content)?);
+        answer(self.put_stream(place, &key, stream).await)
+    }
+
+    async fn put_tree(&mut self, this: Resource<Store>, key: String, content: Resource<Tree>) -> wasmtime::Result<Result<u64, Failure>> {
+        let (place, tree) = (self.place(&this)?, self.table.delete(content)?);
+        answer(self.put_files(place, &key, tree).await)
+    }
+
+    async fn get(&mut self, this: Resource<Store>, key: String) -> wasmtime::Result<Result<Resource<ByteStream>, Failure>> {
+        let place = self.place(&this)?;
+        match self.blocking(move || place.get(&Key::parse(&key)?)).await {
+            Ok(recipe) => Ok(Ok(self.push_stream(ByteStream::plain(Arc::new(recipe)))?)),
+            Err(error) => answer(Err(error)),
+        }
+    }
+
+    async fn get_tree(&mut self, this: Resource<Store>, key: String) -> wasmtime::Result<Result<Resource<Tree>, Failure>> {
+        let place = self.place(&this)?;
+        match self.blocking(move || TreeSpec::all(place.get_tree(&Key::parse(&key)?)?)).await {
+            Ok(spec) => Ok(Ok(self.push_tree(Arc::new(spec))?)),
+            Err(error) => answer(Err(error)),
+        }
+    }
+
+    async fn stat(&mut self, this: Resource<Store>, key: String) -> wasmtime::Result<Result<Option<ObjectInfo>, Failure>> {
+        let place = self.place(&this)?;
+        answer(self.blocking(move || Ok(place.stat(&Key::parse(&key)?)?.map(info))).await)
+    }
+
+    async fn find(&mut self, this: Resource<Store>, suffix: String) -> wasmtime::Result<Result<Vec<ObjectInfo>, Failure>> {
+        let place = self.place(&this)?;
+        answer(self.blocking(move || Ok(place.find(&suffix)?.into_iter().map(info).collect())).await)
+    }
+
+    async fn delete(&mut self, this: Resource<Store>, key: String) -> wasmtime::Result<Result<(), Failure>> {
+        let place = self.place(&this)?;
+        if let Err(error) = self.run() {
+            return answer(Err(error));
+        }
+        answer(self.blocking(move || place.delete(&Key::parse(&key)?)).await)
+    }
+
+    async fn space(&mut self, this: Resource<Store>) -> wasmtime::Result<Result<Space, Failure>> {
+        let place = self.place(&this)?;
+        let space = self.blocking(move || place.space()).await;
+        answer(space.map(|s| Space { total: s.total_bytes, available: s.available_bytes }))
+    }
+
+    async fn drop(&mut self, this: Resource<Store>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}

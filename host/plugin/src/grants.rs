@@ -1,0 +1,158 @@
+//! What one plugin may do in one job: its manifest's requests, narrowed to what the job's configuration names.
+
+mod args;
+mod paths;
+mod programs;
+
+use std::path::{Path, PathBuf};
+
+use backstay_model::plugin::{Capabilities, PluginManifest};
+use backstay_model::{Code, Error, Result};
+use serde_json::{Map, Value};
+
+use args::Pattern;
+pub use programs::{PATH as SEARCH_PATH, Programs};
+
+/// The grants of one instance.
+#[derive(Debug, Clone)]
+pub struct Grants {
+    plugin: String,
+    exec: Vec<ExecGrant>,
+    read: Vec<PathBuf>,
+    write: Vec<PathBuf>,
+    secrets: Vec<String>,
+    state: bool,
+}
+
+#[derive(Debug, Clone)]
+struct ExecGrant {
+    program: String,
+    pattern: Pattern,
+    env: Vec<String>,
+}
+
+/// Values for the placeholders in a manifest.
+#[derive(Debug, Clone, Copy)]
+pub struct Values<'a> {
+    /// The plugin's configuration in the job.
+    pub config: &'a Map<String, Value>,
+    /// What a restore names as its target.
+    pub target: Option<&'a str>,
+}
+
+impl Values<'_> {
+    /// Replaces placeholders. Nothing if one of them has no value: then the request grants nothing.
+    fn fill(&self, text: &str) -> Option<String> {
+        let mut filled = String::new();
+        let mut rest = text;
+        while let Some(start) = rest.find('{') {
+            let end = start + rest[start..].find('}')?;
+            filled.push_str(&rest[..start]);
+            filled.push_str(&self.value(&rest[start + 1..end])?);
+            rest = &rest[end + 1..];
+        }
+        filled.push_str(rest);
+        Some(filled)
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        if name == "target" {
+            return self.target.map(str::to_owned);
+        }
+        match self.config.get(name.strip_prefix("config.")?)? {
+            Value::String(text) if !text.is_empty() => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+}
+
+impl Grants {
+    /// Narrows a manifest's requests to one job.
+    pub fn new(manifest: &PluginManifest, values: Values<'_>) -> Self {
+        let Capabilities { exec, read, write, secret, state } = &manifest.capabilities;
+        let path = |text: &str| values.fill(text).filter(|t| t.starts_with('/')).map(PathBuf::from);
+        Grants {
+            plugin: manifest.id.clone(),
+            exec: exec
+                .iter()
+                .map(|request| ExecGrant {
+                    program: request.program.clone(),
+                    pattern: Pattern::new(&request.args, values),
+                    env: request.env.clone(),
+                })
+                .collect(),
+            read: read.iter().filter_map(|r| path(&r.path)).collect(),
+            write: write.iter().filter_map(|r| path(&r.path)).collect(),
+            secrets: secret.iter().filter_map(|r| values.fill(&r.name)).collect(),
+            state: state.is_some(),
+        }
+    }
+
+    /// A program that may be run with these arguments and variables.
+    ///
+    /// # Errors
+    /// [`Code::Security`] if there is no grant for it.
+    pub fn exec(&self, program: &str, args: &[String], env: &[&str]) -> Result<()> {
+        let named: Vec<&ExecGrant> = self.exec.iter().filter(|g| g.program == program).collect();
+        let shown = backstay_model::error::show_bytes(format!("{program} {}", args.join(" ")).trim().as_bytes());
+        let Some(grant) = named.iter().find(|g| g.pattern.matches(args)) else {
+            return Err(self.refuse(&format!("run `{}`", shorten(&shown)), "exec"));
+        };
+        if let Some(name) = env.iter().find(|name| !grant.env.iter().any(|g| g == *name)) {
+            return Err(self.refuse(&format!("set {name} for `{program}`"), "exec"));
+        }
+        Ok(())
+    }
+
+    /// The real path behind a path that may be read.
+    ///
+    /// # Errors
+    /// [`Code::Security`] if there is no grant for it, also if a link leads out of what is granted.
+    pub fn read(&self, path: &str) -> Result<PathBuf> {
+        paths::resolve(path, self.read.iter().chain(&self.write))?.ok_or_else(|| self.refuse(&format!("read {}", shown(path)), "read"))
+    }
+
+    /// The real path behind a path that may be written, which need not exist.
+    ///
+    /// # Errors
+    /// As for [`Grants::read`].
+    pub fn write(&self, path: &str) -> Result<PathBuf> {
+        paths::resolve(path, self.write.iter())?.ok_or_else(|| self.refuse(&format!("write to {}", shown(path)), "write"))
+    }
+
+    /// Whether a secret may be used.
+    ///
+    /// # Errors
+    /// [`Code::Security`] if there is no grant for it.
+    pub fn secret(&self, name: &str) -> Result<()> {
+        if self.secrets.iter().any(|s| s == name) { Ok(()) } else { Err(self.refuse(&format!("use the secret `{}`", shown(name)), "secret")) }
+    }
+
+    /// Whether notes may be kept.
+    ///
+    /// # Errors
+    /// [`Code::Security`] if there is no grant for it.
+    pub fn state(&self) -> Result<()> {
+        if self.state { Ok(()) } else { Err(self.refuse("keep notes", "state")) }
+    }
+
+    /// The paths that may be read, for showing them.
+    pub fn readable(&self) -> impl Iterator<Item = &Path> {
+        self.read.iter().map(PathBuf::as_path)
+    }
+
+    fn refuse(&self, what: &str, capability: &str) -> Error {
+        Error::new(Code::Security, format!("plugin {} asked to {what}, which it has no grant for", self.plugin))
+            .hint(format!("`backstay plugin info {}` lists its grants for `{capability}`; a plugin that asks for more should not be trusted", self.plugin))
+    }
+}
+
+fn shown(text: &str) -> String {
+    shorten(&backstay_model::error::show_bytes(text.as_bytes()))
+}
+
+fn shorten(text: &str) -> String {
+    const MOST_CHARS: usize = 200;
+    if text.chars().count() > MOST_CHARS { text.chars().take(MOST_CHARS).chain(['…']).collect() } else { text.to_owned() }
+}

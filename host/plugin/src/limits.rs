@@ -1,0 +1,60 @@
+//! What an instance may use. Each limit names the attack or defect that it stops.
+
+use std::time::Duration;
+
+/// Limits of one instance, which lives for one call.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Processor time inside the guest: stops a loop without end.
+    pub cpu: Duration,
+    /// Time in which the guest neither computes nor waits for the host to do something for it: stops a sleep without end.
+    pub idle: Duration,
+    /// Linear memory, in bytes: stops allocation without end. Guests with an interpreter of their own need about 100 MB.
+    pub memory_bytes: usize,
+    /// Entries of a table: stops growing those instead.
+    pub table_elements: usize,
+    /// Handles that are open at once: stops making streams without end.
+    pub handles: usize,
+    /// Bytes that one call may copy between guest and host as text: stops returning 100 MB.
+    pub copied_bytes: usize,
+    /// Log lines of one call. Past it lines are dropped and counted.
+    pub log_lines: u32,
+    /// Log lines of one call past which the guest is ended: stops a million lines from costing a million checks.
+    pub log_flood_lines: u32,
+    /// Journal entries of one call: stops filling the disk with them.
+    pub journal_entries: u32,
+    /// Bytes of one journal entry.
+    pub journal_entry_bytes: usize,
+    /// Artifacts that a source may offer.
+    pub artifacts: usize,
+    /// Bytes of a receipt.
+    pub receipt_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            cpu: Duration::from_secs(5),
+            idle: Duration::from_secs(10),
+            memory_bytes: 256 << 20,
+            table_elements: 100_000,
+            handles: 10_000,
+            copied_bytes: 4 << 20,
+            log_lines: 1_000,
+            log_flood_lines: 100_000,
+            journal_entries: 1_000,
+            journal_entry_bytes: 16 << 10,
+            artifacts: 1_000,
+            receipt_bytes: 4 << 10,
+        }
+    }
+}
+
+/// Longest log line that is kept, in bytes.
+pub const LOG_LINE_BYTES: usize = 16 << 10;
+
+/// Stack of the guest, in bytes: stops recursion without end.
+pub const STACK_BYTES: usize = 512 << 10;
+
+/// How often a running guest is looked at. Its processor time is counted in these.
+pub const TICK: Duration = Duration::from_millis(10);

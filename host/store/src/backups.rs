@@ -1,0 +1,320 @@
+//! The catalogue of backups.
+
+use backstay_model::job::VerifyLevel;
+use backstay_model::manifest::Manifest;
+use backstay_model::{Code, Error, Result};
+use jiff::Timestamp;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::columns::{Unreadable, json, maybe, read_id, read_json, read_time, read_word, time};
+use crate::names::suggest;
+use crate::transaction::Durability;
+use crate::{NewEvent, Store};
+
+macro_rules! select {
+    ($tail:literal) => {
+        concat!(
+            "SELECT run_id, destination_index, critical, location, receipt, manifest, created_at, \
+             verified_at, verified_level, verified_ok FROM backups ",
+            $tail
+        )
+    };
+}
+
+pub(crate) const BY_ID: &str = select!("WHERE id = ?1");
+pub(crate) const NEWEST: &str = select!("ORDER BY id DESC LIMIT ?1");
+pub(crate) const NEWEST_OF_JOB: &str = select!("WHERE job_id = ?2 ORDER BY id DESC LIMIT ?1");
+pub(crate) const NEWEST_OF_NAME: &str = select!("WHERE job_name = ?2 ORDER BY id DESC LIMIT ?1");
+pub(crate) const NEWEST_OF_BOTH: &str =
+    select!("WHERE job_id = ?2 AND job_name = ?3 ORDER BY id DESC LIMIT ?1");
+pub(crate) const OF_RUN: &str = select!("WHERE run_id = ?1 ORDER BY destination_index, id");
+// Of what the newest run left, the critical one rather than a copy at an optional destination.
+pub(crate) const LATEST_OF_JOB: &str = select!(
+    "WHERE run_id = (SELECT run_id FROM backups WHERE job_id = ?1 ORDER BY id DESC LIMIT 1) \
+     ORDER BY critical DESC, destination_index, id DESC LIMIT 1"
+);
+pub(crate) const LATEST_OF_NAME: &str = select!(
+    "WHERE run_id = (SELECT run_id FROM backups WHERE job_name = ?1 ORDER BY id DESC LIMIT 1) \
+     ORDER BY critical DESC, destination_index, id DESC LIMIT 1"
+);
+
+/// What a run left at one destination. Its id, its job and its run are in the manifest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backup {
+    /// What it says about itself.
+    pub manifest: Manifest,
+    /// Which of the job's destinations.
+    pub destination_index: usize,
+    /// Where the manifest is stored: the destination's own words, handed back to it.
+    pub receipt: String,
+    /// Where it is, for people.
+    pub location: String,
+    /// Whether that is the job's critical destination, so that the run is committed with it.
+    pub critical: bool,
+    /// When it was last checked.
+    pub verified_at: Option<Timestamp>,
+    /// How deep.
+    pub verified_level: Option<VerifyLevel>,
+    /// With which outcome.
+    pub verified_ok: Option<bool>,
+    /// The run that made it.
+    pub run_id: Uuid,
+    /// When the source was opened.
+    pub created_at: Timestamp,
+}
+
+/// Which backups to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupFilter<'a> {
+    /// Only those of the job with this id.
+    pub job: Option<Uuid>,
+    /// Only those of jobs that had this name.
+    pub job_name: Option<&'a str>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl Default for BackupFilter<'_> {
+    /// The newest hundred.
+    fn default() -> Self {
+        BackupFilter {
+            job: None,
+            job_name: None,
+            limit: 100,
+        }
+    }
+}
+
+#[derive(FromRow)]
+struct Row {
+    run_id: String,
+    destination_index: i64,
+    critical: bool,
+    location: String,
+    receipt: String,
+    manifest: String,
+    created_at: String,
+    verified_at: Option<String>,
+    verified_level: Option<String>,
+    verified_ok: Option<bool>,
+}
+
+impl TryFrom<Row> for Backup {
+    type Error = Unreadable;
+
+    fn try_from(row: Row) -> Result<Self, Unreadable> {
+        Ok(Backup {
+            manifest: read_json(&row.manifest)?,
+            destination_index: usize::try_from(row.destination_index)?,
+            receipt: row.receipt,
+            location: row.location,
+            critical: row.critical,
+            verified_at: maybe(row.verified_at, |at| read_time(&at))?,
+            verified_level: maybe(row.verified_level, read_word)?,
+            verified_ok: row.verified_ok,
+            run_id: read_id(&row.run_id)?,
+            created_at: read_time(&row.created_at)?,
+        })
+    }
+}
+
+impl Store {
+    /// Adds a backup to the catalogue, with the events that go with it; at the critical destination this
+    /// commits its run. The run need not be known here, so that a catalogue can be rebuilt.
+    ///
+    /// # Errors
+    /// [`Code::Internal`] if the catalogue has it already; or the database can't be written.
+    pub async fn commit_backup(&self, backup: &Backup, events: &[NewEvent]) -> Result<()> {
+        const DOING: &str = "add a backup to the catalogue";
+        let manifest = &backup.manifest;
+        let destination_index = i64::try_from(backup.destination_index)
+            .map_err(|e| Error::internal("a destination has an impossible index").because(e))?;
+        let mut transaction = self.begin(Durability::Now, DOING).await?;
+        let added = sqlx::query(
+            "INSERT INTO backups (id, run_id, job_id, job_name, destination_index, critical, location, receipt, \
+             manifest, created_at, verified_at, verified_level, verified_ok) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(manifest.id.to_string())
+        .bind(backup.run_id.to_string())
+        .bind(manifest.job.id.to_string())
+        .bind(&manifest.job.name)
+        .bind(destination_index)
+        .bind(backup.critical)
+        .bind(&backup.location)
+        .bind(&backup.receipt)
+        .bind(json(manifest)?)
+        .bind(time(backup.created_at))
+        .bind(backup.verified_at.map(time))
+        .bind(backup.verified_level.map(VerifyLevel::name))
+        .bind(backup.verified_ok)
+        .execute(&mut *transaction)
+        .await
+        .map_err(self.failed(DOING))?
+        .rows_affected();
+        if added == 0 {
+            return Err(Error::internal(format!(
+                "the backup {} is in the catalogue already",
+                manifest.id
+            )));
+        }
+        if backup.critical {
+            sqlx::query("UPDATE runs SET committed = 1 WHERE id = ?1")
+                .bind(backup.run_id.to_string())
+                .execute(&mut *transaction)
+                .await
+                .map_err(self.failed(DOING))?;
+        }
+        self.insert_events(&mut transaction, events).await?;
+        self.commit(transaction, DOING).await
+    }
+
+    /// Backups, newest first.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub async fn backups(&self, filter: BackupFilter<'_>) -> Result<Vec<Backup>> {
+        let query = match (filter.job, filter.job_name) {
+            (None, None) => sqlx::query_as(NEWEST).bind(filter.limit),
+            (Some(job), None) => sqlx::query_as(NEWEST_OF_JOB)
+                .bind(filter.limit)
+                .bind(job.to_string()),
+            (None, Some(name)) => sqlx::query_as(NEWEST_OF_NAME).bind(filter.limit).bind(name),
+            (Some(job), Some(name)) => sqlx::query_as(NEWEST_OF_BOTH)
+                .bind(filter.limit)
+                .bind(job.to_string())
+                .bind(name),
+        };
+        self.read_backups(query.fetch_all(&self.inner.readers).await)
+    }
+
+    /// A backup.
+    ///
+    /// # Errors
+    /// [`Code::Configuration`] if there is none; or the database can't be read.
+    pub async fn backup(&self, id: Uuid) -> Result<Backup> {
+        self.find_backup(BY_ID, &id.to_string())
+            .await?
+            .ok_or_else(|| no_backup(id))
+    }
+
+    /// What the newest run of a job left, at its critical destination if that has it. The job, by id or name,
+    /// may have been removed since. Whether it passed its check is for the caller to look at.
+    ///
+    /// # Errors
+    /// [`Code::Configuration`], with a hint on what there is, if there is none; or the database can't be read.
+    pub async fn latest_backup(&self, job: &str) -> Result<Backup> {
+        if let Ok(id) = Uuid::parse_str(job)
+            && let Some(backup) = self.find_backup(LATEST_OF_JOB, &id.to_string()).await?
+        {
+            return Ok(backup);
+        }
+        match self.find_backup(LATEST_OF_NAME, job).await? {
+            Some(backup) => Ok(backup),
+            None => Err(self.no_backup_of(job).await),
+        }
+    }
+
+    /// What a run left, by destination.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub async fn backups_of_run(&self, run_id: Uuid) -> Result<Vec<Backup>> {
+        let rows = sqlx::query_as(OF_RUN)
+            .bind(run_id.to_string())
+            .fetch_all(&self.inner.readers)
+            .await;
+        self.read_backups(rows)
+    }
+
+    /// Keeps the outcome of the latest check of a backup, in place of the one before.
+    ///
+    /// # Errors
+    /// [`Code::Configuration`] if there is no such backup; or the database can't be written.
+    pub async fn record_verification(
+        &self,
+        id: Uuid,
+        level: VerifyLevel,
+        ok: bool,
+        at: Timestamp,
+    ) -> Result<()> {
+        const DOING: &str = "save the outcome of a check";
+        let mut transaction = self.begin(Durability::Now, DOING).await?;
+        let changed = sqlx::query(
+            "UPDATE backups SET verified_at = ?2, verified_level = ?3, verified_ok = ?4 WHERE id = ?1",
+        )
+        .bind(id.to_string())
+        .bind(time(at))
+        .bind(level.name())
+        .bind(ok)
+        .execute(&mut *transaction)
+        .await
+        .map_err(self.failed(DOING))?
+        .rows_affected();
+        if changed == 0 {
+            return Err(no_backup(id));
+        }
+        self.commit(transaction, DOING).await
+    }
+
+    /// Takes a backup out of the catalogue, once its data is deleted. Whether it was there.
+    ///
+    /// # Errors
+    /// The database can't be written.
+    pub async fn remove_backup(&self, id: Uuid) -> Result<bool> {
+        const DOING: &str = "take a backup out of the catalogue";
+        let mut transaction = self.begin(Durability::Now, DOING).await?;
+        let removed = sqlx::query("DELETE FROM backups WHERE id = ?1")
+            .bind(id.to_string())
+            .execute(&mut *transaction)
+            .await
+            .map_err(self.failed(DOING))?
+            .rows_affected();
+        self.commit(transaction, DOING).await?;
+        Ok(removed > 0)
+    }
+
+    async fn find_backup(&self, query: &'static str, key: &str) -> Result<Option<Backup>> {
+        let row: Option<Row> = sqlx::query_as(query)
+            .bind(key)
+            .fetch_optional(&self.inner.readers)
+            .await
+            .map_err(self.failed("read a backup"))?;
+        row.map(Backup::try_from)
+            .transpose()
+            .map_err(self.unreadable("a backup"))
+    }
+
+    fn read_backups(&self, rows: sqlx::Result<Vec<Row>>) -> Result<Vec<Backup>> {
+        let rows = rows.map_err(self.failed("read backups"))?;
+        rows.into_iter()
+            .map(Backup::try_from)
+            .collect::<Result<_, _>>()
+            .map_err(self.unreadable("a backup"))
+    }
+
+    async fn no_backup_of(&self, job: &str) -> Error {
+        let names: sqlx::Result<Vec<String>> =
+            sqlx::query_scalar("SELECT DISTINCT job_name FROM backups ORDER BY job_name")
+                .fetch_all(&self.inner.readers)
+                .await;
+        match names {
+            Ok(names) if names.iter().any(|name| name == job) => no_backup(job),
+            Ok(names) => Error::new(
+                Code::Configuration,
+                format!("there is no backup of a job `{job}`"),
+            )
+            .hint(suggest(
+                job,
+                &names,
+                "there are no backups yet: `backstay run JOB` makes one",
+            )),
+            Err(e) => self.failed("read backups")(e),
+        }
+    }
+}
+
+fn no_backup(id: impl std::fmt::Display) -> Error {
+    Error::new(Code::Configuration, format!("there is no backup {id}")).hint("`backstay backups` lists them")
+}

@@ -1,0 +1,18 @@
+//! The store's behaviour, through its interface, on real files.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends at its first surprise"
+)]
+
+mod backups;
+mod crash;
+mod fixtures;
+mod jobs;
+mod journal;
+mod opening;
+mod places;
+mod runs;
+mod speed;
+mod state;

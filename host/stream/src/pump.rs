@@ -1,0 +1,179 @@
+//! Moves a recipe through filters into a sink, and commits only what ended well.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use backstay_model::filters::Filters;
+use backstay_model::manifest::{Digest, UsedCompression, UsedEncryption};
+use backstay_model::{Code, Error, Result};
+
+use crate::blocks::{BlockReceiver, blocks};
+use crate::codec::Encoder;
+use crate::context::Context;
+use crate::digest::Hasher;
+use crate::read::Producer;
+use crate::recipe::{Produced, Recipe};
+
+/// An end that takes bytes and makes them count only when told that they are all there.
+pub trait Sink: Send {
+    /// What it knows afterwards.
+    type Stored;
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// It can't; the pump then aborts it.
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Makes what was written durable and visible.
+    ///
+    /// # Errors
+    /// It can't; nothing of it may be visible then.
+    fn commit(self, proof: &Completed) -> Result<Self::Stored>;
+
+    /// Ends it and deletes what was written. Returns the root cause if it knows better than `cause`, such
+    /// as what a process complained about before it died.
+    fn abort(self, cause: Error) -> Error;
+}
+
+/// Proof that every stage of a stream ended well: only the pump can make one.
+#[derive(Debug)]
+pub struct Completed {
+    transfer: Transfer,
+}
+
+impl Completed {
+    /// What was moved.
+    pub fn transfer(&self) -> &Transfer {
+        &self.transfer
+    }
+}
+
+/// What a stream was, measured as it went by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// As the source gave it.
+    pub raw: Digest,
+    /// As the sink got it.
+    pub stored: Digest,
+    /// Bytes of file content; of the stream, if it isn't a tree.
+    pub content_bytes: u64,
+    /// Files, directories, links and devices.
+    pub entries: u64,
+    /// Compression as really used.
+    pub compression: Option<UsedCompression>,
+    /// Encryption as really used.
+    pub encryption: Option<UsedEncryption>,
+}
+
+/// Runs `recipe` through `filters` into `sink`, on this thread and some of its own, to the end or not at all.
+///
+/// # Errors
+/// The root cause: of a source that failed, its own failure, and not that the far end then saw its input end.
+pub fn pump<S: Sink>(recipe: Arc<dyn Recipe>, filters: &Filters, sink: S, context: &Context) -> Result<(Transfer, S::Stored)> {
+    let (out, takers) = blocks(2);
+    let [mine, hashed]: [BlockReceiver; 2] = match takers.try_into() {
+        Ok(pair) => pair,
+        Err(_) => return Err(sink.abort(Error::internal("a stream has no takers"))),
+    };
+    let started = start_hasher(hashed).and_then(|hasher| Ok((hasher, Producer::start(recipe, context.clone(), out)?)));
+    let (hasher, producer) = match started {
+        Ok(started) => started,
+        Err(error) => return Err(sink.abort(error)),
+    };
+    let mut far_end = FarEnd { sink, hasher: filters.change_bytes().then(Hasher::default) };
+    let moved = move_blocks(&mine, filters, &mut far_end, context);
+    drop(mine);
+    let FarEnd { sink, hasher: stored_hasher } = far_end;
+    let used = match moved {
+        Ok(used) => used,
+        Err(error) => {
+            // The far end first: nothing may take what comes now for a complete input.
+            let cause = sink.abort(stopped(context, error));
+            // The source then sees that nobody listens, which isn't news.
+            drop(producer.finish());
+            return Err(cause);
+        }
+    };
+    let produced = match producer.finish() {
+        Ok(produced) => produced,
+        Err(error) => return Err(sink.abort(stopped(context, error))),
+    };
+    let raw = match hasher.join() {
+        Ok(raw) => raw,
+        Err(_) => return Err(sink.abort(Error::internal("the thread that hashes panicked"))),
+    };
+    if let Err(error) = context.cancel.check() {
+        return Err(sink.abort(error));
+    }
+    let proof = Completed { transfer: measure(raw, stored_hasher, produced, used) };
+    let stored = sink.commit(&proof)?;
+    Ok((proof.transfer, stored))
+}
+
+type Used = (Option<UsedCompression>, Option<UsedEncryption>);
+
+fn move_blocks<S: Sink>(mine: &BlockReceiver, filters: &Filters, far_end: &mut FarEnd<S>, context: &Context) -> Result<Used> {
+    if !filters.change_bytes() {
+        for block in mine {
+            context.cancel.check()?;
+            far_end.sink.write(&block)?;
+            context.meter.add_bytes(block.len() as u64);
+        }
+        return Ok((None, None));
+    }
+    let mut encoder = Encoder::new(filters, far_end)?;
+    let used = encoder.used();
+    for block in mine {
+        context.cancel.check()?;
+        encoder.write(&block)?;
+        context.meter.add_bytes(block.len() as u64);
+    }
+    encoder.finish()?;
+    Ok(used)
+}
+
+fn measure(raw: Digest, stored: Option<Hasher>, produced: Produced, (compression, encryption): Used) -> Transfer {
+    let stored = stored.map_or_else(|| raw.clone(), Hasher::finish);
+    let content_bytes = produced.content_bytes.unwrap_or(raw.bytes);
+    Transfer { raw, stored, content_bytes, entries: produced.entries, compression, encryption }
+}
+
+/// If a run was cancelled, that is the reason, whatever broke because of it.
+fn stopped(context: &Context, error: Error) -> Error {
+    if context.cancel.is_cancelled() { context.cancel.reason() } else { error }
+}
+
+fn start_hasher(blocks: BlockReceiver) -> Result<JoinHandle<Digest>> {
+    std::thread::Builder::new()
+        .name("hasher".to_owned())
+        .spawn(move || {
+            let mut hasher = Hasher::default();
+            for block in blocks {
+                hasher.update(&block);
+            }
+            hasher.finish()
+        })
+        .map_err(|e| Error::new(Code::Environment, "cannot start a thread").because(e).retryable())
+}
+
+/// The sink as something that filters write to, hashing what they wrote.
+struct FarEnd<S> {
+    sink: S,
+    hasher: Option<Hasher>,
+}
+
+impl<S: Sink> Write for &mut FarEnd<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+        self.sink.write(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! File trees: as a tar stream, from one, as an index, and how two of them differ.
+//!
+//! [`TarRecipe`] makes a POSIX pax archive of a [`TreeSpec`] in an order that depends on nothing but
+//! names; [`unpack`] gives a tree back from an archive, this one's or another's; [`walk`] reads an
+//! archive to its end and checks all that can be checked without writing. [`index_directory`] and the
+//! index that [`unpack`] writes hold one line for each entry, equal byte for byte if the tree is.
+//!
+//! Everything below a root is reached relative to the descriptor of its directory, one name at a time
+//! and never through a symbolic link: so paths may be of any length, and neither an archive nor
+//! somebody who renames things meanwhile can lead a reader or a writer out of the tree.
+//!
+//! What can't be read becomes a warning in the context's notes. Nothing here retries, logs, or syncs to
+//! disk; inode flags (`chattr`), access times and sockets aren't kept.
+
+mod archive;
+mod compare;
+mod content;
+mod directory;
+mod empty;
+mod encode;
+mod entry;
+mod field;
+mod index;
+mod path;
+mod patterns;
+mod pax;
+mod place;
+mod produce;
+mod scan;
+mod selection;
+mod sparse;
+mod spec;
+mod unpack;
+mod xattr;
+
+pub use compare::{MAX_DIFFERENCES, compare_index};
+pub use empty::empty_directory;
+pub use index::index_directory;
+pub use path::MAX_PATH_BYTES;
+pub use pax::MAX_PAX_BYTES;
+pub use produce::TarRecipe;
+pub use sparse::MAX_SEGMENTS;
+pub use spec::TreeSpec;
+pub use unpack::{UnpackOptions, Unpacked, list, unpack, walk};

@@ -1,0 +1,149 @@
+//! The index of a tree: what each entry is, one line of JSON each, with a hash of its content.
+//!
+//! A line has `path`, `type`, and what there is for that type of `size`, `mode`, `uid`, `gid`, `mtime`,
+//! `link`, `device`, `xattrs` (BLAKE3 over all names and values) and `blake3` (over the content of a
+//! file, with its holes). In `path` and `link` a backslash is written twice, and a byte that can't
+//! be printed as `\xNN`. A further name of an entry is a `hardlink` with nothing but its `link`.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt as _;
+
+use backstay_model::error::{from_io, show};
+use backstay_model::{Code, Error, Result};
+use blake3::{Hash, Hasher};
+use serde::{Deserialize, Serialize};
+
+use crate::context::Context;
+use crate::tree::entry::{Entry, Kind, Xattr};
+use crate::tree::path::escape;
+use crate::tree::scan::scan;
+use crate::tree::spec::TreeSpec;
+use crate::tree::unpack::Unpacked;
+
+/// Bytes to read at a time.
+const READ_BYTES: usize = 256 << 10;
+
+/// One line of an index.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Line {
+    pub(crate) path: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: Kind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) size: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mode: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) uid: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gid: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mtime: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) link: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) device: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) xattrs: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) blake3: Option<String>,
+}
+
+impl Line {
+    pub(crate) fn new(entry: &Entry, content: Option<Hash>) -> Self {
+        let own = entry.kind != Kind::Hardlink;
+        let linked = matches!(entry.kind, Kind::Symlink | Kind::Hardlink);
+        let device = matches!(entry.kind, Kind::Character | Kind::Block);
+        Line {
+            path: escape(&entry.path),
+            kind: entry.kind,
+            size: (entry.kind == Kind::File).then_some(entry.size),
+            // Symbolic links have none of their own.
+            mode: (own && entry.kind != Kind::Symlink).then(|| format!("{:04o}", entry.mode)),
+            uid: own.then_some(entry.uid),
+            gid: own.then_some(entry.gid),
+            mtime: own.then(|| entry.mtime.to_string()),
+            link: linked.then(|| escape(&entry.link)),
+            device: device.then(|| format!("{}:{}", entry.device.0, entry.device.1)),
+            xattrs: (own && !entry.xattrs.is_empty()).then(|| hash(&entry.xattrs)),
+            blake3: content.map(|hash| hash.to_hex().to_string()),
+        }
+    }
+
+    pub(crate) fn write(&self, out: &mut dyn Write) -> Result<()> {
+        let mut line =
+            serde_json::to_vec(self).map_err(|e| Error::internal("cannot write an index").because(e))?;
+        line.push(b'\n');
+        out.write_all(&line)
+            .map_err(|e| from_io(e, Code::Storage, "the index could not be written"))
+    }
+}
+
+/// Writes the index of a tree as it is in a directory.
+///
+/// The lines are those that [`unpack`](crate::tree::unpack()) writes for an archive of the same tree by
+/// [`TarRecipe`](crate::tree::TarRecipe), byte for byte.
+///
+/// # Errors
+/// The root can't be read, somebody cancelled, or `out` failed. Anything else that can't be read is a
+/// warning, and its line lacks a hash or is missing.
+pub fn index_directory(spec: &TreeSpec, context: &Context, out: &mut dyn Write) -> Result<Unpacked> {
+    let mut done = Unpacked::default();
+    let mut buffer = vec![0; READ_BYTES];
+    scan(spec, context, &mut |entry, file| {
+        let content = match file {
+            Some((file, _)) => match hash_content(file, entry.size, context, &mut buffer)? {
+                Ok(hash) => Some(hash),
+                Err(error) => {
+                    let path = spec.root.join(crate::tree::path::os(&entry.path));
+                    context.notes.warn(
+                        "unreadable",
+                        format!("it could not be read to its end: {error}"),
+                        Some(show(&path)),
+                    );
+                    None
+                }
+            },
+            None => None,
+        };
+        done.entries += 1;
+        done.content_bytes += entry.size;
+        Line::new(entry, content).write(out)
+    })?;
+    Ok(done)
+}
+
+fn hash_content(file: &File, size: u64, context: &Context, buffer: &mut [u8]) -> Result<io::Result<Hash>> {
+    let mut hasher = Hasher::new();
+    let mut offset = 0;
+    while offset < size {
+        context.cancel.check()?;
+        let wanted = usize::try_from(size - offset)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        match file.read_at(&mut buffer[..wanted], offset) {
+            Ok(0) => break,
+            Ok(n) => {
+                hasher.update(&buffer[..n]);
+                offset += n as u64;
+                context.meter.tick();
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Ok(Err(e)),
+        }
+    }
+    Ok(Ok(hasher.finalize()))
+}
+
+fn hash(xattrs: &[Xattr]) -> String {
+    let mut hasher = Hasher::new();
+    for xattr in xattrs {
+        for bytes in [xattr.name.to_bytes(), &xattr.value] {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        }
+    }
+    hasher.finalize().to_hex().to_string()
+}

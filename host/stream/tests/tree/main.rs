@@ -1,0 +1,15 @@
+//! Trees as archives and back, judged by tools that share no code with ours: GNU tar and Python.
+//!
+//! Needs root, because owners, devices and trusted attributes can't be made without it, and a
+//! `TMPDIR` on a file system with extended attributes, ACLs and holes, such as ext4.
+
+mod archives;
+mod bulk;
+mod changes;
+mod damage;
+mod index;
+mod interchange;
+mod patterns;
+mod restore;
+mod support;
+mod trees;

@@ -1,0 +1,65 @@
+//! A small disk that can run full: a tmpfs of a given size, unmounted when dropped. Needs root.
+
+use std::path::Path;
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use tempfile::TempDir;
+
+use crate::fail::{OrFail, in_drop};
+use crate::tools;
+
+/// A mounted file system that holds only so many bytes.
+#[derive(Debug)]
+pub struct SmallDisk {
+    directory: TempDir,
+}
+
+impl SmallDisk {
+    /// Mounts an empty one that holds `size_bytes`, rounded up to whole pages.
+    ///
+    /// # Panics
+    /// Not root, or the kernel refuses the mount.
+    #[track_caller]
+    pub fn mount(size_bytes: u64) -> Self {
+        tools::require_root("to mount a small disk");
+        let directory = tempfile::Builder::new()
+            .prefix("backstay-disk-")
+            .tempdir()
+            .or_fail("make a mount point");
+        let options =
+            std::ffi::CString::new(format!("size={size_bytes},mode=0755")).or_fail("write mount options");
+        let flags = MountFlags::NODEV | MountFlags::NOSUID;
+        mount(
+            "backstay-testkit",
+            directory.path(),
+            "tmpfs",
+            flags,
+            options.as_c_str(),
+        )
+        .or_fail("mount a tmpfs");
+        SmallDisk { directory }
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The bytes that can still be written.
+    ///
+    /// # Panics
+    /// The file system can't be asked.
+    #[track_caller]
+    pub fn free_bytes(&self) -> u64 {
+        let found = rustix::fs::statvfs(self.path()).or_fail("ask the small disk for its free space");
+        found.f_bavail * found.f_frsize
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        if let Err(error) = unmount(self.path(), UnmountFlags::DETACH) {
+            in_drop(&format!("can't unmount {}: {error}", self.path().display()));
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Real services and real data for tests: a ZFS pool, a small disk, a hostile tree, an independent comparison,
+//! the `backstay` binary with a data directory of its own, and test plugins built on first use.
+//!
+//! Every service is a value that cleans up when it is dropped, also when several test processes run at once.
+//! Nothing here is faked, and nothing is skipped: a tool that is missing fails the test and says how to install it.
+//! Tests call this crate as a dev-dependency; it knows no other crate of the host, so that it can't share their
+//! mistakes. To add a service, give it a file here, make it undo itself in `Drop`, and test it under `tests/`.
+#![expect(
+    clippy::panic,
+    reason = "a service that can't start, or an answer that can't be read, fails the test"
+)]
+
+pub mod cli;
+pub mod compare;
+pub mod disk;
+mod fail;
+pub mod guests;
+pub mod process;
+pub mod tools;
+pub mod tree;
+pub mod zfs;

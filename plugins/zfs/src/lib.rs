@@ -1,0 +1,166 @@
+//! The source `zfs`: a snapshot of a pool or dataset, sent whole or as an increment to an earlier one.
+//!
+//! Each run makes one snapshot with a hold on it. It stays after a committed backup, as the base of the
+//! next increment, and the ones before it go; after a failed run it goes itself. What is ours is known by
+//! its name, the job's id in a user property, and its guid; nothing else is ever destroyed, and `zfs
+//! destroy` is only ever called with an `@` in the name.
+//!
+//! Works with OpenZFS 2.x and zfs-fuse 0.7.
+
+mod base;
+mod command;
+mod config;
+mod restore;
+mod snapshot;
+mod undo;
+mod validate;
+
+use backstay_sdk::{
+    Artifact, Diagnostic, Failure, Previous, Restored, Result, RunInfo, Source, Target, When, content,
+    journal, log, progress,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::base::Candidate;
+use crate::config::Config;
+use crate::snapshot::Name;
+use crate::undo::Entry;
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Zfs;
+
+backstay_sdk::source!(Zfs, "plugin.json");
+
+/// The one artifact.
+const ARTIFACT: &str = "data";
+
+/// Media type of what `zfs send` writes.
+const MEDIA_TYPE: &str = "application/x-zfs-stream";
+
+/// What the manifest of a backup keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Facts {
+    /// The dataset.
+    dataset: String,
+    /// The snapshot's whole name, with the `@`.
+    snapshot: String,
+    /// Its guid; text, because it doesn't fit into a JSON number everywhere.
+    guid: String,
+    /// The guid of the snapshot that this is an increment to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base_guid: Option<String>,
+    /// Sent as stored, still encrypted.
+    raw: bool,
+    /// With all datasets below.
+    recursive: bool,
+    /// Sent as compressed on disk.
+    compressed: bool,
+    /// Sent with blocks over 128 KiB.
+    large_blocks: bool,
+}
+
+impl Source for Zfs {
+    type Config = Config;
+
+    fn validate(config: &Config) -> Vec<Diagnostic> {
+        let mut diagnostics = config.check();
+        if diagnostics.is_empty() {
+            diagnostics.extend(validate::look(config));
+        }
+        diagnostics
+    }
+
+    fn open(config: &Config, run: &RunInfo, previous: &[Previous]) -> Result<Vec<Artifact>> {
+        config.refuse_if_wrong()?;
+        let name = Name::of_run(config, run);
+        let tag = format!("backstay-{}", run.instance_id);
+
+        let strays = snapshot::of_job(config, run, &name)?;
+        let base = if config.incremental {
+            base::find(config, &candidates(previous))?
+        } else {
+            None
+        };
+
+        progress::stage("creating snapshot");
+        let keep = if config.incremental {
+            When::OnAbort
+        } else {
+            When::Always
+        };
+        let entry = |name: &Name, guid: Option<String>| Entry {
+            snapshot: name.to_string(),
+            guid,
+            recursive: config.recursive,
+            tag: tag.clone(),
+        };
+        journal::record(&entry(&name, None), keep)?;
+        snapshot::create(config, run, &name)?;
+        snapshot::hold(config, &tag, &name)?;
+        let guid = snapshot::guid(&name)?.ok_or_else(|| {
+            Failure::backup_failed(format!("the snapshot {name} vanished just after it was made"))
+        })?;
+
+        for (stray, guid) in strays {
+            // It may have been made by a recursive run of this job before somebody changed the job.
+            let entry = Entry {
+                recursive: true,
+                ..entry(&stray, Some(guid))
+            };
+            journal::record(&entry, When::OnCommit)?;
+        }
+
+        match &base {
+            Some(base) => log::info(format!(
+                "sending {name} as an increment to {}",
+                base.facts.snapshot
+            )),
+            None => log::info(format!("sending {name} whole")),
+        }
+        let stream = command::send(config, base.as_ref().map(|b| b.facts.snapshot.as_str()), &name).pipe()?;
+        let facts = Facts {
+            dataset: config.pool_name.clone(),
+            snapshot: name.to_string(),
+            guid,
+            base_guid: base.as_ref().map(|b| b.facts.guid.clone()),
+            raw: config.raw,
+            recursive: config.recursive,
+            compressed: config.compressed,
+            large_blocks: config.large_blocks,
+        };
+        let artifact = Artifact::stream(ARTIFACT, MEDIA_TYPE, stream).with_metadata(&facts)?;
+        Ok(vec![match base {
+            Some(base) => artifact.based_on(base.backup_id),
+            None => artifact,
+        }])
+    }
+
+    fn restore(_: &Config, _: &RunInfo, artifact: Artifact, target: &Target) -> Result<Restored> {
+        let facts: Facts = artifact.metadata_as()?;
+        restore::restore(&facts, artifact.content, target)
+    }
+
+    fn recovery_command(_: &Config, _: &str, metadata: &str) -> Result<String> {
+        let _: Facts = content::metadata_as(metadata)?;
+        Ok("zfs receive -u \"$TARGET\"".to_owned())
+    }
+
+    fn undo(config: &Config, entry: &str) -> Result<()> {
+        undo::undo(config, &journal::read(entry)?)
+    }
+}
+
+/// Earlier backups that an increment could be based on, the newest first. What another kind of source made
+/// for the same job is none of them.
+fn candidates(previous: &[Previous]) -> Vec<Candidate> {
+    let ours = previous.iter().filter(|previous| previous.artifact == ARTIFACT);
+    ours.filter_map(|p| {
+        Some(Candidate {
+            backup_id: p.backup_id.clone(),
+            facts: p.metadata_as().ok()?,
+        })
+    })
+    .collect()
+}

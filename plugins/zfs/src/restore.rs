@@ -1,0 +1,211 @@
+//! Gives a stream, or one link of a chain of streams, back to ZFS.
+
+use backstay_sdk::{Code, Content, Failure, Restored, Result, Target, log, progress};
+
+use crate::snapshot::is_gone;
+use crate::{Facts, command};
+
+/// Receives a stream into the dataset that the target names.
+///
+/// # Errors
+/// The target names no dataset, or one that is in the way, or `zfs receive` fails.
+pub fn restore(facts: &Facts, content: Content, target: &Target) -> Result<Restored> {
+    let dataset = choose(facts, target)?;
+    let exists = exists(&dataset)?;
+    let replace = decide(facts, target, &dataset, exists)?;
+    let command = command::receive(replace, &dataset);
+    let restored = Restored {
+        place: dataset.clone(),
+        entries: 0,
+        bytes: 0,
+    };
+    if target.dry_run {
+        log::info(format!(
+            "would run `{command}` with the stream of {}",
+            facts.snapshot
+        ));
+        return Ok(restored);
+    }
+    progress::stage("receiving");
+    let output = command.run_with(content.into_stream()?)?;
+    if output.is_success() {
+        return Ok(restored);
+    }
+    Err(explain(output.failure(), &output.complaint(), &dataset))
+}
+
+/// The dataset that the target names.
+fn choose(facts: &Facts, target: &Target) -> Result<String> {
+    if !target.paths.is_empty() {
+        return Err(
+            Failure::configuration("a ZFS backup is restored as a whole, not by single paths")
+                .hint("restore it to a new dataset and copy the files from there"),
+        );
+    }
+    let Some(place) = &target.place else {
+        return Err(Failure::configuration(format!(
+            "a ZFS backup is not restored over its own dataset {}",
+            facts.dataset
+        ))
+        .hint("name a new dataset, such as `--to POOL/NAME`, and rename it afterwards"));
+    };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.:/".contains(c);
+    let is_dataset = place.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && place.chars().all(allowed)
+        && !place.ends_with('/')
+        && !place.contains("//");
+    if !is_dataset {
+        return Err(
+            Failure::configuration(format!("`{place}` is not the name of a dataset"))
+                .hint("a ZFS backup is restored to a dataset, such as `tank/restored`, not to a directory"),
+        );
+    }
+    Ok(place.clone())
+}
+
+/// Whether what is at the dataset is replaced.
+///
+/// An increment is never received into nothing: ZFS would look through the pool for another dataset
+/// that has its base, and change that one.
+fn decide(facts: &Facts, target: &Target, dataset: &str, exists: bool) -> Result<bool> {
+    let is_increment = facts.base_guid.is_some();
+    if is_increment && !target.continues {
+        let message = format!(
+            "{} is an increment, and the backup before it was not restored first",
+            facts.snapshot
+        );
+        return Err(Failure::new(Code::Verification, message));
+    }
+    if target.continues {
+        // In a dry run the links before it were not received.
+        if !exists && !target.dry_run {
+            let message = format!("{dataset}, made by the backup before this one, is not there");
+            return Err(Failure::storage(message));
+        }
+        return Ok(false);
+    }
+    if exists && !target.overwrite {
+        return Err(
+            Failure::configuration(format!("the dataset {dataset} exists already"))
+                .hint("name one that doesn't, or allow it to be overwritten"),
+        );
+    }
+    Ok(exists)
+}
+
+fn exists(dataset: &str) -> Result<bool> {
+    let output = command::list_one(dataset).run()?;
+    if output.is_success() {
+        Ok(true)
+    } else if is_gone(&output.complaint()) {
+        Ok(false)
+    } else {
+        Err(output.failure().with_code(Code::Storage))
+    }
+}
+
+fn explain(failure: Failure, complaint: &str, dataset: &str) -> Failure {
+    let failure = failure.with_code(Code::Storage);
+    if complaint.contains("must destroy them to overwrite it") {
+        failure.hint(format!(
+            "{dataset} has snapshots of its own; destroy it first, or name a new dataset"
+        ))
+    } else if complaint.contains("does not exist") {
+        failure.hint(format!("create the parent of {dataset} first"))
+    } else if complaint.contains("has been modified") {
+        failure.hint(format!(
+            "{dataset} was changed during the restore; start again with a new dataset"
+        ))
+    } else if complaint.contains("No space left") || complaint.contains("out of space") {
+        failure.with_code(Code::DiskSpace)
+    } else if complaint.contains("invalid") || complaint.contains("checksum mismatch") {
+        failure
+            .with_code(Code::Verification)
+            .hint("the stored stream is damaged; restore from another destination")
+    } else {
+        failure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(base: Option<&str>) -> Facts {
+        Facts {
+            dataset: "tank".to_owned(),
+            snapshot: "tank@s".to_owned(),
+            guid: "2".to_owned(),
+            base_guid: base.map(str::to_owned),
+            raw: false,
+            recursive: false,
+            compressed: false,
+            large_blocks: false,
+        }
+    }
+
+    fn target(place: Option<&str>) -> Target {
+        Target {
+            place: place.map(str::to_owned),
+            paths: Vec::new(),
+            overwrite: false,
+            dry_run: false,
+            continues: false,
+        }
+    }
+
+    #[test]
+    fn a_restore_needs_a_dataset() {
+        let failure = choose(&facts(None), &target(None)).expect_err("no place");
+        assert_eq!(
+            failure.message,
+            "a ZFS backup is not restored over its own dataset tank"
+        );
+        for place in ["/mnt/x", "-F", "tank@x", "tank/", "tank//x", "tank x", ""] {
+            let failure = choose(&facts(None), &target(Some(place))).expect_err(place);
+            assert_eq!(failure.message, format!("`{place}` is not the name of a dataset"));
+        }
+        assert_eq!(
+            choose(&facts(None), &target(Some("tank/a.b:c"))).expect("a dataset"),
+            "tank/a.b:c"
+        );
+    }
+
+    #[test]
+    fn single_paths_are_refused() {
+        let wish = Target {
+            paths: vec!["a".to_owned()],
+            ..target(Some("tank/x"))
+        };
+        assert!(choose(&facts(None), &wish).is_err());
+    }
+
+    #[test]
+    fn what_is_there_is_only_replaced_on_request() {
+        let plain = target(Some("tank/x"));
+        assert!(!decide(&facts(None), &plain, "tank/x", false).expect("new"));
+        let failure = decide(&facts(None), &plain, "tank/x", true).expect_err("in the way");
+        assert_eq!(failure.message, "the dataset tank/x exists already");
+        let told = Target {
+            overwrite: true,
+            ..plain
+        };
+        assert!(decide(&facts(None), &told, "tank/x", true).expect("replaced"));
+        assert!(!decide(&facts(None), &told, "tank/x", false).expect("nothing to replace"));
+    }
+
+    #[test]
+    fn an_increment_is_only_received_after_its_base() {
+        let first = target(Some("tank/x"));
+        assert!(decide(&facts(Some("1")), &first, "tank/x", false).is_err());
+        let later = Target {
+            continues: true,
+            ..first
+        };
+        assert!(
+            decide(&facts(Some("1")), &later, "tank/x", false).is_err(),
+            "into nothing"
+        );
+        assert!(!decide(&facts(Some("1")), &later, "tank/x", true).expect("a link of the chain"));
+    }
+}
