@@ -48,12 +48,18 @@ impl Diagnostic {
 
     /// A warning at a pointer.
     pub fn warning(pointer: impl Into<String>, code: &str, message: impl Into<String>) -> Self {
-        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(pointer, code, message) }
+        Diagnostic {
+            severity: Severity::Warning,
+            ..Diagnostic::error(pointer, code, message)
+        }
     }
 
     /// A note at a pointer.
     pub fn info(pointer: impl Into<String>, code: &str, message: impl Into<String>) -> Self {
-        Diagnostic { severity: Severity::Info, ..Diagnostic::error(pointer, code, message) }
+        Diagnostic {
+            severity: Severity::Info,
+            ..Diagnostic::error(pointer, code, message)
+        }
     }
 
     /// Adds what to do about it.
@@ -70,7 +76,11 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.pointer.is_empty() { "(job)" } else { &self.pointer };
+        let place = if self.pointer.is_empty() {
+            "(job)"
+        } else {
+            &self.pointer
+        };
         let word = match self.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
@@ -86,9 +96,20 @@ impl fmt::Display for Diagnostic {
 
 /// Turns what is wrong into one error, if anything stops the job.
 pub fn into_error(diagnostics: &[Diagnostic]) -> Option<Error> {
-    let errors: Vec<String> = diagnostics.iter().filter(|d| d.is_error()).map(ToString::to_string).collect();
+    let errors: Vec<String> = diagnostics
+        .iter()
+        .filter(|d| d.is_error())
+        .map(ToString::to_string)
+        .collect();
     (!errors.is_empty()).then(|| {
-        let count = if errors.len() == 1 { "1 error".to_owned() } else { format!("{} errors", errors.len()) };
-        Error::new(Code::Configuration, format!("the job has {count}\n  {}", errors.join("\n  ")))
+        let count = if errors.len() == 1 {
+            "1 error".to_owned()
+        } else {
+            format!("{} errors", errors.len())
+        };
+        Error::new(
+            Code::Configuration,
+            format!("the job has {count}\n  {}", errors.join("\n  ")),
+        )
     })
 }

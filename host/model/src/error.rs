@@ -99,18 +99,31 @@ pub struct Error {
 impl Error {
     /// A failure that will fail again in the same way.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Error { code, retry: false, message: message.into(), hint: None, source: None }
+        Error {
+            code,
+            retry: false,
+            message: message.into(),
+            hint: None,
+            source: None,
+        }
     }
 
     /// A failed operation of the operating system on a path; the class follows from the cause.
     pub fn io(operation: &str, path: impl AsRef<std::path::Path>, cause: io::Error) -> Self {
-        Error::new(code_of_io(&cause, Code::Storage), format!("cannot {operation} {}", show(path.as_ref())))
-            .because(cause)
+        Error::new(
+            code_of_io(&cause, Code::Storage),
+            format!("cannot {operation} {}", show(path.as_ref())),
+        )
+        .because(cause)
     }
 
     /// Like [`Error::io`], with the class to use where the cause alone doesn't settle it.
     pub fn io_as(code: Code, operation: &str, path: impl AsRef<std::path::Path>, cause: io::Error) -> Self {
-        Error::new(code_of_io(&cause, code), format!("cannot {operation} {}", show(path.as_ref()))).because(cause)
+        Error::new(
+            code_of_io(&cause, code),
+            format!("cannot {operation} {}", show(path.as_ref())),
+        )
+        .because(cause)
     }
 
     /// A defect of Backstay itself.
@@ -209,7 +222,11 @@ pub fn show_bytes(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
+            if c.is_control() {
+                text.extend(c.escape_default())
+            } else {
+                text.push(c)
+            }
         }
         for byte in chunk.invalid() {
             text.push_str(&format!("\\x{byte:02x}"));

@@ -20,7 +20,11 @@ pub struct Filters {
 impl Filters {
     /// Whether the bytes that are stored differ from the bytes that were read.
     pub fn change_bytes(&self) -> bool {
-        self.encryption.is_some() || self.compression.as_ref().is_some_and(|c| c.algorithm != Algorithm::None)
+        self.encryption.is_some()
+            || self
+                .compression
+                .as_ref()
+                .is_some_and(|c| c.algorithm != Algorithm::None)
     }
 }
 
@@ -59,8 +63,14 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// All formats.
-    pub const ALL: [Algorithm; 6] =
-        [Algorithm::None, Algorithm::Gzip, Algorithm::Zstd, Algorithm::Xz, Algorithm::Bzip2, Algorithm::Lz4];
+    pub const ALL: [Algorithm; 6] = [
+        Algorithm::None,
+        Algorithm::Gzip,
+        Algorithm::Zstd,
+        Algorithm::Xz,
+        Algorithm::Bzip2,
+        Algorithm::Lz4,
+    ];
 
     /// The word used in jobs.
     pub const fn name(self) -> &'static str {

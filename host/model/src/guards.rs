@@ -18,7 +18,10 @@ pub struct Guards {
 
 impl Default for Guards {
     fn default() -> Self {
-        Guards { min_bytes: 1, max_shrink_percent: 50 }
+        Guards {
+            min_bytes: 1,
+            max_shrink_percent: 50,
+        }
     }
 }
 
@@ -50,14 +53,21 @@ impl Guards {
     /// The guard that it doesn't pass.
     pub fn judge(&self, bytes: u64, before: Option<u64>) -> Result<(), Refusal> {
         if bytes < self.min_bytes {
-            return Err(Refusal::TooSmall { bytes, min_bytes: self.min_bytes });
+            return Err(Refusal::TooSmall {
+                bytes,
+                min_bytes: self.min_bytes,
+            });
         }
         let max_shrink_percent = self.max_shrink_percent;
         match before {
             Some(before_bytes) if max_shrink_percent < 100 => {
                 let least = u128::from(before_bytes) * u128::from(100 - max_shrink_percent);
                 if u128::from(bytes) * 100 < least {
-                    return Err(Refusal::Shrunk { bytes, before_bytes, max_shrink_percent });
+                    return Err(Refusal::Shrunk {
+                        bytes,
+                        before_bytes,
+                        max_shrink_percent,
+                    });
                 }
                 Ok(())
             }
@@ -98,7 +108,14 @@ mod tests {
         assert!(guards.judge(50, Some(100)).is_ok());
         assert!(matches!(guards.judge(49, Some(100)), Err(Refusal::Shrunk { .. })));
         assert!(matches!(guards.judge(0, None), Err(Refusal::TooSmall { .. })));
-        assert!(Guards { min_bytes: 0, ..guards }.judge(0, None).is_ok());
+        assert!(
+            Guards {
+                min_bytes: 0,
+                ..guards
+            }
+            .judge(0, None)
+            .is_ok()
+        );
     }
 
     proptest! {

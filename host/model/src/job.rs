@@ -167,7 +167,11 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Timeouts { prepare: Span::seconds(300), transfer: Span::seconds(0), stall: Span::seconds(30) }
+        Timeouts {
+            prepare: Span::seconds(300),
+            transfer: Span::seconds(0),
+            stall: Span::seconds(30),
+        }
     }
 }
 
@@ -186,7 +190,11 @@ pub struct Retries {
 
 impl Default for Retries {
     fn default() -> Self {
-        Retries { attempts: 3, first_delay: Span::seconds(1), max_delay: Span::seconds(30) }
+        Retries {
+            attempts: 3,
+            first_delay: Span::seconds(1),
+            max_delay: Span::seconds(30),
+        }
     }
 }
 
@@ -246,8 +254,12 @@ pub enum VerifyLevel {
 
 impl VerifyLevel {
     /// All levels, the least first.
-    pub const ALL: [VerifyLevel; 4] =
-        [VerifyLevel::Size, VerifyLevel::Checksum, VerifyLevel::Archive, VerifyLevel::Restore];
+    pub const ALL: [VerifyLevel; 4] = [
+        VerifyLevel::Size,
+        VerifyLevel::Checksum,
+        VerifyLevel::Archive,
+        VerifyLevel::Restore,
+    ];
 
     /// The word used in jobs and on the command line.
     pub const fn name(self) -> &'static str {

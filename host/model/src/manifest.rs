@@ -96,8 +96,10 @@ pub struct StoredArtifact {
     pub media_type: String,
     /// Where it is: the destination's own words, handed back to it.
     pub receipt: String,
-    /// The name it was stored under, for people.
+    /// The name it was stored under.
     pub object: String,
+    /// The place, for people.
+    pub location: String,
     /// As the source gave it.
     pub raw: Digest,
     /// As it is stored. The same as `raw` without filters.
@@ -112,11 +114,26 @@ pub struct StoredArtifact {
     /// Encryption as really used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<UsedEncryption>,
+    /// For a tree stored as files: where its index is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<StoredIndex>,
     /// What the source says about it: a snapshot's guid, a commit, an image.
     pub metadata: Metadata,
     /// The backup that this piece is an increment to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Uuid>,
+}
+
+/// The index of a tree that is stored as files: one line for each entry, with the hash of its content.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredIndex {
+    /// The name it was stored under.
+    pub object: String,
+    /// The destination's own words for it.
+    pub receipt: String,
+    /// As it is stored.
+    pub stored: Digest,
 }
 
 /// The form of an artifact.
@@ -184,7 +201,8 @@ impl Manifest {
     /// It can't be written as JSON, which would be a defect.
     pub fn seal(&mut self) -> Result<String> {
         self.checksum = self.compute_checksum()?;
-        let mut text = serde_json::to_string_pretty(self).map_err(|e| Error::internal("cannot write a manifest").because(e))?;
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|e| Error::internal("cannot write a manifest").because(e))?;
         text.push('\n');
         Ok(text)
     }
@@ -195,8 +213,11 @@ impl Manifest {
     /// [`Code::Verification`], naming `place`, if it is damaged or of a version that this host doesn't know.
     pub fn unseal(text: &str, place: &str) -> Result<Self> {
         let damaged = |why: String| {
-            Error::new(Code::Verification, format!("the manifest {place} is damaged: {why}"))
-                .hint("restore it from another destination or another copy; do not edit manifests")
+            Error::new(
+                Code::Verification,
+                format!("the manifest {place} is damaged: {why}"),
+            )
+            .hint("restore it from another destination or another copy; do not edit manifests")
         };
         let value: Value = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
         match value.get("manifestVersion").and_then(Value::as_u64) {
@@ -204,7 +225,9 @@ impl Manifest {
             Some(v) => {
                 return Err(Error::new(
                     Code::Configuration,
-                    format!("the manifest {place} has version {v}; this host reads version {MANIFEST_VERSION}"),
+                    format!(
+                        "the manifest {place} has version {v}; this host reads version {MANIFEST_VERSION}"
+                    ),
                 )
                 .hint("use a newer Backstay"));
             }
@@ -223,8 +246,12 @@ impl Manifest {
     }
 
     fn compute_checksum(&self) -> Result<String> {
-        let plain = Manifest { checksum: String::new(), ..self.clone() };
-        let bytes = serde_json::to_vec(&plain).map_err(|e| Error::internal("cannot write a manifest").because(e))?;
+        let plain = Manifest {
+            checksum: String::new(),
+            ..self.clone()
+        };
+        let bytes =
+            serde_json::to_vec(&plain).map_err(|e| Error::internal("cannot write a manifest").because(e))?;
         Ok(blake3::hash(&bytes).to_hex().to_string())
     }
 }

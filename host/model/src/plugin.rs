@@ -150,7 +150,9 @@ impl PluginManifest {
             version: Option<String>,
             api: Option<String>,
         }
-        let bad = |e: serde_json::Error| Error::new(Code::Configuration, "the plugin's manifest can't be read").because(e);
+        let bad = |e: serde_json::Error| {
+            Error::new(Code::Configuration, "the plugin's manifest can't be read").because(e)
+        };
         let head: Version = serde_json::from_slice(json).map_err(bad)?;
         if let Some(api) = head.api.filter(|api| api != API_VERSION) {
             let (id, version) = (head.id.unwrap_or_default(), head.version.unwrap_or_default());
@@ -166,7 +168,12 @@ impl PluginManifest {
     }
 
     fn check(&self) -> Result<()> {
-        let fault = |what: String| Err(Error::new(Code::Configuration, format!("the manifest of plugin `{}`: {what}", self.id)));
+        let fault = |what: String| {
+            Err(Error::new(
+                Code::Configuration,
+                format!("the manifest of plugin `{}`: {what}", self.id),
+            ))
+        };
         let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if self.id.is_empty() || self.id.len() > 64 || !self.id.chars().all(valid) {
             return fault("`id` must be 1 to 64 lower-case letters, digits or `-`".to_owned());
@@ -182,7 +189,10 @@ impl PluginManifest {
         for path in self.capabilities.read.iter().chain(&self.capabilities.write) {
             let placeholder = path.path.starts_with("{config.") || path.path == "{target}";
             if !placeholder && !path.path.starts_with('/') {
-                return fault(format!("`{}` must be an absolute path, `{{config.FIELD}}` or `{{target}}`", path.path));
+                return fault(format!(
+                    "`{}` must be an absolute path, `{{config.FIELD}}` or `{{target}}`",
+                    path.path
+                ));
             }
         }
         let reasons = (self.capabilities.exec.iter().map(|r| &r.reason))

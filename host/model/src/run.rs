@@ -123,7 +123,11 @@ pub struct RunError {
 
 impl From<&Error> for RunError {
     fn from(error: &Error) -> Self {
-        RunError { code: error.code(), message: error.report(), hint: error.hint_text().map(str::to_owned) }
+        RunError {
+            code: error.code(),
+            message: error.report(),
+            hint: error.hint_text().map(str::to_owned),
+        }
     }
 }
 
@@ -155,8 +159,6 @@ pub struct Stats {
     pub entries: u64,
     /// Milliseconds from start to end.
     pub duration_ms: u64,
-    /// Of those, what the host itself spent outside moving bytes.
-    pub overhead_ms: u64,
 }
 
 /// How far a run is.

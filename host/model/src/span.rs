@@ -66,12 +66,22 @@ impl FromStr for Span {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = self.0.as_millis();
-        for (unit, length) in [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
+        for (unit, length) in [
+            ("w", 604_800_000),
+            ("d", 86_400_000),
+            ("h", 3_600_000),
+            ("m", 60_000),
+            ("s", 1_000),
+        ] {
             if milliseconds != 0 && milliseconds.is_multiple_of(length) {
                 return write!(f, "{}{unit}", milliseconds / length);
             }
         }
-        if milliseconds == 0 { f.write_str("0s") } else { write!(f, "{milliseconds}ms") }
+        if milliseconds == 0 {
+            f.write_str("0s")
+        } else {
+            write!(f, "{milliseconds}ms")
+        }
     }
 }
 
@@ -119,7 +129,14 @@ mod tests {
 
     #[test]
     fn people_write_spans_in_these_ways() {
-        for (text, seconds) in [("30s", 30), ("5m", 300), ("6h", 21_600), ("7d", 604_800), ("1h30m", 5_400), ("12", 12)] {
+        for (text, seconds) in [
+            ("30s", 30),
+            ("5m", 300),
+            ("6h", 21_600),
+            ("7d", 604_800),
+            ("1h30m", 5_400),
+            ("12", 12),
+        ] {
             assert_eq!(text.parse::<Span>(), Ok(Span::seconds(seconds)), "{text}");
         }
         for text in ["", "s", "5 minutes", "-1s", "5y", "1.5h", "99999999999999999999s"] {

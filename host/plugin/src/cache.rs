@@ -25,7 +25,9 @@ pub(crate) fn load(engine: &Engine, wasm: &[u8], digest: &str, directory: &Path)
             Err(e) => tracing::debug!("{} can't be used ({e}) and is made anew", file.display()),
         }
     }
-    let failed = |e: wasmtime::Error| Error::new(Code::Configuration, "the plugin does not compile").because(format!("{e:#}"));
+    let failed = |e: wasmtime::Error| {
+        Error::new(Code::Configuration, "the plugin does not compile").because(format!("{e:#}"))
+    };
     let component = Component::new(engine, wasm).map_err(failed)?;
     let code = component.serialize().map_err(failed)?;
     write(&file, &code)?;
@@ -44,8 +46,11 @@ fn prepare(directory: &Path) -> Result<()> {
     let failed = |e| Error::io("make private", directory, e);
     let meta = fs::symlink_metadata(directory).map_err(failed)?;
     if !meta.is_dir() || meta.uid() != rustix::process::geteuid().as_raw() {
-        return Err(Error::new(Code::Permission, format!("{} does not belong to this user", directory.display()))
-            .hint("it holds compiled code: remove it, or use another data directory"));
+        return Err(Error::new(
+            Code::Permission,
+            format!("{} does not belong to this user", directory.display()),
+        )
+        .hint("it holds compiled code: remove it, or use another data directory"));
     }
     if meta.permissions().mode() & 0o077 != 0 {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).map_err(failed)?;

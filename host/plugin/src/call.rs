@@ -86,7 +86,10 @@ pub(crate) async fn watch<T>(
                 if idle > scope.limits.idle {
                     let id = &plugin.manifest().id;
                     let limit = scope.limits.idle.as_secs();
-                    return Err(Error::new(Code::Security, format!("plugin {id} did nothing in `{verb}` for {limit} s and was stopped")));
+                    return Err(Error::new(
+                        Code::Security,
+                        format!("plugin {id} did nothing in `{verb}` for {limit} s and was stopped"),
+                    ));
                 }
             }
         }
@@ -98,7 +101,12 @@ pub(crate) fn trapped(plugin: &Plugin, verb: &str, error: &wasmtime::Error, stor
     let id = &plugin.manifest().id;
     let limits = &store.data().scope.limits;
     let text = format!("{error:#}");
-    let broke = |what: String| Error::new(Code::Security, format!("plugin {id} was stopped in `{verb}`: {what}"));
+    let broke = |what: String| {
+        Error::new(
+            Code::Security,
+            format!("plugin {id} was stopped in `{verb}`: {what}"),
+        )
+    };
     if error.downcast_ref::<Overrun>().is_some() {
         return broke(format!("it computed for more than {} s", limits.cpu.as_secs()));
     }
@@ -106,13 +114,19 @@ pub(crate) fn trapped(plugin: &Plugin, verb: &str, error: &wasmtime::Error, stor
         return broke(flood.0.to_owned());
     }
     if text.contains("growing memory") {
-        return broke(format!("it asked for more than {} MiB of memory", limits.memory_bytes >> 20));
+        return broke(format!(
+            "it asked for more than {} MiB of memory",
+            limits.memory_bytes >> 20
+        ));
     }
     if text.contains("growing table") {
         return broke("it asked for too large a table".to_owned());
     }
     if text.contains("fuel") {
-        return broke(format!("it handed over more than {} MiB at once", limits.copied_bytes >> 20));
+        return broke(format!(
+            "it handed over more than {} MiB at once",
+            limits.copied_bytes >> 20
+        ));
     }
     if text.contains("table has no free keys") || text.contains("resource table is full") {
         return broke(format!("it opened more than {} handles", limits.handles));
@@ -124,8 +138,11 @@ pub(crate) fn trapped(plugin: &Plugin, verb: &str, error: &wasmtime::Error, stor
             let said = String::from_utf8_lossy(&said);
             let words = crate::guest_error::printable(said.trim());
             let cause = if words.is_empty() { trap.to_string() } else { words };
-            Error::new(Code::Internal, format!("plugin {id} crashed in `{verb}`: {cause}"))
-                .hint("this is a defect of the plugin; nothing else was affected")
+            Error::new(
+                Code::Internal,
+                format!("plugin {id} crashed in `{verb}`: {cause}"),
+            )
+            .hint("this is a defect of the plugin; nothing else was affected")
         }
         None => Error::new(Code::Internal, format!("plugin {id} failed in `{verb}`")).because(text),
     }

@@ -64,7 +64,8 @@ struct Call {
 impl Plugin {
     async fn destination(&self, scope: &Scope) -> Result<Call> {
         let mut store = call::store(self, scope);
-        let pre = DestinationPre::new(self.instance.clone()).map_err(|e| self.other_world("destination", &e))?;
+        let pre =
+            DestinationPre::new(self.instance.clone()).map_err(|e| self.other_world("destination", &e))?;
         let started = pre.instantiate_async(&mut store).await;
         match started {
             Ok(guest) => Ok(Call { store, guest }),
@@ -80,7 +81,14 @@ impl Plugin {
         let mut call = self.destination(scope).await?;
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_destination_plugin();
-        let result = call::watch(self, "describe", scope, busy, exports.call_describe(&mut call.store)).await?;
+        let result = call::watch(
+            self,
+            "describe",
+            scope,
+            busy,
+            exports.call_describe(&mut call.store),
+        )
+        .await?;
         let descriptor = result.map_err(|e| call::trapped(self, "describe", &e, &call.store))?;
         self.schema(&descriptor.config_schema)
     }
@@ -94,9 +102,19 @@ impl Plugin {
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_destination_plugin();
         let config = text(&scope.config);
-        let result = call::watch(self, "validate", scope, busy, exports.call_validate(&mut call.store, &config)).await?;
+        let result = call::watch(
+            self,
+            "validate",
+            scope,
+            busy,
+            exports.call_validate(&mut call.store, &config),
+        )
+        .await?;
         let found = result.map_err(|e| call::trapped(self, "validate", &e, &call.store))?;
-        Ok(found.into_iter().map(|d| guest_error::diagnostic(d, at)).collect())
+        Ok(found
+            .into_iter()
+            .map(|d| guest_error::diagnostic(d, at))
+            .collect())
     }
 
     /// Has a destination store something, once and whole.
@@ -107,26 +125,57 @@ impl Plugin {
         let mut call = self.destination(scope).await?;
         let run = run_info(scope)?;
         let host = call.store.data_mut();
-        let full = |e: wasmtime::component::ResourceTableError| Error::internal("cannot hand data to a plugin").because(e);
+        let full = |e: wasmtime::component::ResourceTableError| {
+            Error::internal("cannot hand data to a plugin").because(e)
+        };
         let content = match request.content {
             Content::Stream(recipe) => {
-                let stream = ByteStream { recipe, filters: scope.filters.clone(), is_payload: true };
+                let stream = ByteStream {
+                    recipe,
+                    filters: scope.filters.clone(),
+                    is_payload: true,
+                };
                 data::Content::Bytes(host.table.push(stream).map_err(full)?)
             }
-            Content::Tree(spec) => data::Content::Files(host.table.push(Tree { spec, is_payload: true }).map_err(full)?),
+            Content::Tree(spec) => data::Content::Files(
+                host.table
+                    .push(Tree {
+                        spec,
+                        is_payload: true,
+                    })
+                    .map_err(full)?,
+            ),
         };
         let name = request.name;
-        let artifact =
-            data::Artifact { name: name.clone(), media_type: request.media_type, content, metadata: "{}".to_owned(), base: None };
+        let artifact = data::Artifact {
+            name: name.clone(),
+            media_type: request.media_type,
+            content,
+            metadata: "{}".to_owned(),
+            base: None,
+        };
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_destination_plugin();
         let config = text(&scope.config);
-        let result = call::watch(self, "put", scope, busy, exports.call_put(&mut call.store, &config, &run, &artifact)).await?;
+        let result = call::watch(
+            self,
+            "put",
+            scope,
+            busy,
+            exports.call_put(&mut call.store, &config, &run, &artifact),
+        )
+        .await?;
         let stored = self.settle(result, "put", &call.store)?;
         let id = &self.manifest().id;
         if stored.receipt.len() > scope.limits.receipt_bytes {
-            return Err(Error::new(Code::Security, format!("plugin {id} gave a receipt of {} bytes for {name}", stored.receipt.len()))
-                .hint(format!("{} are the most", scope.limits.receipt_bytes)));
+            return Err(Error::new(
+                Code::Security,
+                format!(
+                    "plugin {id} gave a receipt of {} bytes for {name}",
+                    stored.receipt.len()
+                ),
+            )
+            .hint(format!("{} are the most", scope.limits.receipt_bytes)));
         }
         let mut moved = std::mem::take(&mut call.store.data_mut().moved);
         let (Some(only), true) = (moved.pop(), moved.is_empty()) else {
@@ -136,7 +185,11 @@ impl Plugin {
             )
             .hint("this is a defect of the plugin; nothing counts as backed up"));
         };
-        Ok(StoredObject { receipt: stored.receipt, location: guest_error::printable(&stored.location), moved: only })
+        Ok(StoredObject {
+            receipt: stored.receipt,
+            location: guest_error::printable(&stored.location),
+            moved: only,
+        })
     }
 
     /// A stored object.
@@ -148,10 +201,19 @@ impl Plugin {
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_destination_plugin();
         let config = text(&scope.config);
-        let result = call::watch(self, "open", scope, busy, exports.call_open(&mut call.store, &config, receipt)).await?;
+        let result = call::watch(
+            self,
+            "open",
+            scope,
+            busy,
+            exports.call_open(&mut call.store, &config, receipt),
+        )
+        .await?;
         let content = self.settle(result, "open", &call.store)?;
         let table = &mut call.store.data_mut().table;
-        let gone = |e: wasmtime::component::ResourceTableError| Error::internal("a plugin gave back a handle that isn't one").because(e);
+        let gone = |e: wasmtime::component::ResourceTableError| {
+            Error::internal("a plugin gave back a handle that isn't one").because(e)
+        };
         Ok(match content {
             data::Content::Bytes(stream) => {
                 let recipe: Arc<dyn Recipe> = table.delete(stream).map_err(gone)?.recipe;
@@ -170,7 +232,14 @@ impl Plugin {
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_destination_plugin();
         let config = text(&scope.config);
-        let result = call::watch(self, "find", scope, busy, exports.call_find(&mut call.store, &config, suffix)).await?;
+        let result = call::watch(
+            self,
+            "find",
+            scope,
+            busy,
+            exports.call_find(&mut call.store, &config, suffix),
+        )
+        .await?;
         self.settle(result, "find", &call.store)
     }
 
@@ -183,7 +252,14 @@ impl Plugin {
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_destination_plugin();
         let config = text(&scope.config);
-        let result = call::watch(self, "remove", scope, busy, exports.call_remove(&mut call.store, &config, receipts)).await?;
+        let result = call::watch(
+            self,
+            "remove",
+            scope,
+            busy,
+            exports.call_remove(&mut call.store, &config, receipts),
+        )
+        .await?;
         self.settle(result, "remove", &call.store)
     }
 
@@ -196,9 +272,19 @@ impl Plugin {
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_destination_plugin();
         let config = text(&scope.config);
-        let result = call::watch(self, "check", scope, busy, exports.call_check(&mut call.store, &config, receipt)).await?;
+        let result = call::watch(
+            self,
+            "check",
+            scope,
+            busy,
+            exports.call_check(&mut call.store, &config, receipt),
+        )
+        .await?;
         let object = self.settle(result, "check", &call.store)?;
-        Ok(ObjectFacts { found: object.found, size_bytes: object.size })
+        Ok(ObjectFacts {
+            found: object.found,
+            size_bytes: object.size,
+        })
     }
 
     /// Room at a destination.
@@ -210,9 +296,19 @@ impl Plugin {
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_destination_plugin();
         let config = text(&scope.config);
-        let result = call::watch(self, "usage", scope, busy, exports.call_usage(&mut call.store, &config)).await?;
+        let result = call::watch(
+            self,
+            "usage",
+            scope,
+            busy,
+            exports.call_usage(&mut call.store, &config),
+        )
+        .await?;
         let usage = self.settle(result, "usage", &call.store)?;
-        Ok(Usage { total_bytes: usage.total, available_bytes: usage.available })
+        Ok(Usage {
+            total_bytes: usage.total,
+            available_bytes: usage.available,
+        })
     }
 
     /// The shell command that gives a stored object on its standard output, or a stored tree's directory.
@@ -238,7 +334,14 @@ impl Plugin {
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_destination_plugin();
         let config = text(&scope.config);
-        let result = call::watch(self, "undo", scope, busy, exports.call_undo(&mut call.store, &config, entry)).await?;
+        let result = call::watch(
+            self,
+            "undo",
+            scope,
+            busy,
+            exports.call_undo(&mut call.store, &config, entry),
+        )
+        .await?;
         self.settle(result, "undo", &call.store)
     }
 }

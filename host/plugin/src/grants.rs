@@ -70,8 +70,19 @@ impl Values<'_> {
 impl Grants {
     /// Narrows a manifest's requests to one job.
     pub fn new(manifest: &PluginManifest, values: Values<'_>) -> Self {
-        let Capabilities { exec, read, write, secret, state } = &manifest.capabilities;
-        let path = |text: &str| values.fill(text).filter(|t| t.starts_with('/')).map(PathBuf::from);
+        let Capabilities {
+            exec,
+            read,
+            write,
+            secret,
+            state,
+        } = &manifest.capabilities;
+        let path = |text: &str| {
+            values
+                .fill(text)
+                .filter(|t| t.starts_with('/'))
+                .map(PathBuf::from)
+        };
         Grants {
             plugin: manifest.id.clone(),
             exec: exec
@@ -95,7 +106,8 @@ impl Grants {
     /// [`Code::Security`] if there is no grant for it.
     pub fn exec(&self, program: &str, args: &[String], env: &[&str]) -> Result<()> {
         let named: Vec<&ExecGrant> = self.exec.iter().filter(|g| g.program == program).collect();
-        let shown = backstay_model::error::show_bytes(format!("{program} {}", args.join(" ")).trim().as_bytes());
+        let shown =
+            backstay_model::error::show_bytes(format!("{program} {}", args.join(" ")).trim().as_bytes());
         let Some(grant) = named.iter().find(|g| g.pattern.matches(args)) else {
             return Err(self.refuse(&format!("run `{}`", shorten(&shown)), "exec"));
         };
@@ -110,7 +122,8 @@ impl Grants {
     /// # Errors
     /// [`Code::Security`] if there is no grant for it, also if a link leads out of what is granted.
     pub fn read(&self, path: &str) -> Result<PathBuf> {
-        paths::resolve(path, self.read.iter().chain(&self.write))?.ok_or_else(|| self.refuse(&format!("read {}", shown(path)), "read"))
+        paths::resolve(path, self.read.iter().chain(&self.write))?
+            .ok_or_else(|| self.refuse(&format!("read {}", shown(path)), "read"))
     }
 
     /// The real path behind a path that may be written, which need not exist.
@@ -118,7 +131,8 @@ impl Grants {
     /// # Errors
     /// As for [`Grants::read`].
     pub fn write(&self, path: &str) -> Result<PathBuf> {
-        paths::resolve(path, self.write.iter())?.ok_or_else(|| self.refuse(&format!("write to {}", shown(path)), "write"))
+        paths::resolve(path, self.write.iter())?
+            .ok_or_else(|| self.refuse(&format!("write to {}", shown(path)), "write"))
     }
 
     /// Whether a secret may be used.
@@ -126,7 +140,11 @@ impl Grants {
     /// # Errors
     /// [`Code::Security`] if there is no grant for it.
     pub fn secret(&self, name: &str) -> Result<()> {
-        if self.secrets.iter().any(|s| s == name) { Ok(()) } else { Err(self.refuse(&format!("use the secret `{}`", shown(name)), "secret")) }
+        if self.secrets.iter().any(|s| s == name) {
+            Ok(())
+        } else {
+            Err(self.refuse(&format!("use the secret `{}`", shown(name)), "secret"))
+        }
     }
 
     /// Whether notes may be kept.
@@ -134,7 +152,11 @@ impl Grants {
     /// # Errors
     /// [`Code::Security`] if there is no grant for it.
     pub fn state(&self) -> Result<()> {
-        if self.state { Ok(()) } else { Err(self.refuse("keep notes", "state")) }
+        if self.state {
+            Ok(())
+        } else {
+            Err(self.refuse("keep notes", "state"))
+        }
     }
 
     /// The paths that may be read, for showing them.
@@ -154,5 +176,9 @@ fn shown(text: &str) -> String {
 
 fn shorten(text: &str) -> String {
     const MOST_CHARS: usize = 200;
-    if text.chars().count() > MOST_CHARS { text.chars().take(MOST_CHARS).chain(['…']).collect() } else { text.to_owned() }
+    if text.chars().count() > MOST_CHARS {
+        text.chars().take(MOST_CHARS).chain(['…']).collect()
+    } else {
+        text.to_owned()
+    }
 }

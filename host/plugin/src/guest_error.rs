@@ -26,7 +26,12 @@ pub(crate) fn failure(error: &Error) -> Failure {
         Code::Encryption => FailureCode::Encryption,
         Code::Cancelled => FailureCode::Cancelled,
     };
-    Failure { code, retry: error.is_retryable(), message: error.report(), hint: error.hint_text().map(str::to_owned) }
+    Failure {
+        code,
+        retry: error.is_retryable(),
+        message: error.report(),
+        hint: error.hint_text().map(str::to_owned),
+    }
 }
 
 /// A guest's failure, for people.
@@ -74,7 +79,11 @@ pub(crate) fn diagnostic(diagnostic: wit::Diagnostic, at: &str) -> Diagnostic {
 pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars().take(MESSAGE_CHARS) {
-        if c.is_control() && c != '\n' && c != '\t' { shown.extend(c.escape_default()) } else { shown.push(c) }
+        if c.is_control() && c != '\n' && c != '\t' {
+            shown.extend(c.escape_default())
+        } else {
+            shown.push(c)
+        }
     }
     if text.chars().nth(MESSAGE_CHARS).is_some() {
         shown.push('…');

@@ -30,7 +30,11 @@ pub struct ByteStream {
 impl ByteStream {
     /// A recipe whose bytes are moved as they are.
     pub(crate) fn plain(recipe: Arc<dyn Recipe>) -> Self {
-        ByteStream { recipe, filters: Filters::default(), is_payload: false }
+        ByteStream {
+            recipe,
+            filters: Filters::default(),
+            is_payload: false,
+        }
     }
 }
 
@@ -122,7 +126,13 @@ impl Host {
             .memories(16)
             .trap_on_grow_failure(true)
             .build();
-        let grants = Grants::new(plugin.manifest(), Values { config: &scope.config, target: scope.target.as_deref() });
+        let grants = Grants::new(
+            plugin.manifest(),
+            Values {
+                config: &scope.config,
+                target: scope.target.as_deref(),
+            },
+        );
         let mut table = ResourceTable::new();
         table.set_max_capacity(scope.limits.handles);
         Host {
@@ -146,8 +156,11 @@ impl Host {
     /// The call isn't part of one, so nothing may be changed in it.
     pub(crate) fn run(&self) -> Result<&RunScope> {
         self.scope.run.as_ref().ok_or_else(|| {
-            Error::new(Code::Security, format!("plugin {} asked for a change outside of a run", self.plugin))
-                .hint("a plugin may only look while it validates")
+            Error::new(
+                Code::Security,
+                format!("plugin {} asked for a change outside of a run", self.plugin),
+            )
+            .hint("a plugin may only look while it validates")
         })
     }
 
@@ -170,13 +183,19 @@ impl Host {
     }
 
     pub(crate) fn push_tree(&mut self, spec: Arc<TreeSpec>) -> wasmtime::Result<Resource<Tree>> {
-        Ok(self.table.push(Tree { spec, is_payload: false })?)
+        Ok(self.table.push(Tree {
+            spec,
+            is_payload: false,
+        })?)
     }
 }
 
 impl WasiView for Host {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 

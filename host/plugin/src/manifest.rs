@@ -30,11 +30,14 @@ pub fn read(component: &[u8], name: &str) -> Result<PluginManifest> {
         }
     }
     if !is_component {
-        return Err(refuse("it is a core module, not a component".to_owned()).hint("build it for the target wasm32-wasip2"));
+        return Err(refuse("it is a core module, not a component".to_owned())
+            .hint("build it for the target wasm32-wasip2"));
     }
     let json = found.ok_or_else(|| {
-        refuse(format!("it has no manifest (custom section `{MANIFEST_SECTION}`)"))
-            .hint("the SDK's macros put one in")
+        refuse(format!(
+            "it has no manifest (custom section `{MANIFEST_SECTION}`)"
+        ))
+        .hint("the SDK's macros put one in")
     })?;
     PluginManifest::parse(json)
 }

@@ -41,7 +41,11 @@ struct About {
 
 impl std::fmt::Debug for Plugin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Plugin({} {})", self.about.manifest.id, self.about.manifest.version)
+        write!(
+            f,
+            "Plugin({} {})",
+            self.about.manifest.id, self.about.manifest.version
+        )
     }
 }
 
@@ -101,7 +105,10 @@ impl Plugins {
     pub async fn get(&self, id: &str, kind: PluginKind) -> Result<Plugin> {
         let plugin = self.load(id).await?;
         if plugin.manifest().kind != kind {
-            return Err(Error::new(Code::Configuration, format!("`{id}` is a {} plugin, not a {kind}", plugin.manifest().kind)));
+            return Err(Error::new(
+                Code::Configuration,
+                format!("`{id}` is a {} plugin, not a {kind}", plugin.manifest().kind),
+            ));
         }
         Ok(plugin)
     }
@@ -147,7 +154,13 @@ impl Plugins {
         let name = file.display().to_string();
         let manifest = manifest::read(&wasm, &name)?;
         if self.bundled.iter().any(|b| b.id == manifest.id) {
-            return Err(Error::new(Code::Configuration, format!("{name} calls itself `{}`, which is a plugin of the host", manifest.id)));
+            return Err(Error::new(
+                Code::Configuration,
+                format!(
+                    "{name} calls itself `{}`, which is a plugin of the host",
+                    manifest.id
+                ),
+            ));
         }
         self.compile(&wasm, &manifest.id, None)?;
         Ok((manifest, wasm))
@@ -166,11 +179,20 @@ impl Plugins {
         let temporary = tempfile::NamedTempFile::new_in(&self.installed).map_err(failed)?;
         std::fs::write(temporary.path(), &wasm).map_err(failed)?;
         temporary.as_file().sync_all().map_err(failed)?;
-        temporary.persist(self.installed.join(&file_name)).map_err(|e| failed(e.error))?;
-        let manifest_json = serde_json::to_string(&manifest).map_err(|e| Error::internal("cannot write a plugin's manifest").because(e))?;
+        temporary
+            .persist(self.installed.join(&file_name))
+            .map_err(|e| failed(e.error))?;
+        let manifest_json = serde_json::to_string(&manifest)
+            .map_err(|e| Error::internal("cannot write a plugin's manifest").because(e))?;
         let version = manifest.version.clone();
-        let plugin =
-            InstalledPlugin { id: manifest.id.clone(), version, digest, manifest_json, file_name, installed_at: now };
+        let plugin = InstalledPlugin {
+            id: manifest.id.clone(),
+            version,
+            digest,
+            manifest_json,
+            file_name,
+            installed_at: now,
+        };
         self.store.install_plugin(&plugin).await?;
         self.lock().remove(&manifest.id);
         Ok(manifest)
@@ -179,8 +201,12 @@ impl Plugins {
     async fn load_installed(&self, id: &str) -> Result<Plugin> {
         let Some(installed) = self.store.plugin(id).await? else {
             let known: Vec<String> = self.list().await?.into_iter().map(|(m, _)| m.id).collect();
-            return Err(Error::new(Code::Configuration, format!("there is no plugin `{id}`"))
-                .hint(format!("there are: {}; install others with `backstay plugin install FILE`", known.join(", "))));
+            return Err(
+                Error::new(Code::Configuration, format!("there is no plugin `{id}`")).hint(format!(
+                    "there are: {}; install others with `backstay plugin install FILE`",
+                    known.join(", ")
+                )),
+            );
         };
         let file = self.installed.join(&installed.file_name);
         let wasm = std::fs::read(&file).map_err(|e| Error::io_as(Code::Environment, "read", &file, e))?;
@@ -190,17 +216,32 @@ impl Plugins {
     fn compile(&self, wasm: &[u8], id: &str, pinned: Option<&str>) -> Result<Plugin> {
         let digest = blake3::hash(wasm).to_hex().to_string();
         if pinned.is_some_and(|pinned| pinned != digest) {
-            return Err(Error::new(Code::Security, format!("the file of plugin `{id}` is not the one that was installed"))
-                .hint("somebody changed it, or the disk is damaged: install it again"));
+            return Err(Error::new(
+                Code::Security,
+                format!("the file of plugin `{id}` is not the one that was installed"),
+            )
+            .hint("somebody changed it, or the disk is damaged: install it again"));
         }
         let manifest = manifest::read(wasm, &format!("plugin `{id}`"))?;
         let component = cache::load(&self.runtime.engine, wasm, &digest, &self.cache)?;
         let instance = self.runtime.linker.instantiate_pre(&component).map_err(|e| {
-            Error::new(Code::Configuration, format!("plugin `{id}` asks for something that this host doesn't have"))
-                .because(format!("{e:#}"))
+            Error::new(
+                Code::Configuration,
+                format!("plugin `{id}` asks for something that this host doesn't have"),
+            )
+            .because(format!("{e:#}"))
         })?;
-        let about = Arc::new(About { manifest, digest, is_bundled: pinned.is_none() });
-        Ok(Plugin { runtime: self.runtime.clone(), programs: Arc::clone(&self.programs), instance, about })
+        let about = Arc::new(About {
+            manifest,
+            digest,
+            is_bundled: pinned.is_none(),
+        });
+        Ok(Plugin {
+            runtime: self.runtime.clone(),
+            programs: Arc::clone(&self.programs),
+            instance,
+            about,
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Plugin>> {

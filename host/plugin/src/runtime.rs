@@ -31,7 +31,9 @@ impl Runtime {
     /// # Errors
     /// This machine can't run it.
     pub fn new() -> Result<Self> {
-        let failed = |e: wasmtime::Error| Error::internal("cannot set up the WebAssembly engine").because(e.to_string());
+        let failed = |e: wasmtime::Error| {
+            Error::internal("cannot set up the WebAssembly engine").because(e.to_string())
+        };
         let mut config = Config::new();
         config.wasm_component_model(true).epoch_interruption(true);
         config.max_wasm_stack(STACK_BYTES);
@@ -39,10 +41,15 @@ impl Runtime {
         let engine = Engine::new(&config).map_err(failed)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed)?;
-        HostWorld::add_to_linker::<Host, wasmtime::component::HasSelf<Host>>(&mut linker, |host| host).map_err(failed)?;
+        HostWorld::add_to_linker::<Host, wasmtime::component::HasSelf<Host>>(&mut linker, |host| host)
+            .map_err(failed)?;
         let ticker = Arc::new(Ticker::default());
         Ticker::start(&ticker, &engine)?;
-        Ok(Runtime { engine, linker: Arc::new(linker), ticker })
+        Ok(Runtime {
+            engine,
+            linker: Arc::new(linker),
+            ticker,
+        })
     }
 
     /// Keeps the clock for running guests going until the guard is dropped.

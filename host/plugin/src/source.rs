@@ -90,7 +90,11 @@ impl Plugin {
 
     pub(crate) fn other_world(&self, world: &str, error: &wasmtime::Error) -> Error {
         let id = &self.manifest().id;
-        Error::new(Code::Configuration, format!("plugin `{id}` does not export the world `{world}`")).because(format!("{error:#}"))
+        Error::new(
+            Code::Configuration,
+            format!("plugin `{id}` does not export the world `{world}`"),
+        )
+        .because(format!("{error:#}"))
     }
 
     /// The JSON Schema of a source's configuration.
@@ -101,15 +105,28 @@ impl Plugin {
         let mut call = self.source(scope).await?;
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_source_plugin();
-        let result = call::watch(self, "describe", scope, busy, exports.call_describe(&mut call.store)).await?;
+        let result = call::watch(
+            self,
+            "describe",
+            scope,
+            busy,
+            exports.call_describe(&mut call.store),
+        )
+        .await?;
         let descriptor = result.map_err(|e| call::trapped(self, "describe", &e, &call.store))?;
         self.schema(&descriptor.config_schema)
     }
 
     pub(crate) fn schema(&self, text: &str) -> Result<Value> {
         serde_json::from_str(text).map_err(|e| {
-            Error::new(Code::Internal, format!("plugin {} describes its configuration by something that isn't JSON", self.manifest().id))
-                .because(e)
+            Error::new(
+                Code::Internal,
+                format!(
+                    "plugin {} describes its configuration by something that isn't JSON",
+                    self.manifest().id
+                ),
+            )
+            .because(e)
         })
     }
 
@@ -122,9 +139,19 @@ impl Plugin {
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_source_plugin();
         let config = text(&scope.config);
-        let result = call::watch(self, "validate", scope, busy, exports.call_validate(&mut call.store, &config)).await?;
+        let result = call::watch(
+            self,
+            "validate",
+            scope,
+            busy,
+            exports.call_validate(&mut call.store, &config),
+        )
+        .await?;
         let found = result.map_err(|e| call::trapped(self, "validate", &e, &call.store))?;
-        Ok(found.into_iter().map(|d| guest_error::diagnostic(d, at)).collect())
+        Ok(found
+            .into_iter()
+            .map(|d| guest_error::diagnostic(d, at))
+            .collect())
     }
 
     /// What a source offers now.
@@ -147,19 +174,36 @@ impl Plugin {
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_source_plugin();
         let config = text(&scope.config);
-        let result = call::watch(self, "open", scope, busy, exports.call_open(&mut call.store, &config, &run, &previous)).await?;
+        let result = call::watch(
+            self,
+            "open",
+            scope,
+            busy,
+            exports.call_open(&mut call.store, &config, &run, &previous),
+        )
+        .await?;
         let artifacts = self.settle(result, "open", &call.store)?;
         if artifacts.is_empty() || artifacts.len() > scope.limits.artifacts {
             let id = &self.manifest().id;
-            return Err(Error::new(Code::BackupFailed, format!("plugin {id} offered {} artifacts", artifacts.len()))
-                .hint(format!("a source offers 1 to {}", scope.limits.artifacts)));
+            return Err(Error::new(
+                Code::BackupFailed,
+                format!("plugin {id} offered {} artifacts", artifacts.len()),
+            )
+            .hint(format!("a source offers 1 to {}", scope.limits.artifacts)));
         }
         let host = call.store.data_mut();
         let mut offered: Vec<Offered> = Vec::new();
         for artifact in artifacts {
             let artifact = take(host, artifact)?;
             if offered.iter().any(|o| o.name == artifact.name) {
-                return Err(Error::new(Code::Internal, format!("plugin {} offered two artifacts named `{}`", self.manifest().id, artifact.name)));
+                return Err(Error::new(
+                    Code::Internal,
+                    format!(
+                        "plugin {} offered two artifacts named `{}`",
+                        self.manifest().id,
+                        artifact.name
+                    ),
+                ));
             }
             offered.push(artifact);
         }
@@ -195,14 +239,23 @@ impl Plugin {
         let work = exports.call_restore(&mut call.store, &config, &run, &artifact, &target);
         let result = call::watch(self, "restore", scope, busy, work).await?;
         let restored = self.settle(result, "restore", &call.store)?;
-        Ok(Restored { place: guest_error::printable(&restored.place), entries: restored.entries, bytes: restored.bytes })
+        Ok(Restored {
+            place: guest_error::printable(&restored.place),
+            entries: restored.entries,
+            bytes: restored.bytes,
+        })
     }
 
     /// The shell command that restores an artifact without Backstay.
     ///
     /// # Errors
     /// The plugin fails.
-    pub async fn source_recovery(&self, scope: &Scope, artifact: &str, metadata: &Metadata) -> Result<String> {
+    pub async fn source_recovery(
+        &self,
+        scope: &Scope,
+        artifact: &str,
+        metadata: &Metadata,
+    ) -> Result<String> {
         let mut call = self.source(scope).await?;
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_source_plugin();
@@ -221,12 +274,24 @@ impl Plugin {
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_source_plugin();
         let config = text(&scope.config);
-        let result = call::watch(self, "undo", scope, busy, exports.call_undo(&mut call.store, &config, entry)).await?;
+        let result = call::watch(
+            self,
+            "undo",
+            scope,
+            busy,
+            exports.call_undo(&mut call.store, &config, entry),
+        )
+        .await?;
         self.settle(result, "undo", &call.store)
     }
 
     /// Tells a trap from a failure.
-    pub(crate) fn settle<T>(&self, result: wasmtime::Result<Result<T, Failure>>, verb: &str, store: &Store<Host>) -> Result<T> {
+    pub(crate) fn settle<T>(
+        &self,
+        result: wasmtime::Result<Result<T, Failure>>,
+        verb: &str,
+        store: &Store<Host>,
+    ) -> Result<T> {
         match result {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(failure)) => Err(guest_error::error(failure)),
@@ -238,41 +303,71 @@ impl Plugin {
 /// The artifact behind a guest's handles.
 fn take(host: &mut Host, artifact: data::Artifact) -> Result<Offered> {
     let plugin = host.plugin.clone();
-    let fault = |what: String| Error::new(Code::Internal, format!("plugin {plugin} offered an artifact {what}"));
+    let fault = |what: String| {
+        Error::new(
+            Code::Internal,
+            format!("plugin {plugin} offered an artifact {what}"),
+        )
+    };
     let name = artifact.name;
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() || name.len() > 128 || name.starts_with(['.', '-']) || !name.chars().all(plain) {
-        return Err(fault(format!("with the name `{}`, which has other characters than letters, digits, `.`, `_` and `-`", guest_error::printable(&name)))
-            .with_code(Code::Security));
+        return Err(fault(format!(
+            "with the name `{}`, which has other characters than letters, digits, `.`, `_` and `-`",
+            guest_error::printable(&name)
+        ))
+        .with_code(Code::Security));
     }
     let metadata = serde_json::from_str::<Metadata>(&artifact.metadata)
         .map_err(|e| fault(format!("`{name}` whose metadata isn't a JSON object")).because(e))?;
     let base = artifact
         .base
-        .map(|base| base.parse::<Uuid>().map_err(|e| fault(format!("`{name}` whose base isn't a backup's id")).because(e)))
+        .map(|base| {
+            base.parse::<Uuid>()
+                .map_err(|e| fault(format!("`{name}` whose base isn't a backup's id")).because(e))
+        })
         .transpose()?;
-    let gone = |e: wasmtime::component::ResourceTableError| fault(format!("`{name}` without content")).because(e);
+    let gone =
+        |e: wasmtime::component::ResourceTableError| fault(format!("`{name}` without content")).because(e);
     let content = match artifact.content {
         data::Content::Bytes(stream) => Content::Stream(host.table.delete(stream).map_err(gone)?.recipe),
         data::Content::Files(tree) => Content::Tree(host.table.delete(tree).map_err(gone)?.spec),
     };
-    Ok(Offered { name, media_type: guest_error::printable(&artifact.media_type), content, metadata, base })
+    Ok(Offered {
+        name,
+        media_type: guest_error::printable(&artifact.media_type),
+        content,
+        metadata,
+        base,
+    })
 }
 
 /// Handles for a guest that may read what is behind them.
 fn give(host: &mut Host, content: Content) -> Result<data::Content> {
     let full = |e: wasmtime::Error| Error::internal("cannot hand data to a plugin").because(e.to_string());
     Ok(match content {
-        Content::Stream(recipe) => data::Content::Bytes(host.push_stream(ByteStream::plain(recipe)).map_err(full)?),
+        Content::Stream(recipe) => {
+            data::Content::Bytes(host.push_stream(ByteStream::plain(recipe)).map_err(full)?)
+        }
         Content::Tree(spec) => {
-            let tree = Tree { spec, is_payload: false };
-            data::Content::Files(host.table.push(tree).map_err(|e| Error::internal("cannot hand data to a plugin").because(e))?)
+            let tree = Tree {
+                spec,
+                is_payload: false,
+            };
+            data::Content::Files(
+                host.table
+                    .push(tree)
+                    .map_err(|e| Error::internal("cannot hand data to a plugin").because(e))?,
+            )
         }
     })
 }
 
 pub(crate) fn run_info(scope: &Scope) -> Result<RunInfo> {
-    let run = scope.run.as_ref().ok_or_else(|| Error::internal("a plugin was called without a run"))?;
+    let run = scope
+        .run
+        .as_ref()
+        .ok_or_else(|| Error::internal("a plugin was called without a run"))?;
     Ok(RunInfo {
         run_id: run.run_id.to_string(),
         job_id: run.job_id.to_string(),

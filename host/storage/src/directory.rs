@@ -32,30 +32,48 @@ impl Directory {
     /// [`Code::Environment`] if it isn't there or is no directory: making one would hide a drive that isn't mounted.
     pub fn open(path: &Path) -> Result<Self> {
         let root = Dir::open_ambient_dir(path, ambient_authority()).map_err(|e| match e.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => {
-                Error::new(Code::Environment, format!("there is no directory {}", path.display()))
-                    .because(e)
-                    .hint("is the drive or share mounted? if so, create the directory first")
-            }
+            ErrorKind::NotFound | ErrorKind::NotADirectory => Error::new(
+                Code::Environment,
+                format!("there is no directory {}", path.display()),
+            )
+            .because(e)
+            .hint("is the drive or share mounted? if so, create the directory first"),
             _ => Error::io("open the directory", path, e),
         })?;
-        Ok(Directory { root, path: path.to_owned() })
+        Ok(Directory {
+            root,
+            path: path.to_owned(),
+        })
     }
 
     /// Stores what a recipe gives, filtered, under a key that is free.
     ///
     /// # Errors
     /// The root cause; then nothing is there.
-    pub fn put(&self, key: &Key, recipe: Arc<dyn Recipe>, filters: &Filters, context: &Context) -> Result<Transfer> {
+    pub fn put(
+        &self,
+        key: &Key,
+        recipe: Arc<dyn Recipe>,
+        filters: &Filters,
+        context: &Context,
+    ) -> Result<Transfer> {
         self.refuse_taken(key)?;
         self.create_parent(key)?;
         let partial = key.partial();
         let shown = self.shown(key);
         let file = self
             .root
-            .open_with(&partial, OpenOptions::new().write(true).create(true).truncate(true))
+            .open_with(
+                &partial,
+                OpenOptions::new().write(true).create(true).truncate(true),
+            )
             .map_err(|e| Error::io("create", &shown, e))?;
-        let sink = FileSink { root: &self.root, key, shown, file };
+        let sink = FileSink {
+            root: &self.root,
+            key,
+            shown,
+            file,
+        };
         pump(recipe, filters, sink, context).map(|(transfer, _)| transfer)
     }
 
@@ -63,21 +81,42 @@ impl Directory {
     ///
     /// # Errors
     /// The root cause; then nothing is there.
-    pub fn put_tree(&self, key: &Key, tar: Arc<dyn Recipe>, index: &mut dyn Write, context: &Context) -> Result<Unpacked> {
+    pub fn put_tree(
+        &self,
+        key: &Key,
+        tar: Arc<dyn Recipe>,
+        index: &mut dyn Write,
+        context: &Context,
+    ) -> Result<Unpacked> {
         self.refuse_taken(key)?;
         self.create_parent(key)?;
         let result = self.fill_tree(key, tar, index, context);
         result.map_err(|error| match self.remove_partial(key) {
             Ok(()) => error,
-            Err(e) => error.hint(format!("what was written so far could not be removed either: {}", e.report())),
+            Err(e) => error.hint(format!(
+                "what was written so far could not be removed either: {}",
+                e.report()
+            )),
         })
     }
 
-    fn fill_tree(&self, key: &Key, tar: Arc<dyn Recipe>, index: &mut dyn Write, context: &Context) -> Result<Unpacked> {
+    fn fill_tree(
+        &self,
+        key: &Key,
+        tar: Arc<dyn Recipe>,
+        index: &mut dyn Write,
+        context: &Context,
+    ) -> Result<Unpacked> {
         self.remove_partial(key)?;
         let mut reading = read(tar, context)?;
         let target = self.path.join(key.partial());
-        let unpacked = match tree::unpack(&mut reading, &target, &UnpackOptions::default(), context, Some(index)) {
+        let unpacked = match tree::unpack(
+            &mut reading,
+            &target,
+            &UnpackOptions::default(),
+            context,
+            Some(index),
+        ) {
             Ok(unpacked) => unpacked,
             Err(error) => return Err(reading.fail(error)),
         };
@@ -103,7 +142,9 @@ impl Directory {
     /// # Errors
     /// [`Code::Storage`] if there is none.
     pub fn get_tree(&self, key: &Key) -> Result<PathBuf> {
-        self.root.open_dir(key.as_str()).map_err(|e| self.absent(key, e))?;
+        self.root
+            .open_dir(key.as_str())
+            .map_err(|e| self.absent(key, e))?;
         Ok(self.path.join(key.as_str()))
     }
 
@@ -117,8 +158,16 @@ impl Directory {
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(e) => return Err(Error::io("look at", self.shown(key), e)),
         };
-        let size_bytes = if meta.is_dir() { self.tree_size(key.as_str())? } else { meta.len() };
-        Ok(Some(ObjectInfo { key: key.as_str().to_owned(), size_bytes, is_tree: meta.is_dir() }))
+        let size_bytes = if meta.is_dir() {
+            self.tree_size(key.as_str())?
+        } else {
+            meta.len()
+        };
+        Ok(Some(ObjectInfo {
+            key: key.as_str().to_owned(),
+            size_bytes,
+            is_tree: meta.is_dir(),
+        }))
     }
 
     /// All complete objects whose key ends with `suffix`, sorted. Stored trees are not looked into deeper than keys go.
@@ -132,11 +181,22 @@ impl Directory {
         let mut open = vec![String::new()];
         while let Some(at) = open.pop() {
             let failed = |e| Error::io("list", self.path.join(&at), e);
-            let entries = if at.is_empty() { self.root.entries() } else { self.root.read_dir(&at) }.map_err(failed)?;
+            let entries = if at.is_empty() {
+                self.root.entries()
+            } else {
+                self.root.read_dir(&at)
+            }
+            .map_err(failed)?;
             for entry in entries {
                 let entry = entry.map_err(failed)?;
-                let Ok(name) = entry.file_name().into_string() else { continue };
-                let key = if at.is_empty() { name } else { format!("{at}/{name}") };
+                let Ok(name) = entry.file_name().into_string() else {
+                    continue;
+                };
+                let key = if at.is_empty() {
+                    name
+                } else {
+                    format!("{at}/{name}")
+                };
                 let Ok(key) = Key::parse(&key) else { continue };
                 let meta = match entry.metadata() {
                     Ok(meta) => meta,
@@ -148,7 +208,11 @@ impl Directory {
                         open.push(key.as_str().to_owned());
                     }
                 } else if key.as_str().ends_with(suffix) {
-                    found.push(ObjectInfo { key: key.as_str().to_owned(), size_bytes: meta.len(), is_tree: false });
+                    found.push(ObjectInfo {
+                        key: key.as_str().to_owned(),
+                        size_bytes: meta.len(),
+                        is_tree: false,
+                    });
                 }
             }
         }
@@ -175,7 +239,8 @@ impl Directory {
     /// # Errors
     /// The system can't tell.
     pub fn space(&self) -> Result<Space> {
-        let stat = rustix::fs::fstatvfs(&self.root).map_err(|e| Error::io("find the room in", &self.path, e.into()))?;
+        let stat = rustix::fs::fstatvfs(&self.root)
+            .map_err(|e| Error::io("find the room in", &self.path, e.into()))?;
         Ok(Space {
             total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
             available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
@@ -195,17 +260,27 @@ impl Directory {
 
     fn refuse_taken(&self, key: &Key) -> Result<()> {
         match self.root.symlink_metadata(key.as_str()) {
-            Ok(_) => Err(Error::new(Code::Storage, format!("{} exists already", self.shown(key)))),
+            Ok(_) => Err(Error::new(
+                Code::Storage,
+                format!("{} exists already", self.shown(key)),
+            )),
             Err(_) => Ok(()),
         }
     }
 
     fn create_parent(&self, key: &Key) -> Result<()> {
         let mut at = String::new();
-        let mut parent = self.root.try_clone().map_err(|e| Error::io("open", &self.path, e))?;
+        let mut parent = self
+            .root
+            .try_clone()
+            .map_err(|e| Error::io("open", &self.path, e))?;
         let (directory, _) = key.split();
         for name in directory.split('/').filter(|n| !n.is_empty()) {
-            at = if at.is_empty() { name.to_owned() } else { format!("{at}/{name}") };
+            at = if at.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{at}/{name}")
+            };
             let failed = |e| Error::io("create the directory", self.path.join(&at), e);
             match parent.create_dir(name) {
                 Ok(()) => sync_directory(&parent).map_err(failed)?,

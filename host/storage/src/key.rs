@@ -22,7 +22,10 @@ impl Key {
     pub fn parse(text: &str) -> Result<Self> {
         let refuse = |why: &str| {
             let shown = backstay_model::error::show_bytes(text.as_bytes());
-            Err(Error::new(Code::Security, format!("`{shown}` can't be the name of an object: {why}")))
+            Err(Error::new(
+                Code::Security,
+                format!("`{shown}` can't be the name of an object: {why}"),
+            ))
         };
         if text.is_empty() || text.len() > MAX_KEY_BYTES {
             return refuse("it must have 1 to 1024 bytes");
@@ -78,7 +81,18 @@ mod tests {
         for good in ["a", "flash/0190/data.tar.zst.age", "a b/c", "ü"] {
             assert!(Key::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/", ".hidden", "a\0b", "a\nb", &"x".repeat(241)] {
+        for bad in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../b",
+            "a//b",
+            "a/",
+            ".hidden",
+            "a\0b",
+            "a\nb",
+            &"x".repeat(241),
+        ] {
             assert_eq!(Key::parse(bad).unwrap_err().code(), Code::Security, "{bad}");
         }
     }

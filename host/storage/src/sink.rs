@@ -21,12 +21,17 @@ impl Sink for FileSink<'_> {
     type Stored = u64;
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|e| full(Error::io("write", &self.shown, e)))
+        self.file
+            .write_all(bytes)
+            .map_err(|e| full(Error::io("write", &self.shown, e)))
     }
 
     fn commit(self, proof: &Completed) -> Result<u64> {
         let bytes = proof.transfer().stored.bytes;
-        let result = self.file.sync_all().map_err(|e| full(Error::io("write to disk", &self.shown, e)));
+        let result = self
+            .file
+            .sync_all()
+            .map_err(|e| full(Error::io("write to disk", &self.shown, e)));
         let result = result.and_then(|()| publish(self.root, self.key, &self.shown));
         match result {
             Ok(()) => Ok(bytes),
@@ -36,9 +41,10 @@ impl Sink for FileSink<'_> {
 
     fn abort(self, cause: Error) -> Error {
         match self.root.remove_file(self.key.partial()) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                cause.hint(format!("the incomplete file {} could not be removed either ({e})", self.key.partial()))
-            }
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => cause.hint(format!(
+                "the incomplete file {} could not be removed either ({e})",
+                self.key.partial()
+            )),
             _ => cause,
         }
     }
@@ -50,7 +56,12 @@ pub(crate) fn publish(root: &Dir, key: &Key, shown: &str) -> Result<()> {
     use rustix::io::Errno;
     let failed = |e: std::io::Error| Error::io("rename a file to", shown, e);
     let (directory, name) = key.split();
-    let directory = if directory.is_empty() { root.try_clone() } else { root.open_dir(directory) }.map_err(failed)?;
+    let directory = if directory.is_empty() {
+        root.try_clone()
+    } else {
+        root.open_dir(directory)
+    }
+    .map_err(failed)?;
     let partial = format!(".{name}.partial");
     match rustix::fs::renameat_with(&directory, &partial, &directory, name, RenameFlags::NOREPLACE) {
         Ok(()) => {}
@@ -78,7 +89,8 @@ pub(crate) fn sync_directory(directory: &Dir) -> std::io::Result<()> {
 
 fn full(error: Error) -> Error {
     if error.code() == backstay_model::Code::DiskSpace {
-        return error.hint("make room at the destination or shorten the retention; earlier backups are untouched");
+        return error
+            .hint("make room at the destination or shorten the retention; earlier backups are untouched");
     }
     error
 }

@@ -80,7 +80,16 @@ pub fn blocks(takers: usize) -> (Blocks, Vec<BlockReceiver>) {
         let _ = pool.try_send(Vec::new());
     }
     let (senders, receivers) = (0..takers).map(|_| sync_channel(POOL_BLOCKS)).unzip();
-    (Blocks { current: Vec::new(), free, pool, takers: senders, pushed_bytes: 0 }, receivers)
+    (
+        Blocks {
+            current: Vec::new(),
+            free,
+            pool,
+            takers: senders,
+            pushed_bytes: 0,
+        },
+        receivers,
+    )
 }
 
 impl Blocks {
@@ -142,7 +151,11 @@ impl Blocks {
     }
 
     fn push_if_full(&mut self) -> Result<()> {
-        if self.current.len() == BLOCK_BYTES { self.push() } else { Ok(()) }
+        if self.current.len() == BLOCK_BYTES {
+            self.push()
+        } else {
+            Ok(())
+        }
     }
 
     fn push(&mut self) -> Result<()> {
@@ -151,7 +164,10 @@ impl Blocks {
         }
         let bytes = std::mem::take(&mut self.current);
         self.pushed_bytes += bytes.len() as u64;
-        let block = Arc::new(Block { bytes, pool: self.pool.clone() });
+        let block = Arc::new(Block {
+            bytes,
+            pool: self.pool.clone(),
+        });
         for taker in &self.takers {
             taker.send(Arc::clone(&block)).map_err(|_| gone())?;
         }
@@ -185,7 +201,11 @@ pub struct BlockReader {
 impl BlockReader {
     /// A reader over one end.
     pub fn new(blocks: BlockReceiver) -> Self {
-        BlockReader { blocks, current: None, position: 0 }
+        BlockReader {
+            blocks,
+            current: None,
+            position: 0,
+        }
     }
 }
 

@@ -75,7 +75,11 @@ impl Notes {
     pub fn warn(&self, code: &str, message: impl Into<String>, path: Option<String>) {
         let mut collected = lock(&self.0);
         if collected.warnings.len() < MAX_WARNINGS {
-            collected.warnings.push(Warning { code: code.to_owned(), message: message.into(), path });
+            collected.warnings.push(Warning {
+                code: code.to_owned(),
+                message: message.into(),
+                path,
+            });
         } else {
             collected.more += 1;
         }
@@ -131,7 +135,11 @@ impl Cancel {
             if slot.is_some() {
                 return;
             }
-            *slot = Some((reason.code(), reason.report(), reason.hint_text().map(str::to_owned)));
+            *slot = Some((
+                reason.code(),
+                reason.report(),
+                reason.hint_text().map(str::to_owned),
+            ));
         }
         self.0.cancelled.store(true, Ordering::SeqCst);
         let hooks = std::mem::take(&mut *lock(&self.0.hooks));
@@ -150,7 +158,11 @@ impl Cancel {
     /// # Errors
     /// The reason.
     pub fn check(&self) -> Result<()> {
-        if self.is_cancelled() { Err(self.reason()) } else { Ok(()) }
+        if self.is_cancelled() {
+            Err(self.reason())
+        } else {
+            Ok(())
+        }
     }
 
     /// Why it was stopped.
@@ -174,13 +186,19 @@ impl Cancel {
         if self.is_cancelled() {
             let mine = {
                 let mut hooks = lock(&self.0.hooks);
-                hooks.iter().position(|(other, _)| *other == id).map(|at| hooks.swap_remove(at))
+                hooks
+                    .iter()
+                    .position(|(other, _)| *other == id)
+                    .map(|at| hooks.swap_remove(at))
             };
             if let Some((_, hook)) = mine {
                 (hook.0)();
             }
         }
-        HookGuard { cancel: self.clone(), id }
+        HookGuard {
+            cancel: self.clone(),
+            id,
+        }
     }
 }
 

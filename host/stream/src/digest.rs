@@ -42,7 +42,12 @@ impl Hasher {
         Digest {
             bytes: self.bytes,
             blake3: self.blake3.finalize().to_hex().to_string(),
-            sha256: self.sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: self
+                .sha256
+                .finalize()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
         }
     }
 }
@@ -57,7 +62,10 @@ pub struct HashingReader<R> {
 impl<R: Read> HashingReader<R> {
     /// Reads from `inner`.
     pub fn new(inner: R) -> Self {
-        HashingReader { inner, hasher: Hasher::default() }
+        HashingReader {
+            inner,
+            hasher: Hasher::default(),
+        }
     }
 
     /// What it read from, and what it saw.
@@ -85,7 +93,13 @@ mod tests {
         hasher.update(b"c");
         let digest = hasher.finish();
         assert_eq!(digest.bytes, 3);
-        assert_eq!(digest.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert_eq!(digest.blake3, "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85");
+        assert_eq!(
+            digest.sha256,
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        assert_eq!(
+            digest.blake3,
+            "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"
+        );
     }
 }

@@ -78,7 +78,13 @@ impl Recipe for CommandRecipe {
                 Ok(0) => break Ok(()),
                 Ok(_) => context.meter.tick(),
                 Err(error) => {
-                    let failed = |e| Error::new(Code::BackupFailed, format!("cannot read from `{}`", self.describe())).because(e);
+                    let failed = |e| {
+                        Error::new(
+                            Code::BackupFailed,
+                            format!("cannot read from `{}`", self.describe()),
+                        )
+                        .because(e)
+                    };
                     break Err(error.or(failed));
                 }
             }
@@ -111,7 +117,11 @@ impl CommandSink {
     pub fn start(spec: &CommandSpec, context: &Context) -> Result<Self> {
         let mut child = Child::start(spec, child::Stdin::Piped, context)?;
         let output = keep(child.take_stdout()?, Part::First(run::STDOUT_BYTES))?;
-        Ok(CommandSink { child, written_bytes: 0, output })
+        Ok(CommandSink {
+            child,
+            written_bytes: 0,
+            output,
+        })
     }
 }
 
@@ -133,12 +143,20 @@ impl Sink for CommandSink {
     fn abort(mut self, cause: Error) -> Error {
         // A program that closed its input has died or is about to say why; one that still listens is killed
         // before its input ends, so that it can't take what it got for everything.
-        let exit = if self.child.broke() { self.child.wait_or_kill() } else { self.child.kill() };
+        let exit = if self.child.broke() {
+            self.child.wait_or_kill()
+        } else {
+            self.child.kill()
+        };
         match exit {
             Some(exit) if self.child.broke() && !exit.is_success() => exit.into_error(self.written_bytes),
             Some(exit) if self.child.broke() => Error::new(
                 exit.code(),
-                format!("`{}` stopped reading after {} bytes although there was more", exit.command(), self.written_bytes),
+                format!(
+                    "`{}` stopped reading after {} bytes although there was more",
+                    exit.command(),
+                    self.written_bytes
+                ),
             ),
             _ => cause,
         }

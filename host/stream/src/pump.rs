@@ -71,21 +71,33 @@ pub struct Transfer {
 ///
 /// # Errors
 /// The root cause: of a source that failed, its own failure, and not that the far end then saw its input end.
-pub fn pump<S: Sink>(recipe: Arc<dyn Recipe>, filters: &Filters, sink: S, context: &Context) -> Result<(Transfer, S::Stored)> {
+pub fn pump<S: Sink>(
+    recipe: Arc<dyn Recipe>,
+    filters: &Filters,
+    sink: S,
+    context: &Context,
+) -> Result<(Transfer, S::Stored)> {
     let (out, takers) = blocks(2);
     let [mine, hashed]: [BlockReceiver; 2] = match takers.try_into() {
         Ok(pair) => pair,
         Err(_) => return Err(sink.abort(Error::internal("a stream has no takers"))),
     };
-    let started = start_hasher(hashed).and_then(|hasher| Ok((hasher, Producer::start(recipe, context.clone(), out)?)));
+    let started =
+        start_hasher(hashed).and_then(|hasher| Ok((hasher, Producer::start(recipe, context.clone(), out)?)));
     let (hasher, producer) = match started {
         Ok(started) => started,
         Err(error) => return Err(sink.abort(error)),
     };
-    let mut far_end = FarEnd { sink, hasher: filters.change_bytes().then(Hasher::default) };
+    let mut far_end = FarEnd {
+        sink,
+        hasher: filters.change_bytes().then(Hasher::default),
+    };
     let moved = move_blocks(&mine, filters, &mut far_end, context);
     drop(mine);
-    let FarEnd { sink, hasher: stored_hasher } = far_end;
+    let FarEnd {
+        sink,
+        hasher: stored_hasher,
+    } = far_end;
     let used = match moved {
         Ok(used) => used,
         Err(error) => {
@@ -107,14 +119,21 @@ pub fn pump<S: Sink>(recipe: Arc<dyn Recipe>, filters: &Filters, sink: S, contex
     if let Err(error) = context.cancel.check() {
         return Err(sink.abort(error));
     }
-    let proof = Completed { transfer: measure(raw, stored_hasher, produced, used) };
+    let proof = Completed {
+        transfer: measure(raw, stored_hasher, produced, used),
+    };
     let stored = sink.commit(&proof)?;
     Ok((proof.transfer, stored))
 }
 
 type Used = (Option<UsedCompression>, Option<UsedEncryption>);
 
-fn move_blocks<S: Sink>(mine: &BlockReceiver, filters: &Filters, far_end: &mut FarEnd<S>, context: &Context) -> Result<Used> {
+fn move_blocks<S: Sink>(
+    mine: &BlockReceiver,
+    filters: &Filters,
+    far_end: &mut FarEnd<S>,
+    context: &Context,
+) -> Result<Used> {
     if !filters.change_bytes() {
         for block in mine {
             context.cancel.check()?;
@@ -134,15 +153,31 @@ fn move_blocks<S: Sink>(mine: &BlockReceiver, filters: &Filters, far_end: &mut F
     Ok(used)
 }
 
-fn measure(raw: Digest, stored: Option<Hasher>, produced: Produced, (compression, encryption): Used) -> Transfer {
+fn measure(
+    raw: Digest,
+    stored: Option<Hasher>,
+    produced: Produced,
+    (compression, encryption): Used,
+) -> Transfer {
     let stored = stored.map_or_else(|| raw.clone(), Hasher::finish);
     let content_bytes = produced.content_bytes.unwrap_or(raw.bytes);
-    Transfer { raw, stored, content_bytes, entries: produced.entries, compression, encryption }
+    Transfer {
+        raw,
+        stored,
+        content_bytes,
+        entries: produced.entries,
+        compression,
+        encryption,
+    }
 }
 
 /// If a run was cancelled, that is the reason, whatever broke because of it.
 fn stopped(context: &Context, error: Error) -> Error {
-    if context.cancel.is_cancelled() { context.cancel.reason() } else { error }
+    if context.cancel.is_cancelled() {
+        context.cancel.reason()
+    } else {
+        error
+    }
 }
 
 fn start_hasher(blocks: BlockReceiver) -> Result<JoinHandle<Digest>> {
@@ -155,7 +190,11 @@ fn start_hasher(blocks: BlockReceiver) -> Result<JoinHandle<Digest>> {
             }
             hasher.finish()
         })
-        .map_err(|e| Error::new(Code::Environment, "cannot start a thread").because(e).retryable())
+        .map_err(|e| {
+            Error::new(Code::Environment, "cannot start a thread")
+                .because(e)
+                .retryable()
+        })
 }
 
 /// The sink as something that filters write to, hashing what they wrote.

@@ -26,8 +26,13 @@ pub struct Reading {
 /// The thread can't be started.
 pub fn read(recipe: Arc<dyn Recipe>, context: &Context) -> Result<Reading> {
     let (out, mut takers) = blocks(1);
-    let taker = takers.pop().ok_or_else(|| Error::internal("a stream has no taker"))?;
-    Ok(Reading { reader: BlockReader::new(taker), producer: Producer::start(recipe, context.clone(), out)? })
+    let taker = takers
+        .pop()
+        .ok_or_else(|| Error::internal("a stream has no taker"))?;
+    Ok(Reading {
+        reader: BlockReader::new(taker),
+        producer: Producer::start(recipe, context.clone(), out)?,
+    })
 }
 
 impl Read for Reading {
@@ -65,17 +70,26 @@ impl Producer {
                 context.meter.active.fetch_add(1, Ordering::Relaxed);
                 let produced = recipe.produce(&context, &mut out).and_then(|produced| {
                     let bytes = out.finish()?;
-                    Ok(Produced { content_bytes: Some(produced.content_bytes.unwrap_or(bytes)), ..produced })
+                    Ok(Produced {
+                        content_bytes: Some(produced.content_bytes.unwrap_or(bytes)),
+                        ..produced
+                    })
                 });
                 context.meter.active.fetch_sub(1, Ordering::Relaxed);
                 produced
             })
             .map(Producer)
-            .map_err(|e| Error::new(Code::Environment, "cannot start a thread").because(e).retryable())
+            .map_err(|e| {
+                Error::new(Code::Environment, "cannot start a thread")
+                    .because(e)
+                    .retryable()
+            })
     }
 
     pub(crate) fn finish(self) -> Result<Produced> {
-        self.0.join().unwrap_or_else(|_| Err(Error::internal("the thread that reads the source panicked")))
+        self.0
+            .join()
+            .unwrap_or_else(|_| Err(Error::internal("the thread that reads the source panicked")))
     }
 
     pub(crate) fn fail(self, otherwise: Error) -> Error {

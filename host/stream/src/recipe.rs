@@ -66,12 +66,18 @@ pub struct FileRecipe {
 impl FileRecipe {
     /// A file that is opened by name each time the recipe runs.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        FileRecipe { path: path.into(), file: None }
+        FileRecipe {
+            path: path.into(),
+            file: None,
+        }
     }
 
     /// A file that is open already; `path` is only how it is called in messages.
     pub fn opened(file: File, path: impl Into<PathBuf>) -> Self {
-        FileRecipe { path: path.into(), file: Some(file) }
+        FileRecipe {
+            path: path.into(),
+            file: Some(file),
+        }
     }
 }
 
@@ -94,7 +100,9 @@ impl Recipe for FileRecipe {
         let mut offset = 0;
         loop {
             context.cancel.check()?;
-            let n = out.fill(|buffer| file.read_at(buffer, offset)).map_err(|e| e.or(failed))?;
+            let n = out
+                .fill(|buffer| file.read_at(buffer, offset))
+                .map_err(|e| e.or(failed))?;
             if n == 0 {
                 return Ok(Produced::default());
             }

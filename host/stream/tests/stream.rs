@@ -53,26 +53,49 @@ fn a_source_that_fails_after_50_mb_is_aborted_and_named() {
     let recipe = command("head -c 50000000 /dev/zero; echo disk on fire >&2; exit 1");
     let error = pump(recipe, &Filters::default(), memory.clone(), &Context::default()).unwrap_err();
     assert_eq!(error.code(), Code::BackupFailed);
-    assert!(error.report().ends_with("exited with status 1 after 50000000 bytes: disk on fire"), "{}", error.report());
+    assert!(
+        error
+            .report()
+            .ends_with("exited with status 1 after 50000000 bytes: disk on fire"),
+        "{}",
+        error.report()
+    );
     assert_eq!(memory.0.lock().unwrap().1, Some(false));
 }
 
 #[test]
 fn a_source_that_is_killed_is_aborted_and_the_signal_named() {
     let memory = Memory::default();
-    let error =
-        pump(command("echo half; kill -9 $$"), &Filters::default(), memory.clone(), &Context::default()).unwrap_err();
-    assert!(error.report().contains("was killed by signal 9 after 5 bytes"), "{}", error.report());
+    let error = pump(
+        command("echo half; kill -9 $$"),
+        &Filters::default(),
+        memory.clone(),
+        &Context::default(),
+    )
+    .unwrap_err();
+    assert!(
+        error.report().contains("was killed by signal 9 after 5 bytes"),
+        "{}",
+        error.report()
+    );
     assert_eq!(memory.0.lock().unwrap().1, Some(false));
 }
 
 #[test]
 fn a_far_end_that_dies_is_the_root_cause_and_not_the_broken_pipe() {
     let context = Context::default();
-    let sink = CommandSink::start(&sh("head -c 1000 >/dev/null; echo no room >&2; exit 3", Code::Storage), &context).unwrap();
+    let sink = CommandSink::start(
+        &sh("head -c 1000 >/dev/null; echo no room >&2; exit 3", Code::Storage),
+        &context,
+    )
+    .unwrap();
     let error = pump(command("yes"), &Filters::default(), sink, &context).unwrap_err();
     assert_eq!(error.code(), Code::Storage);
-    assert!(error.report().contains("exited with status 3"), "{}", error.report());
+    assert!(
+        error.report().contains("exited with status 3"),
+        "{}",
+        error.report()
+    );
     assert!(error.report().ends_with("no room"), "{}", error.report());
 }
 
@@ -81,12 +104,24 @@ fn a_far_end_never_sees_the_end_of_a_failed_source() {
     let directory = tempfile::tempdir().unwrap();
     let mark = directory.path().join("committed");
     let context = Context::default();
-    let sink =
-        CommandSink::start(&sh(&format!("cat >/dev/null && touch {}", mark.display()), Code::Storage), &context).unwrap();
+    let sink = CommandSink::start(
+        &sh(
+            &format!("cat >/dev/null && touch {}", mark.display()),
+            Code::Storage,
+        ),
+        &context,
+    )
+    .unwrap();
     pump(command("echo half; exit 1"), &Filters::default(), sink, &context).unwrap_err();
     assert!(!mark.exists(), "the far end took half for everything");
-    let sink =
-        CommandSink::start(&sh(&format!("cat >/dev/null && touch {}", mark.display()), Code::Storage), &context).unwrap();
+    let sink = CommandSink::start(
+        &sh(
+            &format!("cat >/dev/null && touch {}", mark.display()),
+            Code::Storage,
+        ),
+        &context,
+    )
+    .unwrap();
     pump(command("echo whole"), &Filters::default(), sink, &context).unwrap();
     assert!(mark.exists());
 }
@@ -100,27 +135,49 @@ fn cancelling_ends_a_silent_source_and_its_children_at_once() {
         std::thread::sleep(Duration::from_millis(200));
         cancel.cancel(&Error::new(Code::Cancelled, "cancelled by hand"));
     });
-    let error = pump(command("sleep 100 & sleep 100"), &Filters::default(), Memory::default(), &context).unwrap_err();
+    let error = pump(
+        command("sleep 100 & sleep 100"),
+        &Filters::default(),
+        Memory::default(),
+        &context,
+    )
+    .unwrap_err();
     assert_eq!(error.report(), "cancelled by hand");
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 fn both() -> (Filters, Identities, tempfile::TempDir) {
-    let output = std::process::Command::new("age-keygen").output().expect("age-keygen is missing: install the package age");
+    let output = std::process::Command::new("age-keygen")
+        .output()
+        .expect("age-keygen is missing: install the package age");
     let text = String::from_utf8(output.stdout).unwrap();
-    let recipient = text.lines().find_map(|l| l.strip_prefix("# public key: ")).unwrap().to_owned();
+    let recipient = text
+        .lines()
+        .find_map(|l| l.strip_prefix("# public key: "))
+        .unwrap()
+        .to_owned();
     let directory = tempfile::tempdir().unwrap();
     let key = directory.path().join("key.txt");
     std::fs::write(&key, text).unwrap();
     let filters = Filters {
-        compression: Some(Compression { algorithm: Algorithm::Zstd, level: Some(3), threads: 2 }),
-        encryption: Some(Encryption { recipients: vec![recipient] }),
+        compression: Some(Compression {
+            algorithm: Algorithm::Zstd,
+            level: Some(3),
+            threads: 2,
+        }),
+        encryption: Some(Encryption {
+            recipients: vec![recipient],
+        }),
     };
     (filters, Identities::from_files(&[key]).unwrap(), directory)
 }
 
 fn decode(stored: Vec<u8>, expected: &Expected, identities: &Identities) -> Result<Vec<u8>> {
-    let recipe = DecodedRecipe::new(Arc::new(TextRecipe::new(stored)), expected.clone(), identities.clone())?;
+    let recipe = DecodedRecipe::new(
+        Arc::new(TextRecipe::new(stored)),
+        expected.clone(),
+        identities.clone(),
+    )?;
     let mut reading = read(Arc::new(recipe), &Context::default())?;
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut reading, &mut bytes).unwrap();
@@ -133,8 +190,13 @@ fn what_is_compressed_and_encrypted_comes_back_and_plain_tools_open_it() {
     let (filters, identities, directory) = both();
     let content: Vec<u8> = (0..3_000_000u32).flat_map(|n| (n % 1000).to_le_bytes()).collect();
     let memory = Memory::default();
-    let (transfer, ()) =
-        pump(Arc::new(TextRecipe::new(content.clone())), &filters, memory.clone(), &Context::default()).unwrap();
+    let (transfer, ()) = pump(
+        Arc::new(TextRecipe::new(content.clone())),
+        &filters,
+        memory.clone(),
+        &Context::default(),
+    )
+    .unwrap();
     let stored = memory.0.lock().unwrap().0.clone();
     assert_eq!(transfer.stored.bytes, stored.len() as u64);
     assert!(stored.len() < content.len() / 4);
@@ -159,14 +221,21 @@ fn what_is_compressed_and_encrypted_comes_back_and_plain_tools_open_it() {
 
     let (_, stranger, _keep) = both();
     let error = decode(stored.clone(), &expected, &stranger).unwrap_err();
-    assert_eq!((error.code(), error.report().as_str()), (Code::Encryption, "none of the given keys opens data.zst.age"));
+    assert_eq!(
+        (error.code(), error.report().as_str()),
+        (Code::Encryption, "none of the given keys opens data.zst.age")
+    );
 
     for at in (0..stored.len()).step_by(stored.len() / 40) {
         let mut damaged = stored.clone();
         damaged[at] ^= 1;
         let error = decode(damaged, &expected, &identities).unwrap_err();
         assert_eq!(error.code(), Code::Verification, "byte {at}: {}", error.report());
-        assert!(error.report().starts_with("data.zst.age is damaged"), "{}", error.report());
+        assert!(
+            error.report().starts_with("data.zst.age is damaged"),
+            "{}",
+            error.report()
+        );
     }
     let error = decode(stored[..stored.len() - 1].to_vec(), &expected, &identities).unwrap_err();
     assert_eq!(error.code(), Code::Verification);

@@ -19,7 +19,10 @@ fn without_null(schema: &Value) -> Value {
     match schema {
         Value::Object(object) => {
             if let Some(Value::Array(branches)) = object.get("anyOf")
-                && let [only] = branches.iter().filter(|b| b.get("type") != Some(&"null".into())).collect::<Vec<_>>()[..]
+                && let [only] = branches
+                    .iter()
+                    .filter(|b| b.get("type") != Some(&"null".into()))
+                    .collect::<Vec<_>>()[..]
             {
                 return without_null(only);
             }
@@ -51,8 +54,15 @@ pub fn against_schema(schema: &Value, value: &Value, at: &str) -> Result<Vec<Dia
             Kind::Required { property } => {
                 let name = property.as_str().unwrap_or("?");
                 found.push(
-                    Diagnostic::error(format!("{pointer}/{}", escape(name)), "missing", format!("`{name}` is missing"))
-                        .hint(format!("add `{name}`{}", description(schema, error.schema_path().as_str(), name))),
+                    Diagnostic::error(
+                        format!("{pointer}/{}", escape(name)),
+                        "missing",
+                        format!("`{name}` is missing"),
+                    )
+                    .hint(format!(
+                        "add `{name}`{}",
+                        description(schema, error.schema_path().as_str(), name)
+                    )),
                 );
             }
             Kind::Type { .. } => {
@@ -65,9 +75,16 @@ pub fn against_schema(schema: &Value, value: &Value, at: &str) -> Result<Vec<Dia
 }
 
 fn unknown_key(pointer: &str, key: &str, known: &[String]) -> Diagnostic {
-    let diagnostic =
-        Diagnostic::error(format!("{pointer}/{}", escape(key)), "unknown-key", format!("`{key}` is not known here"));
-    match known.iter().min_by_key(|k| distance(k, key)).filter(|k| distance(k, key) <= 3.max(key.len() / 3)) {
+    let diagnostic = Diagnostic::error(
+        format!("{pointer}/{}", escape(key)),
+        "unknown-key",
+        format!("`{key}` is not known here"),
+    );
+    match known
+        .iter()
+        .min_by_key(|k| distance(k, key))
+        .filter(|k| distance(k, key) <= 3.max(key.len() / 3))
+    {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
         None if known.is_empty() => diagnostic,
         None => diagnostic.hint(format!("known here: {}", known.join(", "))),
@@ -137,7 +154,11 @@ mod tests {
     use serde_json::json;
 
     fn check(value: Value) -> Vec<String> {
-        against_schema(&job_schema(), &value, "").unwrap().iter().map(ToString::to_string).collect()
+        against_schema(&job_schema(), &value, "")
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -170,6 +191,10 @@ mod tests {
         });
         assert_eq!(check(job.clone()), Vec::<String>::new());
         let spec: JobSpec = serde_json::from_value(job).unwrap();
-        assert!(crate::job::rules::check(&spec).iter().all(|d| !d.is_error()), "{:?}", crate::job::rules::check(&spec));
+        assert!(
+            crate::job::rules::check(&spec).iter().all(|d| !d.is_error()),
+            "{:?}",
+            crate::job::rules::check(&spec)
+        );
     }
 }

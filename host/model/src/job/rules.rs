@@ -14,23 +14,39 @@ pub fn check(job: &JobSpec) -> Vec<Diagnostic> {
     let prepare = job.timeouts.prepare;
     if prepare < Span::seconds(1) || prepare > Span::seconds(3600) {
         found.push(
-            Diagnostic::error("/timeouts/prepare", "out-of-range", format!("{prepare} is not between 1s and 3600s"))
-                .hint("the default is 300s"),
+            Diagnostic::error(
+                "/timeouts/prepare",
+                "out-of-range",
+                format!("{prepare} is not between 1s and 3600s"),
+            )
+            .hint("the default is 300s"),
         );
     }
     if job.timeouts.stall.limit().is_none() {
         found.push(
-            Diagnostic::error("/timeouts/stall", "out-of-range", "a stream that stalls for ever would never be noticed")
-                .hint("the default is 30s; a run fails after ten times this"),
+            Diagnostic::error(
+                "/timeouts/stall",
+                "out-of-range",
+                "a stream that stalls for ever would never be noticed",
+            )
+            .hint("the default is 30s; a run fails after ten times this"),
         );
     }
     if job.retries.max_delay < job.retries.first_delay {
-        found.push(Diagnostic::error("/retries/maxDelay", "out-of-range", "maxDelay is shorter than firstDelay"));
+        found.push(Diagnostic::error(
+            "/retries/maxDelay",
+            "out-of-range",
+            "maxDelay is shorter than firstDelay",
+        ));
     }
     if job.destinations.first().is_some_and(|d| d.optional) {
         found.push(
-            Diagnostic::error("/destinations/0/optional", "first-is-critical", "the first destination can't be optional")
-                .hint("a run whose only good destination is optional would be a backup nowhere: reorder them"),
+            Diagnostic::error(
+                "/destinations/0/optional",
+                "first-is-critical",
+                "the first destination can't be optional",
+            )
+            .hint("a run whose only good destination is optional would be a backup nowhere: reorder them"),
         );
     }
     if let Some(compression) = &job.filters.compression {
@@ -40,20 +56,32 @@ pub fn check(job: &JobSpec) -> Vec<Diagnostic> {
         && encryption.recipients.is_empty()
     {
         found.push(
-            Diagnostic::error("/filters/encryption/recipients", "empty", "encryption needs at least one recipient")
-                .hint("make a key with `age-keygen -o key.txt` and name its public key (age1…) here"),
+            Diagnostic::error(
+                "/filters/encryption/recipients",
+                "empty",
+                "encryption needs at least one recipient",
+            )
+            .hint("make a key with `age-keygen -o key.txt` and name its public key (age1…) here"),
         );
     }
     if job.guards.max_shrink_percent > 100 {
         found.push(
-            Diagnostic::error("/guards/maxShrinkPercent", "out-of-range", "a backup can't shrink by more than 100 %")
-                .hint("100 turns the guard off"),
+            Diagnostic::error(
+                "/guards/maxShrinkPercent",
+                "out-of-range",
+                "a backup can't shrink by more than 100 %",
+            )
+            .hint("100 turns the guard off"),
         );
     }
     if !job.cleanup_on_failure {
         found.push(
-            Diagnostic::warning("/cleanupOnFailure", "no-effect", "what a failed run leaves is always undone")
-                .hint("remove it, or set it to true"),
+            Diagnostic::warning(
+                "/cleanupOnFailure",
+                "no-effect",
+                "what a failed run leaves is always undone",
+            )
+            .hint("remove it, or set it to true"),
         );
     }
     found
@@ -62,14 +90,22 @@ pub fn check(job: &JobSpec) -> Vec<Diagnostic> {
 fn check_schedule(schedule: &Schedule, found: &mut Vec<Diagnostic>) {
     match (&schedule.cron, &schedule.every) {
         (Some(_), Some(_)) => {
-            found.push(Diagnostic::error("/schedule", "ambiguous", "a schedule has either `cron` or `every`, not both"));
+            found.push(Diagnostic::error(
+                "/schedule",
+                "ambiguous",
+                "a schedule has either `cron` or `every`, not both",
+            ));
         }
         (None, None) => found.push(
             Diagnostic::error("/schedule", "missing", "a schedule needs `cron` or `every`")
                 .hint("leave `schedule` out for a job that only runs by hand"),
         ),
         (None, Some(every)) if every.limit().is_none() => {
-            found.push(Diagnostic::error("/schedule/every", "out-of-range", "`every` must be longer than 0"));
+            found.push(Diagnostic::error(
+                "/schedule/every",
+                "out-of-range",
+                "`every` must be longer than 0",
+            ));
         }
         (Some(cron), None) => {
             if let Err(problem) = parses_as_cron(cron) {
@@ -85,8 +121,12 @@ fn check_schedule(schedule: &Schedule, found: &mut Vec<Diagnostic>) {
         && jiff::tz::TimeZone::get(zone).is_err()
     {
         found.push(
-            Diagnostic::error("/schedule/timezone", "timezone", format!("there is no time zone `{zone}`"))
-                .hint("use a name such as Europe/Berlin or UTC"),
+            Diagnostic::error(
+                "/schedule/timezone",
+                "timezone",
+                format!("there is no time zone `{zone}`"),
+            )
+            .hint("use a name such as Europe/Berlin or UTC"),
         );
     }
 }
@@ -95,8 +135,20 @@ fn check_schedule(schedule: &Schedule, found: &mut Vec<Diagnostic>) {
 fn parses_as_cron(text: &str) -> Result<(), String> {
     let text = text.trim();
     if text.starts_with('@') {
-        let known = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
-        return if known.contains(&text) { Ok(()) } else { Err(format!("the nicknames are {}", known.join(" "))) };
+        let known = [
+            "@yearly",
+            "@annually",
+            "@monthly",
+            "@weekly",
+            "@daily",
+            "@midnight",
+            "@hourly",
+        ];
+        return if known.contains(&text) {
+            Ok(())
+        } else {
+            Err(format!("the nicknames are {}", known.join(" ")))
+        };
     }
     let fields: Vec<&str> = text.split_whitespace().collect();
     let (seconds, rest) = match fields.len() {
@@ -105,9 +157,19 @@ fn parses_as_cron(text: &str) -> Result<(), String> {
         n => return Err(format!("it has {n} fields")),
     };
     // The crate counts days of the week from 1; only the shape is checked here, so 0 becomes 7.
-    let weekday = rest[4].split(',').map(zero_is_seven).collect::<Vec<_>>().join(",");
-    let normal = format!("{seconds} {} {} {} {} {weekday}", rest[0], rest[1], rest[2], rest[3]);
-    normal.parse::<cron::Schedule>().map(drop).map_err(|e| e.to_string())
+    let weekday = rest[4]
+        .split(',')
+        .map(zero_is_seven)
+        .collect::<Vec<_>>()
+        .join(",");
+    let normal = format!(
+        "{seconds} {} {} {} {} {weekday}",
+        rest[0], rest[1], rest[2], rest[3]
+    );
+    normal
+        .parse::<cron::Schedule>()
+        .map(drop)
+        .map_err(|e| e.to_string())
 }
 
 fn zero_is_seven(part: &str) -> String {
@@ -121,17 +183,28 @@ fn zero_is_seven(part: &str) -> String {
 fn check_compression(compression: &Compression, found: &mut Vec<Diagnostic>) {
     let Some(range) = compression.algorithm.levels() else {
         if compression.level.is_some() {
-            found.push(Diagnostic::error("/filters/compression/level", "no-effect", "`none` has no level"));
+            found.push(Diagnostic::error(
+                "/filters/compression/level",
+                "no-effect",
+                "`none` has no level",
+            ));
         }
         return;
     };
     if !compression.algorithm.is_available() {
-        let names: Vec<&str> = Algorithm::ALL.iter().filter(|a| a.is_available()).map(|a| a.name()).collect();
+        let names: Vec<&str> = Algorithm::ALL
+            .iter()
+            .filter(|a| a.is_available())
+            .map(|a| a.name())
+            .collect();
         found.push(
             Diagnostic::error(
                 "/filters/compression/algorithm",
                 "not-available",
-                format!("this version can't compress with {}", compression.algorithm.name()),
+                format!(
+                    "this version can't compress with {}",
+                    compression.algorithm.name()
+                ),
             )
             .hint(format!("use one of: {}", names.join(", "))),
         );
@@ -142,7 +215,12 @@ fn check_compression(compression: &Compression, found: &mut Vec<Diagnostic>) {
         found.push(Diagnostic::error(
             "/filters/compression/level",
             "out-of-range",
-            format!("{} has levels {} to {}, not {level}", compression.algorithm.name(), range.start(), range.end()),
+            format!(
+                "{} has levels {} to {}, not {level}",
+                compression.algorithm.name(),
+                range.start(),
+                range.end()
+            ),
         ));
     }
 }
@@ -153,7 +231,17 @@ mod tests {
 
     #[test]
     fn ordinary_crontab_lines_are_accepted() {
-        for line in ["*/5 * * * *", "0 3 * * *", "0 0 * * 0", "0 0 * * 7", "0 0 * * sun", "30 4 1,15 * 5", "@daily", "0 0 3 * * *", "0-30/10 9-17 * jan-mar mon-fri"] {
+        for line in [
+            "*/5 * * * *",
+            "0 3 * * *",
+            "0 0 * * 0",
+            "0 0 * * 7",
+            "0 0 * * sun",
+            "30 4 1,15 * 5",
+            "@daily",
+            "0 0 3 * * *",
+            "0-30/10 9-17 * jan-mar mon-fri",
+        ] {
             assert_eq!(parses_as_cron(line), Ok(()), "{line}");
         }
         for line in ["", "* * * *", "61 * * * *", "0 3 * * bogus", "@sometimes"] {

@@ -13,7 +13,8 @@ use backstay_stream::{Context, Recipe};
 use wasmtime::component::Resource;
 
 use crate::bindings::wit::data::{
-    self as wit, Content, FileInfo, FileKind, HostByteStream, HostTree, TreeOptions, UnpackOptions as GuestOptions, UnpackReport,
+    self as wit, Content, FileInfo, FileKind, HostByteStream, HostTree, TreeOptions,
+    UnpackOptions as GuestOptions, UnpackReport,
 };
 use crate::bindings::wit::types::Failure;
 use crate::host::{ByteStream, Host, Tree, answer};
@@ -26,11 +27,18 @@ impl Host {
     fn take_content(&mut self, content: Content) -> wasmtime::Result<Result<Arc<dyn Recipe>>> {
         Ok(match content {
             Content::Bytes(stream) => readable(self.table.delete(stream)?),
-            Content::Files(tree) => Ok(Arc::new(TarRecipe::new(TreeSpec::clone(&self.table.delete(tree)?.spec)))),
+            Content::Files(tree) => Ok(Arc::new(TarRecipe::new(TreeSpec::clone(
+                &self.table.delete(tree)?.spec,
+            )))),
         })
     }
 
-    async fn unpack_into(&mut self, recipe: Arc<dyn Recipe>, target: &str, options: GuestOptions) -> Result<UnpackReport> {
+    async fn unpack_into(
+        &mut self,
+        recipe: Arc<dyn Recipe>,
+        target: &str,
+        options: GuestOptions,
+    ) -> Result<UnpackReport> {
         self.run()?;
         let target = self.grants.write(target)?;
         let context = self.scope.context.clone();
@@ -44,7 +52,12 @@ impl Host {
         if dry_run {
             let done = self
                 .blocking(move || {
-                    let say = |path: &[u8]| listener.log(backstay_model::event::Level::Info, backstay_model::error::show_bytes(path));
+                    let say = |path: &[u8]| {
+                        listener.log(
+                            backstay_model::event::Level::Info,
+                            backstay_model::error::show_bytes(path),
+                        )
+                    };
                     dry_unpack(recipe, &options, &context, say)
                 })
                 .await?;
@@ -53,12 +66,21 @@ impl Host {
         let fresh = Fresh::look(&target)?;
         if let Fresh::Yes { remove } = fresh {
             let run = self.run()?;
-            let path = target.to_str().ok_or_else(|| Error::new(Code::Configuration, "the target's path is not UTF-8"))?;
-            let entry = serde_json::to_string(&HostEntry::EmptyDirectory { path: path.to_owned(), remove })
-                .map_err(|e| Error::internal("cannot write a journal entry").because(e))?;
-            run.store.record_entry(run.run_id, &Owner::Host, UndoWhen::OnAbort, &entry).await?;
+            let path = target
+                .to_str()
+                .ok_or_else(|| Error::new(Code::Configuration, "the target's path is not UTF-8"))?;
+            let entry = serde_json::to_string(&HostEntry::EmptyDirectory {
+                path: path.to_owned(),
+                remove,
+            })
+            .map_err(|e| Error::internal("cannot write a journal entry").because(e))?;
+            run.store
+                .record_entry(run.run_id, &Owner::Host, UndoWhen::OnAbort, &entry)
+                .await?;
         }
-        let done = self.blocking(move || unpack(recipe, &target, &options, &context)).await?;
+        let done = self
+            .blocking(move || unpack(recipe, &target, &options, &context))
+            .await?;
         Ok(report(&done))
     }
 }
@@ -67,7 +89,10 @@ impl Host {
 /// is still to be encrypted.
 fn readable(stream: ByteStream) -> Result<Arc<dyn Recipe>> {
     if stream.is_payload {
-        return Err(Error::new(Code::Security, "a destination can't look into what it stores"));
+        return Err(Error::new(
+            Code::Security,
+            "a destination can't look into what it stores",
+        ));
     }
     Ok(stream.recipe)
 }
@@ -81,14 +106,23 @@ enum Fresh {
 impl Fresh {
     fn look(target: &Path) -> Result<Self> {
         match std::fs::read_dir(target) {
-            Ok(mut entries) => Ok(if entries.next().is_none() { Fresh::Yes { remove: false } } else { Fresh::No }),
+            Ok(mut entries) => Ok(if entries.next().is_none() {
+                Fresh::Yes { remove: false }
+            } else {
+                Fresh::No
+            }),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Fresh::Yes { remove: true }),
             Err(e) => Err(Error::io("look into", target, e)),
         }
     }
 }
 
-fn unpack(recipe: Arc<dyn Recipe>, target: &Path, options: &UnpackOptions, context: &Context) -> Result<Unpacked> {
+fn unpack(
+    recipe: Arc<dyn Recipe>,
+    target: &Path,
+    options: &UnpackOptions,
+    context: &Context,
+) -> Result<Unpacked> {
     let mut reading = read(recipe, context)?;
     match tree::unpack(&mut reading, target, options, context, None) {
         Ok(unpacked) => {
@@ -99,7 +133,12 @@ fn unpack(recipe: Arc<dyn Recipe>, target: &Path, options: &UnpackOptions, conte
     }
 }
 
-fn dry_unpack(recipe: Arc<dyn Recipe>, options: &UnpackOptions, context: &Context, mut say: impl FnMut(&[u8])) -> Result<Unpacked> {
+fn dry_unpack(
+    recipe: Arc<dyn Recipe>,
+    options: &UnpackOptions,
+    context: &Context,
+    mut say: impl FnMut(&[u8]),
+) -> Result<Unpacked> {
     let mut reading = read(recipe, context)?;
     match tree::list(&mut reading, options, context, &mut say) {
         Ok(unpacked) => {
@@ -111,7 +150,10 @@ fn dry_unpack(recipe: Arc<dyn Recipe>, options: &UnpackOptions, context: &Contex
 }
 
 fn report(done: &Unpacked) -> UnpackReport {
-    UnpackReport { entries: done.entries, bytes: done.content_bytes }
+    UnpackReport {
+        entries: done.entries,
+        bytes: done.content_bytes,
+    }
 }
 
 fn read_text(recipe: Arc<dyn Recipe>, most: u32, context: &Context) -> Result<String> {
@@ -124,17 +166,28 @@ fn read_text(recipe: Arc<dyn Recipe>, most: u32, context: &Context) -> Result<St
         return Err(reading.fail(Error::new(Code::BackupFailed, format!("cannot read {what}")).because(e)));
     }
     if bytes.len() as u64 > most {
-        return Err(reading.fail(Error::new(Code::Security, format!("{what} is longer than {most} bytes"))));
+        return Err(reading.fail(Error::new(
+            Code::Security,
+            format!("{what} is longer than {most} bytes"),
+        )));
     }
     reading.finish()?;
-    String::from_utf8(bytes).map_err(|e| Error::new(Code::Archive, format!("{what} is not UTF-8 text")).because(e))
+    String::from_utf8(bytes)
+        .map_err(|e| Error::new(Code::Archive, format!("{what} is not UTF-8 text")).because(e))
 }
 
 /// Looks at a path without following a link at its end.
 fn look(path: &PathBuf) -> Result<Option<FileInfo>> {
     let meta = match std::fs::symlink_metadata(path) {
         Ok(meta) => meta,
-        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(e)
+            if matches!(
+                e.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
         Err(e) => return Err(Error::io("look at", path, e)),
     };
     let kind = if meta.is_file() {
@@ -181,14 +234,27 @@ impl wit::Host for Host {
 
     async fn file(&mut self, path: String) -> wasmtime::Result<Result<Resource<ByteStream>, Failure>> {
         match self.grants.read(&path) {
-            Ok(path) => Ok(Ok(self.push_stream(ByteStream::plain(Arc::new(FileRecipe::new(path))))?)),
+            Ok(path) => Ok(Ok(
+                self.push_stream(ByteStream::plain(Arc::new(FileRecipe::new(path))))?
+            )),
             Err(error) => answer(Err(error)),
         }
     }
 
-    async fn directory(&mut self, path: String, options: TreeOptions) -> wasmtime::Result<Result<Resource<Tree>, Failure>> {
-        let TreeOptions { include, exclude, one_file_system } = options;
-        let spec = self.grants.read(&path).and_then(|path| TreeSpec::new(path, &include, &exclude, one_file_system));
+    async fn directory(
+        &mut self,
+        path: String,
+        options: TreeOptions,
+    ) -> wasmtime::Result<Result<Resource<Tree>, Failure>> {
+        let TreeOptions {
+            include,
+            exclude,
+            one_file_system,
+        } = options;
+        let spec = self
+            .grants
+            .read(&path)
+            .and_then(|path| TreeSpec::new(path, &include, &exclude, one_file_system));
         match spec {
             Ok(spec) => Ok(Ok(self.push_tree(Arc::new(spec))?)),
             Err(error) => answer(Err(error)),
@@ -198,10 +264,18 @@ impl wit::Host for Host {
     async fn tar(&mut self, tree: Resource<Tree>) -> wasmtime::Result<Resource<ByteStream>> {
         let Tree { spec, is_payload } = self.table.get(&tree)?.clone();
         let recipe = Arc::new(TarRecipe::new(TreeSpec::clone(&spec)));
-        self.push_stream(ByteStream { is_payload, ..ByteStream::plain(recipe) })
+        self.push_stream(ByteStream {
+            is_payload,
+            ..ByteStream::plain(recipe)
+        })
     }
 
-    async fn unpack(&mut self, content: Content, target: String, options: GuestOptions) -> wasmtime::Result<Result<UnpackReport, Failure>> {
+    async fn unpack(
+        &mut self,
+        content: Content,
+        target: String,
+        options: GuestOptions,
+    ) -> wasmtime::Result<Result<UnpackReport, Failure>> {
         match self.take_content(content)? {
             Ok(recipe) => answer(self.unpack_into(recipe, &target, options).await),
             Err(error) => answer(Err(error)),
@@ -217,10 +291,17 @@ impl wit::Host for Host {
 }
 
 impl HostByteStream for Host {
-    async fn read_text(&mut self, this: Resource<ByteStream>, max_bytes: u32) -> wasmtime::Result<Result<String, Failure>> {
+    async fn read_text(
+        &mut self,
+        this: Resource<ByteStream>,
+        max_bytes: u32,
+    ) -> wasmtime::Result<Result<String, Failure>> {
         let stream = self.table.get(&this)?.clone();
         let context = self.scope.context.clone();
-        answer(self.blocking(move || read_text(readable(stream)?, max_bytes, &context)).await)
+        answer(
+            self.blocking(move || read_text(readable(stream)?, max_bytes, &context))
+                .await,
+        )
     }
 
     async fn drop(&mut self, this: Resource<ByteStream>) -> wasmtime::Result<()> {

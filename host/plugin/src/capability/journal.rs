@@ -12,12 +12,24 @@ impl Host {
     async fn record_undo(&mut self, entry: &str, when: UndoWhen) -> Result<()> {
         let most = self.scope.limits.journal_entry_bytes;
         if entry.len() > most {
-            return Err(Error::new(Code::Security, format!("a journal entry of {} bytes is too long; {most} are the most", entry.len())));
+            return Err(Error::new(
+                Code::Security,
+                format!(
+                    "a journal entry of {} bytes is too long; {most} are the most",
+                    entry.len()
+                ),
+            ));
         }
         let run = self.run()?;
-        let owner =
-            Owner::Plugin { id: self.plugin.clone(), config: self.scope.config.clone(), destination: run.destination };
-        run.store.record_entry(run.run_id, &owner, when, entry).await.map(drop)
+        let owner = Owner::Plugin {
+            id: self.plugin.clone(),
+            config: self.scope.config.clone(),
+            destination: run.destination,
+        };
+        run.store
+            .record_entry(run.run_id, &owner, when, entry)
+            .await
+            .map(drop)
     }
 }
 
@@ -25,7 +37,9 @@ impl journal::Host for Host {
     async fn record(&mut self, entry: String, when: GuestWhen) -> wasmtime::Result<Result<(), Failure>> {
         self.used.journal_entries += 1;
         if self.used.journal_entries > self.scope.limits.journal_entries {
-            return Err(wasmtime::Error::new(Flood("it wrote journal entries without end")));
+            return Err(wasmtime::Error::new(Flood(
+                "it wrote journal entries without end",
+            )));
         }
         let when = match when {
             GuestWhen::Always => UndoWhen::Always,

@@ -17,7 +17,10 @@ impl Host {
             return Err(wasmtime::Error::new(Flood("it wrote log lines without end")));
         }
         if self.used.log_lines == kept + 1 {
-            self.scope.listener.log(Level::Warn, format!("more than {kept} log lines in one call: the rest is dropped"));
+            self.scope.listener.log(
+                Level::Warn,
+                format!("more than {kept} log lines in one call: the rest is dropped"),
+            );
         }
         Ok(self.used.log_lines <= kept)
     }
@@ -41,7 +44,10 @@ impl log::Host for Host {
         if self.may_log()? {
             let message = shorten(&message);
             self.scope.listener.log(Level::Warn, message.clone());
-            self.scope.context.notes.warn(&printable(&code), message, path.as_deref().map(printable));
+            self.scope
+                .context
+                .notes
+                .warn(&printable(&code), message, path.as_deref().map(printable));
         }
         Ok(())
     }

@@ -16,13 +16,34 @@ use crate::scope::Moved;
 impl Host {
     /// A command that was granted, with its secrets in place.
     fn granted(&self, command: Command, code: Code) -> Result<CommandSpec> {
-        let named = command.env.iter().chain(&command.env_secrets).map(|(name, _)| name.as_str());
-        self.grants.exec(&command.program, &command.args, &named.collect::<Vec<_>>())?;
-        if command.args.iter().chain(command.env.iter().map(|(_, value)| value)).any(|text| text.contains('\0')) {
-            return Err(Error::new(Code::Security, "an argument can't hold a NUL character"));
+        let named = command
+            .env
+            .iter()
+            .chain(&command.env_secrets)
+            .map(|(name, _)| name.as_str());
+        self.grants
+            .exec(&command.program, &command.args, &named.collect::<Vec<_>>())?;
+        if command
+            .args
+            .iter()
+            .chain(command.env.iter().map(|(_, value)| value))
+            .any(|text| text.contains('\0'))
+        {
+            return Err(Error::new(
+                Code::Security,
+                "an argument can't hold a NUL character",
+            ));
         }
-        let mut env = vec![("PATH".into(), grants::SEARCH_PATH.into()), ("LANG".into(), "C.UTF-8".into())];
-        env.extend(command.env.into_iter().map(|(name, value)| (name.into(), value.into())));
+        let mut env = vec![
+            ("PATH".into(), grants::SEARCH_PATH.into()),
+            ("LANG".into(), "C.UTF-8".into()),
+        ];
+        env.extend(
+            command
+                .env
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
         for (name, secret) in command.env_secrets {
             env.push((name.into(), self.secret_text(&secret)?.into()));
         }
@@ -35,7 +56,11 @@ impl Host {
     }
 
     async fn run_command(&mut self, command: Command, stdin: Option<ByteStream>) -> Result<Output> {
-        let code = if stdin.is_some() { Code::Storage } else { Code::Environment };
+        let code = if stdin.is_some() {
+            Code::Storage
+        } else {
+            Code::Environment
+        };
         let spec = self.granted(command, code)?;
         let context = self.scope.context.clone();
         let output = match stdin {
@@ -64,14 +89,20 @@ impl Host {
 }
 
 impl wit::Host for Host {
-    async fn run(&mut self, command: Command, stdin: Option<Resource<ByteStream>>) -> wasmtime::Result<Result<Output, Failure>> {
+    async fn run(
+        &mut self,
+        command: Command,
+        stdin: Option<Resource<ByteStream>>,
+    ) -> wasmtime::Result<Result<Output, Failure>> {
         let stdin = stdin.map(|stream| self.table.delete(stream)).transpose()?;
         answer(self.run_command(command, stdin).await)
     }
 
     async fn pipe(&mut self, command: Command) -> wasmtime::Result<Result<Resource<ByteStream>, Failure>> {
         match self.granted(command, Code::BackupFailed) {
-            Ok(spec) => Ok(Ok(self.push_stream(ByteStream::plain(Arc::new(CommandRecipe(spec))))?)),
+            Ok(spec) => Ok(Ok(
+                self.push_stream(ByteStream::plain(Arc::new(CommandRecipe(spec))))?
+            )),
             Err(error) => answer(Err(error)),
         }
     }

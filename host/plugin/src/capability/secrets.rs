@@ -22,17 +22,28 @@ impl Host {
                 .hint(format!("write it to {} with mode 0600", file.display()))
         })?;
         if meta.mode() & 0o077 != 0 {
-            return Err(Error::new(Code::Permission, format!("the secret {} can be read by others", file.display()))
-                .hint(format!("chmod 600 {}", file.display())));
+            return Err(Error::new(
+                Code::Permission,
+                format!("the secret {} can be read by others", file.display()),
+            )
+            .hint(format!("chmod 600 {}", file.display())));
         }
-        let text = std::fs::read_to_string(&file).map_err(|e| Error::io_as(Code::Permission, "read the secret", &file, e))?;
+        let text = std::fs::read_to_string(&file)
+            .map_err(|e| Error::io_as(Code::Permission, "read the secret", &file, e))?;
         Ok(text.trim_end_matches(['\r', '\n']).to_owned())
     }
 
     fn secret_file(&self, name: &str) -> Result<PathBuf> {
-        let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) && !name.starts_with('.');
+        let plain = !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+            && !name.starts_with('.');
         if !plain {
-            return Err(Error::new(Code::Security, "the name of a secret has letters, digits, `.`, `_` and `-` only"));
+            return Err(Error::new(
+                Code::Security,
+                "the name of a secret has letters, digits, `.`, `_` and `-` only",
+            ));
         }
         self.grants.secret(name)?;
         Ok(self.scope.secrets.join(name))

@@ -43,7 +43,9 @@ impl Host {
         let key = Key::parse(key)?;
         let context = self.scope.context.clone();
         let is_payload = stream.is_payload;
-        let transfer = self.blocking(move || place.put(&key, stream.recipe, &stream.filters, &context)).await?;
+        let transfer = self
+            .blocking(move || place.put(&key, stream.recipe, &stream.filters, &context))
+            .await?;
         let bytes = transfer.stored.bytes;
         if is_payload {
             self.moved.push(Moved::Stream(transfer));
@@ -59,7 +61,10 @@ impl Host {
             .blocking(move || {
                 let failed = |e| Error::io("write the index of", key.as_str(), e);
                 let file = tempfile::tempfile().map_err(failed)?;
-                let mut index = IndexWriter { out: std::io::BufWriter::new(file), hasher: Hasher::default() };
+                let mut index = IndexWriter {
+                    out: std::io::BufWriter::new(file),
+                    hasher: Hasher::default(),
+                };
                 let tar: Arc<dyn Recipe> = Arc::new(TarRecipe::new(TreeSpec::clone(&tree.spec)));
                 let unpacked = place.put_tree(&key, tar, &mut index, &context)?;
                 let mut file = index.out.into_inner().map_err(|e| failed(e.into_error()))?;
@@ -69,14 +74,23 @@ impl Host {
             .await?;
         if tree.is_payload {
             let (content_bytes, entries) = (unpacked.content_bytes, unpacked.entries);
-            self.moved.push(Moved::Tree { index, digest, content_bytes, entries });
+            self.moved.push(Moved::Tree {
+                index,
+                digest,
+                content_bytes,
+                entries,
+            });
         }
         Ok(unpacked.content_bytes)
     }
 }
 
 fn info(info: backstay_storage::ObjectInfo) -> ObjectInfo {
-    ObjectInfo { key: info.key, size: info.size_bytes, is_tree: info.is_tree }
+    ObjectInfo {
+        key: info.key,
+        size: info.size_bytes,
+        is_tree: info.is_tree,
+    }
 }
 
 impl wit::Host for Host {
@@ -86,24 +100,40 @@ impl wit::Host for Host {
             Err(error) => Err(error),
         };
         match opened {
-            Ok(place) => Ok(Ok(self.table.push(Store { place: Arc::new(place) })?)),
+            Ok(place) => Ok(Ok(self.table.push(Store {
+                place: Arc::new(place),
+            })?)),
             Err(error) => answer(Err(error)),
         }
     }
 }
 
 impl HostStore for Host {
-    async fn put(&mut self, this: Resource<Store>, key: String, content: Resource<ByteStream>) -> wasmtime::Result<Result<u64, Failure>> {
+    async fn put(
+        &mut self,
+        this: Resource<Store>,
+        key: String,
+        content: Resource<ByteStream>,
+    ) -> wasmtime::Result<Result<u64, Failure>> {
         let (place, stream) = (self.place(&this)?, self.table.delete(content)?);
         answer(self.put_stream(place, &key, stream).await)
     }
 
-    async fn put_tree(&mut self, this: Resource<Store>, key: String, content: Resource<Tree>) -> wasmtime::Result<Result<u64, Failure>> {
+    async fn put_tree(
+        &mut self,
+        this: Resource<Store>,
+        key: String,
+        content: Resource<Tree>,
+    ) -> wasmtime::Result<Result<u64, Failure>> {
         let (place, tree) = (self.place(&this)?, self.table.delete(content)?);
         answer(self.put_files(place, &key, tree).await)
     }
 
-    async fn get(&mut self, this: Resource<Store>, key: String) -> wasmtime::Result<Result<Resource<ByteStream>, Failure>> {
+    async fn get(
+        &mut self,
+        this: Resource<Store>,
+        key: String,
+    ) -> wasmtime::Result<Result<Resource<ByteStream>, Failure>> {
         let place = self.place(&this)?;
         match self.blocking(move || place.get(&Key::parse(&key)?)).await {
             Ok(recipe) => Ok(Ok(self.push_stream(ByteStream::plain(Arc::new(recipe)))?)),
@@ -111,22 +141,43 @@ impl HostStore for Host {
         }
     }
 
-    async fn get_tree(&mut self, this: Resource<Store>, key: String) -> wasmtime::Result<Result<Resource<Tree>, Failure>> {
+    async fn get_tree(
+        &mut self,
+        this: Resource<Store>,
+        key: String,
+    ) -> wasmtime::Result<Result<Resource<Tree>, Failure>> {
         let place = self.place(&this)?;
-        match self.blocking(move || TreeSpec::all(place.get_tree(&Key::parse(&key)?)?)).await {
+        match self
+            .blocking(move || TreeSpec::all(place.get_tree(&Key::parse(&key)?)?))
+            .await
+        {
             Ok(spec) => Ok(Ok(self.push_tree(Arc::new(spec))?)),
             Err(error) => answer(Err(error)),
         }
     }
 
-    async fn stat(&mut self, this: Resource<Store>, key: String) -> wasmtime::Result<Result<Option<ObjectInfo>, Failure>> {
+    async fn stat(
+        &mut self,
+        this: Resource<Store>,
+        key: String,
+    ) -> wasmtime::Result<Result<Option<ObjectInfo>, Failure>> {
         let place = self.place(&this)?;
-        answer(self.blocking(move || Ok(place.stat(&Key::parse(&key)?)?.map(info))).await)
+        answer(
+            self.blocking(move || Ok(place.stat(&Key::parse(&key)?)?.map(info)))
+                .await,
+        )
     }
 
-    async fn find(&mut self, this: Resource<Store>, suffix: String) -> wasmtime::Result<Result<Vec<ObjectInfo>, Failure>> {
+    async fn find(
+        &mut self,
+        this: Resource<Store>,
+        suffix: String,
+    ) -> wasmtime::Result<Result<Vec<ObjectInfo>, Failure>> {
         let place = self.place(&this)?;
-        answer(self.blocking(move || Ok(place.find(&suffix)?.into_iter().map(info).collect())).await)
+        answer(
+            self.blocking(move || Ok(place.find(&suffix)?.into_iter().map(info).collect()))
+                .await,
+        )
     }
 
     async fn delete(&mut self, this: Resource<Store>, key: String) -> wasmtime::Result<Result<(), Failure>> {
@@ -140,7 +191,10 @@ impl HostStore for Host {
     async fn space(&mut self, this: Resource<Store>) -> wasmtime::Result<Result<Space, Failure>> {
         let place = self.place(&this)?;
         let space = self.blocking(move || place.space()).await;
-        answer(space.map(|s| Space { total: s.total_bytes, available: s.available_bytes }))
+        answer(space.map(|s| Space {
+            total: s.total_bytes,
+            available: s.available_bytes,
+        }))
     }
 
     async fn drop(&mut self, this: Resource<Store>) -> wasmtime::Result<()> {

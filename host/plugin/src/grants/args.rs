@@ -30,7 +30,9 @@ impl Pattern {
             .iter()
             .map(|arg| match arg {
                 ArgPattern::One(one) => Step::One(Token::new(one, values)),
-                ArgPattern::Optional(group) => Step::Optional(group.iter().map(|one| Token::new(one, values)).collect()),
+                ArgPattern::Optional(group) => {
+                    Step::Optional(group.iter().map(|one| Token::new(one, values)).collect())
+                }
             })
             .collect();
         Pattern { steps, open_ended }
@@ -61,17 +63,27 @@ fn matches_from(steps: &[Step], args: &[String], open_ended: bool) -> bool {
 
 impl Token {
     fn new(text: &str, values: Values<'_>) -> Option<Self> {
-        text.split('*').map(|piece| values.fill(piece)).collect::<Option<Vec<_>>>().map(Token)
+        text.split('*')
+            .map(|piece| values.fill(piece))
+            .collect::<Option<Vec<_>>>()
+            .map(Token)
     }
 
     fn matches(&self, arg: &str) -> bool {
-        let [first, middle @ ..] = self.0.as_slice() else { return false };
-        let Some((last, middle)) = middle.split_last() else { return arg == first };
+        let [first, middle @ ..] = self.0.as_slice() else {
+            return false;
+        };
+        let Some((last, middle)) = middle.split_last() else {
+            return arg == first;
+        };
         // A value must not become an option of the program.
         if first.is_empty() && arg.starts_with('-') {
             return false;
         }
-        let Some(mut rest) = arg.strip_prefix(first.as_str()).and_then(|a| a.strip_suffix(last.as_str())) else {
+        let Some(mut rest) = arg
+            .strip_prefix(first.as_str())
+            .and_then(|a| a.strip_suffix(last.as_str()))
+        else {
             return false;
         };
         for piece in middle {
@@ -93,7 +105,13 @@ mod tests {
     fn pattern(args: Value, config: Value) -> Pattern {
         let args: Vec<ArgPattern> = serde_json::from_value(args).unwrap();
         let config: Map<String, Value> = serde_json::from_value(config).unwrap();
-        Pattern::new(&args, Values { config: &config, target: Some("tank/new") })
+        Pattern::new(
+            &args,
+            Values {
+                config: &config,
+                target: Some("tank/new"),
+            },
+        )
     }
 
     fn matches(pattern: &Pattern, line: &str) -> bool {
@@ -103,7 +121,12 @@ mod tests {
     #[test]
     fn a_plugin_may_send_its_own_dataset_and_no_other() {
         let send = pattern(
-            json!(["send", ["-R"], ["-i", "{config.poolName}@*"], "{config.poolName}@backstay-*"]),
+            json!([
+                "send",
+                ["-R"],
+                ["-i", "{config.poolName}@*"],
+                "{config.poolName}@backstay-*"
+            ]),
             json!({ "poolName": "tank/data" }),
         );
         assert!(matches(&send, "send tank/data@backstay-1"));
@@ -142,7 +165,10 @@ mod tests {
 
     #[test]
     fn the_target_of_a_restore_can_be_named() {
-        assert!(matches(&pattern(json!(["receive", "{target}"]), json!({})), "receive tank/new"));
+        assert!(matches(
+            &pattern(json!(["receive", "{target}"]), json!({})),
+            "receive tank/new"
+        ));
     }
 
     proptest! {

@@ -12,10 +12,16 @@ use backstay_model::{Code, Error, Result};
 pub(super) fn resolve<'a>(path: &str, granted: impl Iterator<Item = &'a PathBuf>) -> Result<Option<PathBuf>> {
     let asked = Path::new(path);
     if !asked.is_absolute() || path.contains('\0') {
-        return Err(Error::new(Code::Security, format!("`{}` is not an absolute path", super::shown(path))));
+        return Err(Error::new(
+            Code::Security,
+            format!("`{}` is not an absolute path", super::shown(path)),
+        ));
     }
     if asked.components().any(|c| c == Component::ParentDir) {
-        return Err(Error::new(Code::Security, format!("`{}` has a `..` in it", super::shown(path))));
+        return Err(Error::new(
+            Code::Security,
+            format!("`{}` has a `..` in it", super::shown(path)),
+        ));
     }
     let mut real = None;
     for grant in granted {
@@ -44,7 +50,10 @@ fn real_path(path: &Path) -> Result<PathBuf> {
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 // A dangling link could come to lead anywhere later.
                 if existing.is_symlink() {
-                    return Err(Error::new(Code::Security, format!("{} is a link that leads nowhere", existing.display())));
+                    return Err(Error::new(
+                        Code::Security,
+                        format!("{} is a link that leads nowhere", existing.display()),
+                    ));
                 }
                 match (existing.file_name(), existing.parent()) {
                     (Some(name), Some(parent)) => {

@@ -23,7 +23,10 @@ impl Programs {
     /// [`Code::Environment`] if it isn't installed, [`Code::Security`] if the name isn't a plain one.
     pub fn find(&self, name: &str) -> Result<PathBuf> {
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
-            return Err(Error::new(Code::Security, format!("`{}` is not a plain program name", super::shown(name))));
+            return Err(Error::new(
+                Code::Security,
+                format!("`{}` is not a plain program name", super::shown(name)),
+            ));
         }
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(path) = found.get(name) {
@@ -32,10 +35,17 @@ impl Programs {
         let executable = |path: &PathBuf| {
             std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
         };
-        let path = PATH.split(':').map(|directory| PathBuf::from(directory).join(name)).find(executable).ok_or_else(|| {
-            Error::new(Code::Environment, format!("the program `{name}` is not installed (looked in {PATH})"))
+        let path = PATH
+            .split(':')
+            .map(|directory| PathBuf::from(directory).join(name))
+            .find(executable)
+            .ok_or_else(|| {
+                Error::new(
+                    Code::Environment,
+                    format!("the program `{name}` is not installed (looked in {PATH})"),
+                )
                 .hint(format!("install {name}; `backstay doctor` lists what is found"))
-        })?;
+            })?;
         found.insert(name.to_owned(), path.clone());
         Ok(path)
     }

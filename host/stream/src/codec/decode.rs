@@ -57,22 +57,36 @@ impl DecodedRecipe {
     /// [`Code::Encryption`] if it is encrypted and there is no key.
     pub fn new(stored: Arc<dyn Recipe>, expected: Expected, identities: Identities) -> Result<Self> {
         if expected.encrypted && identities.is_empty() {
-            return Err(Error::new(Code::Encryption, format!("{} is encrypted and no key was given", expected.object))
-                .hint("name the file with the private key: --identity KEYFILE"));
+            return Err(Error::new(
+                Code::Encryption,
+                format!("{} is encrypted and no key was given", expected.object),
+            )
+            .hint("name the file with the private key: --identity KEYFILE"));
         }
-        Ok(DecodedRecipe { stored, expected, identities })
+        Ok(DecodedRecipe {
+            stored,
+            expected,
+            identities,
+        })
     }
 
-    fn decode(&self, input: &mut HashingReader<Reading>, context: &Context, out: &mut Blocks) -> Result<Digest> {
+    fn decode(
+        &self,
+        input: &mut HashingReader<Reading>,
+        context: &Context,
+        out: &mut Blocks,
+    ) -> Result<Digest> {
         let object = &self.expected.object;
         let mut chain: Box<dyn Read + '_> = Box::new(input);
         if self.expected.encrypted {
-            let wrong = |e: age::DecryptError| match e {
+            let wrong = |e: age::DecryptError| {
+                match e {
                 age::DecryptError::NoMatchingKeys => {
                     Error::new(Code::Encryption, format!("none of the given keys opens {object}"))
                         .hint("its manifest lists the public keys it was encrypted to; give the private key of one of them")
                 }
                 other => Error::new(Code::Encryption, format!("{object} can't be decrypted")).because(other),
+            }
             };
             let decryptor = age::Decryptor::new(chain).map_err(wrong)?;
             chain = Box::new(decryptor.decrypt(self.identities.iter()).map_err(wrong)?);
@@ -83,14 +97,23 @@ impl DecodedRecipe {
                 let mut decoder = zstd::stream::read::Decoder::new(chain)
                     .map_err(|e| Error::new(Code::Compression, "cannot set up zstd").because(e))?;
                 // Backups made with long windows must open; the frame itself says how much it needs.
-                decoder.window_log_max(31).map_err(|e| Error::new(Code::Compression, "cannot set up zstd").because(e))?;
+                decoder
+                    .window_log_max(31)
+                    .map_err(|e| Error::new(Code::Compression, "cannot set up zstd").because(e))?;
                 chain = Box::new(decoder);
             }
             Some(other) => {
-                return Err(Error::new(Code::Compression, format!("this version can't read {}", other.name())));
+                return Err(Error::new(
+                    Code::Compression,
+                    format!("this version can't read {}", other.name()),
+                ));
             }
         }
-        let code = if self.expected.compression.is_some() { Code::Compression } else { Code::Encryption };
+        let code = if self.expected.compression.is_some() {
+            Code::Compression
+        } else {
+            Code::Encryption
+        };
         let mut hasher = Hasher::default();
         loop {
             context.cancel.check()?;
@@ -125,7 +148,10 @@ impl Recipe for DecodedRecipe {
         if raw != self.expected.raw {
             return Err(Error::new(
                 Code::Verification,
-                format!("{} decodes to other bytes than were backed up ({} instead of {})", self.expected.object, raw.bytes, self.expected.raw.bytes),
+                format!(
+                    "{} decodes to other bytes than were backed up ({} instead of {})",
+                    self.expected.object, raw.bytes, self.expected.raw.bytes
+                ),
             ));
         }
         Ok(Produced::default())
@@ -141,11 +167,18 @@ pub fn check_stored(stored: Arc<dyn Recipe>, expected: &Expected, context: &Cont
     check_rest(input, &expected.stored, &expected.object, context)
 }
 
-fn check_rest(mut input: HashingReader<Reading>, expected: &Digest, object: &str, context: &Context) -> Result<()> {
+fn check_rest(
+    mut input: HashingReader<Reading>,
+    expected: &Digest,
+    object: &str,
+    context: &Context,
+) -> Result<()> {
     let mut buffer = vec![0; BLOCK_BYTES / 4];
     loop {
         context.cancel.check()?;
-        let n = input.read(&mut buffer).map_err(|e| from_io(e, Code::Storage, "cannot read what is stored"))?;
+        let n = input
+            .read(&mut buffer)
+            .map_err(|e| from_io(e, Code::Storage, "cannot read what is stored"))?;
         context.meter.tick();
         if n == 0 {
             break;
@@ -166,6 +199,8 @@ fn compare(found: &Digest, expected: &Digest, object: &str) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::new(Code::Verification, format!("{object} is damaged: {what}"))
-        .hint("restore from another backup or destination; keep this one until you have found out why"))
+    Err(
+        Error::new(Code::Verification, format!("{object} is damaged: {what}"))
+            .hint("restore from another backup or destination; keep this one until you have found out why"),
+    )
 }

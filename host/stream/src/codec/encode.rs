@@ -45,12 +45,18 @@ impl<W: Write> Encoder<W> {
             None => (Encrypt::Plain(out), None),
             Some(spec) => {
                 let recipients = parse_recipients(&spec.recipients)?;
-                let encryptor = age::Encryptor::with_recipients(recipients.iter().map(|r| r as &dyn age::Recipient))
-                    .map_err(|e| Error::new(Code::Encryption, "cannot encrypt to these recipients").because(e))?;
-                let writer = encryptor
-                    .wrap_output(out)
-                    .map_err(|e| backstay_model::error::from_io(e, Code::Encryption, "cannot start encryption"))?;
-                let used = UsedEncryption { format: "age".to_owned(), recipients: spec.recipients.clone() };
+                let encryptor =
+                    age::Encryptor::with_recipients(recipients.iter().map(|r| r as &dyn age::Recipient))
+                        .map_err(|e| {
+                            Error::new(Code::Encryption, "cannot encrypt to these recipients").because(e)
+                        })?;
+                let writer = encryptor.wrap_output(out).map_err(|e| {
+                    backstay_model::error::from_io(e, Code::Encryption, "cannot start encryption")
+                })?;
+                let used = UsedEncryption {
+                    format: "age".to_owned(),
+                    recipients: spec.recipients.clone(),
+                };
                 (Encrypt::Age(writer), Some(used))
             }
         };
@@ -61,14 +67,19 @@ impl<W: Write> Encoder<W> {
                 Algorithm::Zstd => {
                     let level = spec.level.unwrap_or(ZSTD_DEFAULT_LEVEL);
                     let threads = match spec.threads {
-                        0 => std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
+                        0 => std::thread::available_parallelism()
+                            .map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
                         n => n,
                     };
                     let failed = |e| Error::new(Code::Compression, "cannot set up zstd").because(e);
                     let mut encoder = zstd::stream::write::Encoder::new(encrypt, level).map_err(failed)?;
                     encoder.multithread(threads).map_err(failed)?;
                     encoder.include_checksum(true).map_err(failed)?;
-                    let used = UsedCompression { algorithm: Algorithm::Zstd, level, threads };
+                    let used = UsedCompression {
+                        algorithm: Algorithm::Zstd,
+                        level,
+                        threads,
+                    };
                     (Compress::Zstd(encoder), Some(used))
                 }
                 other => {
@@ -80,7 +91,11 @@ impl<W: Write> Encoder<W> {
                 }
             },
         };
-        Ok(Encoder { chain, compression, encryption })
+        Ok(Encoder {
+            chain,
+            compression,
+            encryption,
+        })
     }
 
     /// What is really used, for the manifest.
@@ -105,7 +120,9 @@ impl<W: Write> Encoder<W> {
     /// # Errors
     /// As for [`Encoder::write`].
     pub fn finish(self) -> Result<W> {
-        let failed = |e| backstay_model::error::from_io(e, Code::Compression, "cannot finish compression or encryption");
+        let failed = |e| {
+            backstay_model::error::from_io(e, Code::Compression, "cannot finish compression or encryption")
+        };
         let encrypt = match self.chain {
             Compress::Plain(w) => w,
             Compress::Zstd(w) => w.finish().map_err(failed)?,

@@ -17,8 +17,11 @@ pub fn parse_recipients(recipients: &[String]) -> Result<Vec<x25519::Recipient>>
             text.parse::<x25519::Recipient>().map_err(|why| {
                 let secret = text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY");
                 let shown = if secret { "a private key" } else { text.as_str() };
-                Error::new(Code::Encryption, format!("`{shown}` is not an age public key ({why})"))
-                    .hint("a public key starts with age1; `age-keygen -y key.txt` prints it")
+                Error::new(
+                    Code::Encryption,
+                    format!("`{shown}` is not an age public key ({why})"),
+                )
+                .hint("a public key starts with age1; `age-keygen -y key.txt` prints it")
             })
         })
         .collect()
@@ -43,16 +46,32 @@ impl Identities {
         let mut identities = Vec::new();
         for file in files {
             let file = file.as_ref();
-            let text = std::fs::read_to_string(file).map_err(|e| Error::io_as(Code::Encryption, "read the key file", file, e))?;
+            let text = std::fs::read_to_string(file)
+                .map_err(|e| Error::io_as(Code::Encryption, "read the key file", file, e))?;
             let before = identities.len();
-            for (number, line) in text.lines().map(str::trim).enumerate().filter(|(_, l)| !l.is_empty() && !l.starts_with('#')) {
+            for (number, line) in text
+                .lines()
+                .map(str::trim)
+                .enumerate()
+                .filter(|(_, l)| !l.is_empty() && !l.starts_with('#'))
+            {
                 identities.push(line.parse::<x25519::Identity>().map_err(|why| {
-                    Error::new(Code::Encryption, format!("line {} of {} is not an age private key ({why})", number + 1, file.display()))
-                        .hint("a private key starts with AGE-SECRET-KEY-1; make one with `age-keygen`")
+                    Error::new(
+                        Code::Encryption,
+                        format!(
+                            "line {} of {} is not an age private key ({why})",
+                            number + 1,
+                            file.display()
+                        ),
+                    )
+                    .hint("a private key starts with AGE-SECRET-KEY-1; make one with `age-keygen`")
                 })?);
             }
             if identities.len() == before {
-                return Err(Error::new(Code::Encryption, format!("there is no private key in {}", file.display())));
+                return Err(Error::new(
+                    Code::Encryption,
+                    format!("there is no private key in {}", file.display()),
+                ));
             }
         }
         Ok(Identities(Arc::new(identities)))

@@ -73,16 +73,35 @@ impl Child {
     pub fn start(spec: &CommandSpec, stdin: Stdin, context: &Context) -> Result<Self> {
         context.cancel.check()?;
         let mut command = Command::new(&spec.program);
-        command.args(&spec.args).env_clear().envs(spec.env.iter().map(|(k, v)| (k, v)));
-        command.current_dir("/").process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.stdin(if stdin == Stdin::Piped { Stdio::piped() } else { Stdio::null() });
+        command
+            .args(&spec.args)
+            .env_clear()
+            .envs(spec.env.iter().map(|(k, v)| (k, v)));
+        command
+            .current_dir("/")
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.stdin(if stdin == Stdin::Piped {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        });
         die_with_parent(&mut command);
         let mut inner = command.spawn().map_err(|e| {
-            let code = if e.kind() == io::ErrorKind::NotFound { Code::Environment } else { Code::Permission };
+            let code = if e.kind() == io::ErrorKind::NotFound {
+                Code::Environment
+            } else {
+                Code::Permission
+            };
             Error::new(code, format!("cannot start {}", spec.program.display())).because(e)
         })?;
         let life = Life(Arc::new(Mutex::new(Pid::from_raw(inner.id().cast_signed()))));
-        let stderr = inner.stderr.take().map(|pipe| keep(pipe, Part::Last(STDERR_BYTES))).transpose()?;
+        let stderr = inner
+            .stderr
+            .take()
+            .map(|pipe| keep(pipe, Part::Last(STDERR_BYTES)))
+            .transpose()?;
         let stdin = inner.stdin.take();
         if let Some(pipe) = &stdin {
             enlarge(pipe);
@@ -112,7 +131,10 @@ impl Child {
     /// # Errors
     /// It was taken before.
     pub fn take_stdout(&mut self) -> Result<ChildStdout> {
-        self.inner.stdout.take().ok_or_else(|| Error::internal("a child's output was taken twice"))
+        self.inner
+            .stdout
+            .take()
+            .ok_or_else(|| Error::internal("a child's output was taken twice"))
     }
 
     /// Writes to its input.
@@ -120,10 +142,17 @@ impl Child {
     /// # Errors
     /// It doesn't read any more.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        let stdin = self.stdin.as_mut().ok_or_else(|| Error::internal("a child's input is closed"))?;
+        let stdin = self
+            .stdin
+            .as_mut()
+            .ok_or_else(|| Error::internal("a child's input is closed"))?;
         stdin.write_all(bytes).map_err(|e| {
             self.broke = true;
-            Error::new(self.code, format!("`{}` does not read its input any more", self.command)).because(e)
+            Error::new(
+                self.code,
+                format!("`{}` does not read its input any more", self.command),
+            )
+            .because(e)
         })
     }
 
@@ -170,10 +199,15 @@ impl Child {
 
     /// Waits until the leader has ended without reaping it. False if time ran out.
     fn wait_unreaped(&self, limit: Option<Duration>) -> bool {
-        let Some(pid) = Pid::from_raw(self.inner.id().cast_signed()) else { return true };
+        let Some(pid) = Pid::from_raw(self.inner.id().cast_signed()) else {
+            return true;
+        };
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         let Some(limit) = limit else {
-            while matches!(rustix::process::waitid(WaitId::Pid(pid), options), Err(rustix::io::Errno::INTR)) {}
+            while matches!(
+                rustix::process::waitid(WaitId::Pid(pid), options),
+                Err(rustix::io::Errno::INTR)
+            ) {}
             return true;
         };
         let step = Duration::from_millis(10);
@@ -193,17 +227,21 @@ impl Child {
             // Nothing left in the group is the usual case.
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
-        let status = self
-            .inner
-            .wait()
-            .map_err(|e| Error::internal(format!("cannot find out how `{}` ended", self.command)).because(e))?;
+        let status = self.inner.wait().map_err(|e| {
+            Error::internal(format!("cannot find out how `{}` ended", self.command)).because(e)
+        })?;
         self.exit = Some(status);
         Ok(status)
     }
 
     fn exit_of(&mut self, status: ExitStatus) -> Exit {
         let stderr = self.stderr.take().map(Kept::take).unwrap_or_default();
-        Exit { command: self.command.clone(), code: self.code, status, stderr: String::from_utf8_lossy(&stderr).into_owned() }
+        Exit {
+            command: self.command.clone(),
+            code: self.code,
+            status,
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        }
     }
 }
 
@@ -245,7 +283,11 @@ impl Exit {
     /// # Errors
     /// How it ended, after how many bytes, and its last words.
     pub fn success(self, bytes: u64) -> Result<()> {
-        if self.is_success() { Ok(()) } else { Err(self.into_error(bytes)) }
+        if self.is_success() {
+            Ok(())
+        } else {
+            Err(self.into_error(bytes))
+        }
     }
 
     /// The failure: how it ended, after how many bytes, and its last words.
@@ -267,14 +309,25 @@ impl Exit {
 
     /// As the output of a program that was run to its end.
     pub fn into_output(self, stdout: Vec<u8>) -> Output {
-        let status = self.status.code().unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0));
-        Output { status, stdout, stderr: self.stderr }
+        let status = self
+            .status
+            .code()
+            .unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0));
+        Output {
+            status,
+            stdout,
+            stderr: self.stderr,
+        }
     }
 }
 
 /// The last line that says something, printable.
 fn last_line(text: &str) -> String {
-    let line = text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or_default();
+    let line = text
+        .lines()
+        .rev()
+        .find(|l| !l.trim().is_empty())
+        .unwrap_or_default();
     backstay_model::error::show_bytes(line.trim().as_bytes())
 }
 

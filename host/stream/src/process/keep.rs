@@ -59,7 +59,11 @@ pub fn keep(mut from: impl Read + Send + 'static, part: Part) -> Result<Kept> {
             // Nobody waits any more if this fails.
             let _ = ended.send(());
         })
-        .map_err(|e| Error::new(Code::Environment, "cannot start a thread").because(e).retryable())?;
+        .map_err(|e| {
+            Error::new(Code::Environment, "cannot start a thread")
+                .because(e)
+                .retryable()
+        })?;
     Ok(Kept { bytes, done })
 }
 

@@ -8,7 +8,7 @@ use backstay_model::error::{from_io, show_bytes};
 use backstay_model::{Code, Error, Result};
 
 use crate::context::Context;
-use crate::tree::encode::{BLOCK, padding_bytes};
+use crate::tree::encode::{BLOCK, checksum, padding_bytes};
 use crate::tree::entry::Entry;
 use crate::tree::field;
 use crate::tree::path::MAX_PATH_BYTES;
@@ -217,9 +217,7 @@ impl<'a, R: Read> Archive<'a, R> {
         if bytes.iter().all(|b| *b == 0) {
             return Ok(None);
         }
-        let (before, after) = (&bytes[..148], &bytes[156..]);
-        let sum = before.iter().chain(after).map(|b| i64::from(*b)).sum::<i64>() + 8 * i64::from(b' ');
-        if field::get(&header.as_old().cksum) != Some(sum) {
+        if field::get(&header.as_old().cksum) != Some(checksum(bytes)) {
             return Err(self.fault("has a header whose checksum is wrong"));
         }
         Ok(Some(header))

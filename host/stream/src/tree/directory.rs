@@ -146,3 +146,32 @@ pub(crate) fn is_empty(directory: BorrowedFd<'_>) -> io::Result<bool> {
 fn is_dots(name: &CStr) -> bool {
     matches!(name.to_bytes(), b"." | b"..")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::CWD;
+
+    #[test]
+    fn a_directory_that_was_moved_is_not_left_for_a_wrong_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        std::fs::create_dir(&root).unwrap();
+        let mut stack = DirectoryStack::new(openat(CWD, &root, LISTED, Mode::empty()).unwrap());
+        let mut path = root;
+        for level in 0..OPEN_LEVELS + 10 {
+            path.push("d");
+            std::fs::create_dir(&path).unwrap();
+            stack
+                .push(openat(CWD, &path, LISTED, Mode::empty()).unwrap())
+                .unwrap();
+            if level == 5 {
+                std::fs::create_dir(dir.path().join("elsewhere")).unwrap();
+            }
+        }
+        let moved = dir.path().join("root/d/d/d/d/d/d");
+        std::fs::rename(moved, dir.path().join("elsewhere/d")).unwrap();
+        let failure = (0..OPEN_LEVELS + 10).find_map(|_| stack.pop().err()).unwrap();
+        assert_eq!(failure.raw_os_error(), Some(Errno::STALE.raw_os_error()));
+    }
+}

@@ -109,6 +109,12 @@ pub(crate) fn padding_bytes(content_bytes: u64) -> usize {
     if over == 0 { 0 } else { BLOCK - over as usize }
 }
 
+/// The checksum that a header must have: the sum of its bytes, with spaces for the checksum itself.
+pub(crate) fn checksum(header: &[u8; BLOCK]) -> i64 {
+    let sum = |bytes: &[u8]| bytes.iter().map(|b| u32::from(*b)).sum::<u32>();
+    i64::from(sum(&header[..148]) + 8 * u32::from(b' ') + sum(&header[156..]))
+}
+
 fn type_of(kind: Kind) -> EntryType {
     match kind {
         Kind::File => EntryType::Regular,
@@ -153,7 +159,11 @@ impl Fields<'_> {
             field::put(&mut ustar.dev_minor, i64::from(self.device.1));
         }
         header.set_entry_type(entry_type);
-        header.set_cksum();
+        let sum = checksum(header.as_bytes());
+        header
+            .as_old_mut()
+            .cksum
+            .copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         header
     }
 }

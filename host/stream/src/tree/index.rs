@@ -1,9 +1,4 @@
 //! The index of a tree: what each entry is, one line of JSON each, with a hash of its content.
-//!
-//! A line has `path`, `type`, and what there is for that type of `size`, `mode`, `uid`, `gid`, `mtime`,
-//! `link`, `device`, `xattrs` (BLAKE3 over all names and values) and `blake3` (over the content of a
-//! file, with its holes). In `path` and `link` a backslash is written twice, and a byte that can't
-//! be printed as `\xNN`. A further name of an entry is a `hardlink` with nothing but its `link`.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -82,6 +77,11 @@ impl Line {
 }
 
 /// Writes the index of a tree as it is in a directory.
+///
+/// A line has `path`, `type`, and what there is for that type of `size`, `mode`, `uid`, `gid`, `mtime`,
+/// `link`, `device`, `xattrs` (BLAKE3 over all names and values) and `blake3` (over the content of a
+/// file, with its holes). In `path` and `link` a backslash is written twice, and a byte that can't
+/// be printed as `\xNN`. A further name of an entry is a `hardlink` with nothing but its `link`.
 ///
 /// The lines are those that [`unpack`](crate::tree::unpack()) writes for an archive of the same tree by
 /// [`TarRecipe`](crate::tree::TarRecipe), byte for byte.

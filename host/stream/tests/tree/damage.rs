@@ -167,6 +167,9 @@ proptest! {
             let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
             block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         }
-        let _ = walk(bytes.as_slice(), &Context::default());
+        let walked = walk(bytes.as_slice(), &Context::default());
+        let target = scratch();
+        let unpacked = unpack(bytes.as_slice(), target.path(), &UnpackOptions::default(), &Context::default(), None);
+        prop_assert!(walked.is_ok() || unpacked.is_err());
     }
 }

@@ -3,6 +3,12 @@
 //! Needs root, because owners, devices and trusted attributes can't be made without it, and a
 //! `TMPDIR` on a file system with extended attributes, ACLs and holes, such as ext4.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what helps a test fails as a test does"
+)]
+
 mod archives;
 mod bulk;
 mod changes;

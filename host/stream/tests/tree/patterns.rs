@@ -87,19 +87,6 @@ fn only_what_is_included_and_what_leads_there_is_taken() {
 }
 
 #[test]
-fn directories_that_cannot_lead_to_a_match_are_not_entered() {
-    let from = scratch();
-    tree(from.path());
-    let before = fs::metadata(from.path().join("home")).unwrap();
-    let context = backstay_stream::Context::default();
-    let spec = TreeSpec::new(from.path(), &["/etc/ssh"], &[] as &[&str], false).unwrap();
-    let mut index = Vec::new();
-    let done = backstay_stream::tree::index_directory(&spec, &context, &mut index).unwrap();
-    assert_eq!(done.entries, 4);
-    drop(before);
-}
-
-#[test]
 fn another_file_system_is_left_out_but_for_its_directory() {
     need_root();
     let from = scratch();

@@ -202,7 +202,7 @@ pub fn feed(command: &mut Command, input: &[u8]) -> Vec<u8> {
         .as_mut()
         .unwrap_or_else(|e| panic!("{name} must be installed for this test: {e}"));
     let mut stdin = child.stdin.take().unwrap();
-    let output = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         scope.spawn(move || {
             // A tool that ends early says why itself.
             let _ = std::io::Write::write_all(&mut stdin, input);
@@ -213,6 +213,5 @@ pub fn feed(command: &mut Command, input: &[u8]) -> Vec<u8> {
         assert!(child.wait().unwrap().success(), "{name}: {err}");
         assert_eq!(err, "", "{name}");
         out
-    });
-    output
+    })
 }

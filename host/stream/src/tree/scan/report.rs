@@ -57,7 +57,7 @@ impl<'a, 'v> Reporter<'a, 'v> {
     pub(crate) fn left_out(&self, path: &[u8], error: Errno) -> Result<()> {
         match error {
             Errno::NOENT => self.warn("vanished", "it vanished before it was read", path),
-            Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::STALE => {
+            Errno::LOOP | Errno::NOTDIR | Errno::NXIO => {
                 self.warn(
                     "vanished",
                     "it was replaced by something else before it was read",

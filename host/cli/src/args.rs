@@ -1,0 +1,230 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+
+/// Backs up, verifies and restores through sandboxed plugins.
+///
+/// A job file says what is backed up (a source plugin) and where to (a destination plugin); `backstay
+/// apply` stores it, `backstay run` runs it, `backstay restore` gives the data back.
+#[derive(Debug, Parser)]
+#[command(name = "backstay", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Args {
+    /// Where the database and the plugins are kept
+    ///
+    /// The default is /var/lib/backstay for root and ~/.local/share/backstay for others.
+    #[arg(long, global = true, env = "BACKSTAY_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Print JSON for programs instead of text for people
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 ok, 1 warning, 2 usage or configuration, 3 environment, 4 backup failed, 5 storage, 6 network,
+7 permission, 8 verification, 9 collection, 10 archive, 11 compression, 12 disk space, 13 internal error,
+14 security or grant refused, 15 encryption, 16 skipped.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a job file and store its jobs
+    Apply(Apply),
+    /// Look at, check or remove jobs
+    Job {
+        /// What to do with them
+        #[command(subcommand)]
+        command: Job,
+    },
+    /// Run a job now and wait for it
+    Run(Run),
+    /// List runs, newest first
+    Runs(Runs),
+    /// Show what happened in a run
+    Logs(Logs),
+    /// List backups, newest first
+    Backups(Backups),
+    /// Check that a backup is what it should be
+    Verify(Verify),
+    /// Give data back
+    Restore(Restore),
+    /// Print the plain commands that restore a backup without Backstay
+    RecoveryKit(RecoveryKit),
+    /// Look at plugins and install them
+    Plugin {
+        /// What to do with them
+        #[command(subcommand)]
+        command: Plugin,
+    },
+    /// Check this machine: tools, database, leftovers
+    Doctor,
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Check a job file and store its jobs.
+#[derive(Debug, clap::Args)]
+pub struct Apply {
+    /// A YAML or JSON file with one or more jobs, or - for standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only check
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What to do with jobs.
+#[derive(Debug, Subcommand)]
+pub enum Job {
+    /// List jobs
+    List,
+    /// Show a job
+    Show {
+        /// Name or id
+        job: String,
+    },
+    /// Remove a job; its backups stay
+    Rm {
+        /// Name or id
+        job: String,
+    },
+    /// Say all that is wrong with a job, without storing it
+    Validate {
+        /// Name or id of a stored job
+        #[arg(required_unless_present = "file", conflicts_with = "file")]
+        job: Option<String>,
+        /// A job file, or - for standard input
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
+
+/// Run a job now and wait for it.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// Name or id of the job
+    pub job: String,
+    /// Accept once that the source shrank by more than guards.maxShrinkPercent
+    #[arg(long)]
+    pub accept_shrink: bool,
+    /// File with an age private key, for verify.afterRun on encrypted backups
+    #[arg(short, long, value_name = "KEYFILE", env = "BACKSTAY_IDENTITY", action = ArgAction::Append)]
+    pub identity: Vec<PathBuf>,
+}
+
+/// List runs, newest first.
+#[derive(Debug, clap::Args)]
+pub struct Runs {
+    /// Only those of this job
+    pub job: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+}
+
+/// Show what happened in a run.
+#[derive(Debug, clap::Args)]
+pub struct Logs {
+    /// Id of a run, or a job's name for its last run
+    pub run: String,
+    /// Go on until the run ends
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// List backups, newest first.
+#[derive(Debug, clap::Args)]
+pub struct Backups {
+    /// Only those of this job
+    pub job: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 100)]
+    pub limit: u32,
+}
+
+/// How deep a check goes.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Level {
+    /// It is there and as long as it should be
+    Size,
+    /// It is read back and its hashes compared
+    Checksum,
+    /// It is decrypted, decompressed and the archive walked to its end
+    Archive,
+    /// It is restored to a scratch place and compared
+    Restore,
+}
+
+/// Check that a backup is what it should be.
+#[derive(Debug, clap::Args)]
+pub struct Verify {
+    /// Id of a backup, or latest:JOB
+    pub backup: String,
+    /// How deep; each level includes the ones before it
+    #[arg(long, value_enum, default_value_t = Level::Checksum)]
+    pub level: Level,
+    /// File with an age private key, for encrypted backups
+    #[arg(short, long, value_name = "KEYFILE", env = "BACKSTAY_IDENTITY", action = ArgAction::Append)]
+    pub identity: Vec<PathBuf>,
+}
+
+/// Give data back.
+#[derive(Debug, clap::Args)]
+pub struct Restore {
+    /// Id of a backup, or latest:JOB
+    pub backup: String,
+    /// Where to: a directory, - for standard output, or what the source plugin takes (such as POOL/NAME)
+    #[arg(long, value_name = "PLACE", required_unless_present = "in_place", conflicts_with = "in_place")]
+    pub to: Option<String>,
+    /// Restore to where the data came from
+    #[arg(long)]
+    pub in_place: bool,
+    /// Only these paths, relative to the root of what was backed up, each with all below it
+    pub paths: Vec<String>,
+    /// Write over what is there
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Only this artifact of a backup that has several
+    #[arg(long, value_name = "NAME")]
+    pub artifact: Option<String>,
+    /// File with an age private key, for encrypted backups
+    #[arg(short, long, value_name = "KEYFILE", env = "BACKSTAY_IDENTITY", action = ArgAction::Append)]
+    pub identity: Vec<PathBuf>,
+}
+
+/// Print the plain commands that restore a backup without Backstay.
+#[derive(Debug, clap::Args)]
+pub struct RecoveryKit {
+    /// Id of a backup, or latest:JOB
+    pub backup: String,
+}
+
+/// What to do with plugins.
+#[derive(Debug, Subcommand)]
+pub enum Plugin {
+    /// List plugins
+    List,
+    /// Show a plugin, its configuration and what it asks for
+    Info {
+        /// Its id
+        plugin: String,
+    },
+    /// Install a plugin from a file, after showing what it asks for
+    Install {
+        /// A component (.wasm)
+        file: PathBuf,
+        /// Grant what it asks for without asking
+        #[arg(long)]
+        yes: bool,
+    },
+}

@@ -1,0 +1,97 @@
+//! `backstay doctor`: checks this machine.
+
+use std::path::PathBuf;
+
+use backstay_model::plugin::PluginManifest;
+use backstay_model::{Code, Result};
+use backstay_stream::Context;
+use backstay_stream::process::{self, CommandSpec};
+use serde_json::json;
+
+use crate::output::{Output, table};
+use crate::wire;
+
+/// Programs that a recovery kit uses.
+const RECOVERY: [&str; 5] = ["tar", "age", "zstd", "sha256sum", "bash"];
+
+struct Check {
+    what: String,
+    ok: bool,
+    /// Nothing works without it.
+    is_vital: bool,
+    says: String,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The database can't be opened, which is itself the finding.
+pub async fn run(data_dir: Option<PathBuf>, output: Output) -> Result<u8> {
+    let engine = wire::recovered(data_dir, output).await?;
+    let mut checks = vec![Check {
+        what: "database".to_owned(),
+        ok: true,
+        is_vital: true,
+        says: engine.store.file().display().to_string(),
+    }];
+    let left = engine.store.runs_with_entries().await?.len();
+    checks.push(Check {
+        what: "journal".to_owned(),
+        ok: left == 0,
+        is_vital: true,
+        says: if left == 0 { "nothing left to undo".to_owned() } else { format!("{left} runs have something to undo") },
+    });
+    let plugins = engine.plugins.list().await?;
+    for (manifest, _) in &plugins {
+        let loaded = engine.plugins.load(&manifest.id).await;
+        checks.push(Check {
+            what: format!("plugin {}", manifest.id),
+            ok: loaded.is_ok(),
+            is_vital: true,
+            says: loaded.map_or_else(|e| e.report(), |p| format!("{} {}", p.manifest().kind, p.manifest().version)),
+        });
+    }
+    for (program, needed_by) in programs(&plugins) {
+        checks.push(program_check(&engine, &program, &needed_by));
+    }
+    let is_sound = checks.iter().all(|c| c.ok || !c.is_vital);
+    let values: Vec<_> = checks.iter().map(|c| json!({ "check": c.what, "ok": c.ok, "vital": c.is_vital, "says": c.says })).collect();
+    output.print(&json!({ "ok": is_sound, "checks": values }), || {
+        let rows = checks.iter().map(|c| {
+            let mark = if c.ok { "ok" } else if c.is_vital { "FAIL" } else { "missing" };
+            vec![mark.to_owned(), c.what.clone(), c.says.clone()]
+        });
+        table(&["", "check", "found"], &rows.collect::<Vec<_>>())
+    })?;
+    Ok(if is_sound { 0 } else { Code::Environment.exit_code() })
+}
+
+fn programs(plugins: &[(PluginManifest, bool)]) -> Vec<(String, String)> {
+    let mut programs: Vec<(String, String)> = RECOVERY.iter().map(|p| ((*p).to_owned(), "recovery kits".to_owned())).collect();
+    for (manifest, _) in plugins {
+        for exec in &manifest.capabilities.exec {
+            if !programs.iter().any(|(p, _)| *p == exec.program) {
+                programs.push((exec.program.clone(), format!("plugin {}", manifest.id)));
+            }
+        }
+    }
+    programs
+}
+
+fn program_check(engine: &backstay_engine::Engine, program: &str, needed_by: &str) -> Check {
+    let what = format!("program {program}");
+    match engine.plugins.programs().find(program) {
+        Err(e) => Check { what, ok: false, is_vital: false, says: format!("{} (for {needed_by})", e.report()) },
+        Ok(path) => {
+            let spec = CommandSpec {
+                program: path.clone(),
+                args: vec!["--version".into()],
+                env: vec![("LANG".into(), "C.UTF-8".into())],
+                code: Code::Environment,
+            };
+            let said = process::run(&spec, &Context::default()).map(|o| if o.status == 0 { o.stdout } else { Vec::new() }).unwrap_or_default();
+            let version = String::from_utf8_lossy(&said).lines().next().unwrap_or_default().to_owned();
+            Check { what, ok: true, is_vital: false, says: format!("{}  {version}", path.display()) }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `backstay plugin`: looks at plugins and installs them.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use backstay_model::plugin::{PluginKind, PluginManifest};
+use backstay_model::{Code, Error, Result};
+use serde_json::{Map, json};
+
+use crate::args::Plugin;
+use crate::output::{Output, table};
+use crate::wire;
+
+/// Runs the command.
+///
+/// # Errors
+/// There is no such plugin, or it can't be installed.
+pub async fn run(command: Plugin, data_dir: Option<PathBuf>, output: Output) -> Result<u8> {
+    let engine = wire::engine(data_dir).await?;
+    match command {
+        Plugin::List => {
+            let plugins = engine.plugins.list().await?;
+            let values: Vec<_> = plugins.iter().map(|(m, bundled)| json!({ "manifest": m, "bundled": bundled })).collect();
+            output.print(&values, || {
+                let rows = plugins.iter().map(|(m, bundled)| {
+                    let origin = if *bundled { "host" } else { "installed" };
+                    vec![m.id.clone(), m.version.clone(), m.kind.to_string(), origin.to_owned(), m.summary.clone()]
+                });
+                table(&["id", "version", "kind", "from", "summary"], &rows.collect::<Vec<_>>())
+            })?;
+        }
+        Plugin::Info { plugin } => {
+            let plugin = engine.plugins.load(&plugin).await?;
+            let manifest = plugin.manifest();
+            let scope = engine.looking(Map::new());
+            let schema = match manifest.kind {
+                PluginKind::Source => plugin.source_schema(&scope).await?,
+                PluginKind::Destination => plugin.destination_schema(&scope).await?,
+            };
+            let value = json!({ "manifest": manifest, "digest": plugin.digest(), "bundled": plugin.is_bundled(), "configSchema": schema });
+            output.print(&value, || {
+                let mut text = about(manifest);
+                text.push_str(&format!("digest   blake3:{}\n\nconfiguration:\n", plugin.digest()));
+                let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(|v| v.as_str()).collect();
+                for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+                    let needed = if required.contains(&name.as_str()) { " (required)" } else { "" };
+                    let description = field["description"].as_str().unwrap_or_default().replace('\n', " ");
+                    text.push_str(&format!("  {name}{needed}: {description}\n"));
+                }
+                text
+            })?;
+        }
+        Plugin::Install { file, yes } => {
+            let (manifest, _) = engine.plugins.inspect(&file)?;
+            if !yes {
+                output.note(&about(&manifest));
+                confirm()?;
+            }
+            let manifest = engine.plugins.install(&file, engine.clock.now()).await?;
+            output.print(&manifest, || format!("installed {} {} ({})", manifest.id, manifest.version, manifest.kind))?;
+        }
+    }
+    Ok(0)
+}
+
+/// What a plugin is and asks for, for a person who decides.
+fn about(manifest: &PluginManifest) -> String {
+    let mut text = format!(
+        "{} {} ({}): {}\nlicence  {}\napi      backstay:plugin@{}\n\nasks for:\n",
+        manifest.id, manifest.version, manifest.kind, manifest.summary, manifest.license, manifest.api
+    );
+    let asked = &manifest.capabilities;
+    let mut line = |what: String, why: &str| text.push_str(&format!("  {what}\n      {why}\n"));
+    for exec in &asked.exec {
+        line(format!("run `{exec}`"), &exec.reason);
+    }
+    for path in &asked.read {
+        line(format!("read {}", path.path), &path.reason);
+    }
+    for path in &asked.write {
+        line(format!("write {}", path.path), &path.reason);
+    }
+    for secret in &asked.secret {
+        line(format!("use the secret {}", secret.name), &secret.reason);
+    }
+    if let Some(state) = &asked.state {
+        line("keep notes between runs".to_owned(), &state.reason);
+    }
+    text
+}
+
+fn confirm() -> Result<()> {
+    let declined = || Error::new(Code::Security, "not installed: its grants were not confirmed").hint("pass --yes to grant what it asks for");
+    if !std::io::stdin().is_terminal() {
+        return Err(declined());
+    }
+    // The answer counts, not whether the question could be printed.
+    let _ = write!(std::io::stderr().lock(), "grant this and install it? [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(|e| Error::internal("cannot read the answer").because(e))?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(declined()) }
+}

@@ -1,0 +1,49 @@
+//! `backstay restore`: gives data back.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use backstay_engine::restore::RestoreOptions;
+use backstay_model::Result;
+use backstay_stream::codec::Identities;
+
+use crate::args::Restore;
+use crate::commands::find_backup;
+use crate::output::summary::{report_json, report_text};
+use crate::output::{Lines, Output};
+use crate::wire;
+
+/// Runs the command.
+///
+/// # Errors
+/// There is no such backup, or standard output can't take it. A restore that failed is a result.
+pub async fn run(args: Restore, data_dir: Option<PathBuf>, output: Output) -> Result<u8> {
+    let context = wire::cancellable()?;
+    let engine = wire::recovered(data_dir, output).await?;
+    let backup = find_backup(&engine, &args.backup).await?;
+    let place = match args.to.as_deref() {
+        // A plugin's own kind of place, such as POOL/NAME, isn't a path of this directory.
+        Some(to) if backup.manifest.source.plugin != "zfs" && to != "-" => {
+            Some(wire::absolute(Path::new(to))?.to_string_lossy().into_owned())
+        }
+        other => other.map(str::to_owned),
+    };
+    let options = RestoreOptions {
+        place,
+        paths: args.paths,
+        artifact: args.artifact,
+        overwrite: args.overwrite,
+        dry_run: args.dry_run,
+        identities: Identities::from_files(&args.identity)?,
+        context,
+    };
+    if args.to.as_deref() == Some("-") {
+        engine.restore_to(&backup, &options, std::io::stdout()).await?;
+        return Ok(0);
+    }
+    let lines = Arc::new(Lines::new());
+    let report = engine.restore(&backup, &options, Arc::clone(&lines) as _).await?;
+    drop(lines);
+    output.print(&report_json(&report), || report_text(&report))?;
+    Ok(report.exit_code())
+}

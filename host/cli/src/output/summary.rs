@@ -1,0 +1,98 @@
+//! Runs and backups as people and scripts see them.
+
+use backstay_engine::backup::Report;
+use backstay_model::run::{Run, RunStatus};
+use backstay_store::Backup;
+use indicatif::{HumanBytes, HumanCount};
+use serde_json::{Value, json};
+
+/// A backup for programs.
+pub fn backup_json(backup: &Backup) -> Value {
+    let manifest = &backup.manifest;
+    json!({
+        "id": manifest.id,
+        "job": manifest.job.name,
+        "jobId": manifest.job.id,
+        "runId": backup.run_id,
+        "createdAt": backup.created_at,
+        "destination": manifest.destination.plugin,
+        "location": backup.location,
+        "critical": backup.critical,
+        "dependsOn": manifest.depends_on,
+        "sourceBytes": manifest.content_bytes(),
+        "storedBytes": stored_bytes(backup),
+        "verifiedAt": backup.verified_at,
+        "verifiedLevel": backup.verified_level,
+        "verifiedOk": backup.verified_ok,
+        "manifest": manifest,
+    })
+}
+
+/// A run and its backups for programs.
+pub fn report_json(report: &Report) -> Value {
+    let run = &report.run;
+    json!({
+        "id": run.id,
+        "job": run.job_name,
+        "jobId": run.job_id,
+        "kind": run.kind,
+        "status": run.status,
+        "startedAt": run.started_at,
+        "finishedAt": run.finished_at,
+        "error": run.error,
+        "warnings": run.warnings,
+        "backups": report.backups.iter().map(backup_json).collect::<Vec<_>>(),
+        "stats": run.stats,
+    })
+}
+
+/// A run and its backups for people.
+pub fn report_text(report: &Report) -> String {
+    let run = &report.run;
+    let mut text = format!("{} of {}: {}\n", kind(run), run.job_name, run.status.name());
+    if let Some(error) = &run.error {
+        text.push_str(&format!("  why          {}\n", error.message));
+        if let Some(hint) = &error.hint {
+            text.push_str(&format!("  what to do   {hint}\n"));
+        }
+    }
+    if run.status != RunStatus::Failed {
+        for backup in &report.backups {
+            let manifest = &backup.manifest;
+            text.push_str(&format!("  backup       {}\n  at           {}\n", manifest.id, place(backup)));
+            let entries: u64 = manifest.artifacts.iter().map(|a| a.entries).sum();
+            let entries = if entries > 0 { format!(" in {} entries", HumanCount(entries)) } else { String::new() };
+            text.push_str(&format!(
+                "  source       {}{entries}\n  stored       {}\n",
+                HumanBytes(manifest.content_bytes()),
+                HumanBytes(stored_bytes(backup))
+            ));
+        }
+    }
+    const SHOWN: usize = 20;
+    for warning in run.warnings.iter().take(SHOWN) {
+        text.push_str(&format!("  warning      {}\n", warning.message));
+    }
+    if run.warnings.len() > SHOWN {
+        text.push_str(&format!("  warnings     and {} more: `backstay logs {}`\n", run.warnings.len() - SHOWN, run.id));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
+    let seconds = run.stats.duration_ms as f64 / 1000.0;
+    text.push_str(&format!("  took         {seconds:.1} s\n"));
+    text
+}
+
+/// The kind of a run in words.
+pub fn kind(run: &Run) -> String {
+    serde_json::to_value(run.kind).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Bytes at the destination.
+pub fn stored_bytes(backup: &Backup) -> u64 {
+    backup.manifest.artifacts.iter().map(|a| a.stored.bytes).sum()
+}
+
+/// Where a backup is: the place of its manifest without the manifest's name.
+pub fn place(backup: &Backup) -> &str {
+    backup.location.strip_suffix("/manifest.json").unwrap_or(&backup.location)
+}

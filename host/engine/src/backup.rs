@@ -1,0 +1,524 @@
+//! Makes a backup: opens the source, stores what it offers, commits, checks, cleans up.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use backstay_model::event::Level;
+use backstay_model::guards::Refusal;
+use backstay_model::job::{DestinationSpec, Job};
+use backstay_model::manifest::{
+    JobRef, MANIFEST_NAME, MANIFEST_VERSION, Manifest, PluginUse, Stage, StoredArtifact,
+};
+use backstay_model::plugin::PluginKind;
+use backstay_model::run::{Run, RunError, RunKind, RunStatus, Stats, Warning};
+use backstay_model::{Code, Error, Result};
+use backstay_plugin::{Content, Offered, Plugin, Previous, RunScope};
+use backstay_store::{Backup, BackupFilter};
+use backstay_stream::Context;
+use backstay_stream::codec::Identities;
+use backstay_stream::recipe::TextRecipe;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::Engine;
+use crate::copy::Way;
+use crate::lock::JobLock;
+use crate::recorder::{Observer, Recorder};
+use crate::watch::watch;
+
+/// How a run is to be done.
+#[derive(Debug, Clone, Default)]
+pub struct BackupOptions {
+    /// Somebody looked at it and says that the source may be this much smaller.
+    pub accept_shrink: bool,
+    /// Keys for checking an encrypted backup after the run.
+    pub identities: Identities,
+    /// Cancellation, shared with whoever may cancel it.
+    pub context: Context,
+}
+
+/// What a run did.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The run, at its end.
+    pub run: Run,
+    /// What it left in the catalogue.
+    pub backups: Vec<Backup>,
+}
+
+impl Report {
+    /// The exit code of the run.
+    pub fn exit_code(&self) -> u8 {
+        match (self.run.status, &self.run.error) {
+            (RunStatus::Succeeded, _) => 0,
+            (RunStatus::Warning, _) => Code::Warning.exit_code(),
+            (RunStatus::Skipped, _) => Code::Skipped.exit_code(),
+            (_, Some(error)) => error.code.exit_code(),
+            (_, None) => Code::Internal.exit_code(),
+        }
+    }
+}
+
+/// What a run gathers on its way.
+#[derive(Debug, Default)]
+struct Gathered {
+    backups: Vec<Backup>,
+    warnings: Vec<Warning>,
+    stages: Vec<Stage>,
+}
+
+impl Engine {
+    /// Runs a job once. A failure of the job is in the report, with the run.
+    ///
+    /// # Errors
+    /// The run could not even be recorded.
+    pub async fn backup(
+        &self,
+        job: &Job,
+        options: BackupOptions,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Report> {
+        let started = Instant::now();
+        let mut run = self.new_run(job, RunKind::Backup);
+        let recorder = Recorder::new(self.store.clone(), Arc::clone(&self.clock), run.id, observer);
+        let Some(lock) = JobLock::take(&self.locks(), job.id)? else {
+            return self.skip(run, &recorder).await;
+        };
+        run.status = RunStatus::Preparing;
+        self.store.begin_run(&run, &[]).await?;
+        let watch = watch(
+            recorder.clone(),
+            options.context.clone(),
+            job.spec.timeouts.clone(),
+        );
+        let mut gathered = Gathered::default();
+        let result = self.attempt(job, &run, &options, &recorder, &mut gathered).await;
+        drop(watch);
+        self.end(&mut run, result, gathered, &options, &recorder, started, job)
+            .await
+            .map(|report| {
+                drop(lock);
+                report
+            })
+    }
+
+    /// A run that begins now.
+    pub(crate) fn new_run(&self, job: &Job, kind: RunKind) -> Run {
+        Run {
+            id: Uuid::now_v7(),
+            job_id: job.id,
+            job_name: job.spec.name.clone(),
+            kind,
+            status: RunStatus::Queued,
+            started_at: self.clock.now(),
+            finished_at: None,
+            error: None,
+            warnings: Vec::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    async fn skip(&self, mut run: Run, recorder: &Recorder) -> Result<Report> {
+        let error = Error::new(Code::Skipped, format!("job {} is running already", run.job_name))
+            .hint("`backstay runs` shows it; start it again when it has ended");
+        run.status = RunStatus::Skipped;
+        run.finished_at = Some(self.clock.now());
+        run.error = Some(RunError::from(&error));
+        self.store
+            .begin_run(&run, &recorder.last_events(RunStatus::Skipped, error.report()))
+            .await?;
+        Ok(Report {
+            run,
+            backups: Vec::new(),
+        })
+    }
+
+    async fn attempt(
+        &self,
+        job: &Job,
+        run: &Run,
+        options: &BackupOptions,
+        recorder: &Recorder,
+        gathered: &mut Gathered,
+    ) -> Result<()> {
+        let source = self
+            .plugins
+            .get(&job.spec.source.plugin, PluginKind::Source)
+            .await?;
+        let mut destinations = Vec::new();
+        for spec in &job.spec.destinations {
+            destinations.push(self.plugins.get(&spec.plugin, PluginKind::Destination).await?);
+        }
+        let base = RunScope {
+            store: self.store.clone(),
+            run_id: run.id,
+            job_id: job.id,
+            job_name: job.spec.name.clone(),
+            device: self.device.clone(),
+            started_at: run.started_at,
+            destination: None,
+        };
+        let opened_at = self.clock.now();
+        let artifacts = self.open(job, &source, &base, options, recorder).await?;
+        gathered.stages.push(self.stage("prepare", opened_at));
+        recorder.status(RunStatus::Transferring).await?;
+        for (index, (spec, plugin)) in job.spec.destinations.iter().zip(&destinations).enumerate() {
+            let target = Goal {
+                job,
+                index,
+                spec,
+                source: &source,
+                plugin,
+                base: &base,
+                opened_at,
+            };
+            match self
+                .store_at(&target, &artifacts, options, recorder, gathered)
+                .await
+            {
+                Ok(backup) => gathered.backups.push(backup),
+                Err(error) if spec.optional && !options.context.cancel.is_cancelled() => {
+                    let message = format!(
+                        "the optional destination {} ({}) has no backup of this run: {}",
+                        index,
+                        spec.plugin,
+                        error.report()
+                    );
+                    recorder.say(Level::Warn, "host", message.clone());
+                    gathered.warnings.push(Warning {
+                        code: "optional-destination".to_owned(),
+                        message,
+                        path: None,
+                    });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if job.spec.verify.after_run {
+            recorder.status(RunStatus::Verifying).await?;
+            for backup in &mut gathered.backups {
+                let level = job.spec.verify.level;
+                let checked = self
+                    .check_backup(
+                        backup,
+                        level,
+                        &options.identities,
+                        &base,
+                        &options.context,
+                        recorder,
+                    )
+                    .await;
+                let at = self.clock.now();
+                self.store
+                    .record_verification(backup.manifest.id, level, checked.is_ok(), at)
+                    .await?;
+                (backup.verified_at, backup.verified_level, backup.verified_ok) =
+                    (Some(at), Some(level), Some(checked.is_ok()));
+                checked?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(
+        &self,
+        job: &Job,
+        source: &Plugin,
+        base: &RunScope,
+        options: &BackupOptions,
+        recorder: &Recorder,
+    ) -> Result<Vec<Offered>> {
+        let previous = self.previous(job).await?;
+        let id = &job.spec.source.plugin;
+        let scope = self.scope(
+            job.spec.source.config.clone(),
+            Some(base.clone()),
+            options.context.clone(),
+            recorder.listener(id),
+        );
+        let limit = job.spec.timeouts.prepare.duration();
+        match tokio::time::timeout(limit, source.open(&scope, &previous)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::new(
+                Code::BackupFailed,
+                format!("the source was not ready after {} s", limit.as_secs()),
+            )
+            .hint("raise `timeouts.prepare` (at most 3600s), or find out what it waits for")),
+        }
+    }
+
+    /// The artifacts of the newest runs whose backup every destination of the job holds, the newest first.
+    async fn previous(&self, job: &Job) -> Result<Vec<Previous>> {
+        /// Enough to find a base even if the last few runs went wrong.
+        const LOOK_BACK: u32 = 64;
+        let filter = BackupFilter {
+            job: Some(job.id),
+            limit: LOOK_BACK,
+            ..BackupFilter::default()
+        };
+        let backups = self.store.backups(filter).await?;
+        let here = |b: &&Backup| {
+            let spec = job.spec.destinations.get(b.destination_index);
+            let used = &b.manifest.destination;
+            b.verified_ok != Some(false)
+                && spec.is_some_and(|s| s.plugin == used.plugin && s.config == used.config)
+        };
+        let complete = |run: Uuid| {
+            backups.iter().filter(here).filter(|b| b.run_id == run).count() == job.spec.destinations.len()
+        };
+        let critical = backups.iter().filter(|b| b.critical && complete(b.run_id));
+        Ok(critical
+            .flat_map(|backup| {
+                backup.manifest.artifacts.iter().map(|artifact| Previous {
+                    backup_id: backup.manifest.id,
+                    created_at: backup.created_at,
+                    artifact: artifact.name.clone(),
+                    metadata: artifact.metadata.clone(),
+                    is_increment: artifact.base.is_some(),
+                })
+            })
+            .collect())
+    }
+
+    async fn store_at(
+        &self,
+        goal: &Goal<'_>,
+        artifacts: &[Offered],
+        options: &BackupOptions,
+        recorder: &Recorder,
+        gathered: &mut Gathered,
+    ) -> Result<Backup> {
+        let Goal {
+            job,
+            index,
+            spec,
+            plugin,
+            ..
+        } = goal;
+        let id = Uuid::now_v7();
+        let run = RunScope {
+            destination: Some(*index),
+            ..goal.base.clone()
+        };
+        let mut scope = self.scope(
+            spec.config.clone(),
+            Some(run),
+            options.context.clone(),
+            recorder.listener(&spec.plugin),
+        );
+        scope.filters = job.spec.filters.clone();
+        let prefix = format!("{}/{id}", job.spec.name);
+        let mut way = Way {
+            plugin,
+            scope,
+            prefix,
+            retries: &job.spec.retries,
+            recorder,
+        };
+        let started = self.clock.now();
+        let mut stored = Vec::new();
+        for artifact in artifacts {
+            stored.push(self.copy(&way, artifact).await?);
+        }
+        let stage = self.stage(&format!("store at {}", spec.plugin), started);
+        gathered.stages.push(stage.clone());
+        let (warnings, more_warnings) = options.context.notes.take();
+        for warning in &warnings {
+            recorder.say(Level::Warn, "host", warning.message.clone());
+        }
+        gathered.warnings.extend(warnings.iter().cloned());
+        if *index == 0 {
+            self.judge(job, &stored, options.accept_shrink).await?;
+        }
+        let mut manifest = self.manifest(goal, id, stored, warnings, more_warnings)?;
+        manifest.stages = gathered.stages.clone();
+        let text = manifest.seal()?;
+        way.scope.filters = backstay_model::filters::Filters::default();
+        let object = format!("{}/{MANIFEST_NAME}", way.prefix);
+        let content = Content::Stream(Arc::new(TextRecipe::new(text.into_bytes())));
+        let put = self.put(&way, &object, "application/json", content).await?;
+        options.context.cancel.check()?;
+        let backup = Backup {
+            run_id: goal.base.run_id,
+            created_at: manifest.created_at,
+            manifest,
+            destination_index: *index,
+            receipt: put.receipt,
+            location: put.location,
+            critical: *index == 0,
+            verified_at: None,
+            verified_level: None,
+            verified_ok: None,
+        };
+        self.store.commit_backup(&backup, &[]).await?;
+        Ok(backup)
+    }
+
+    /// Refuses what is too small to be believed, before it counts as a backup.
+    async fn judge(&self, job: &Job, stored: &[StoredArtifact], accept_shrink: bool) -> Result<()> {
+        let bytes = stored.iter().map(|a| a.content_bytes).sum();
+        let is_increment = |artifacts: &[StoredArtifact]| artifacts.iter().any(|a| a.base.is_some());
+        let last = if is_increment(stored) {
+            None
+        } else {
+            let filter = BackupFilter {
+                job: Some(job.id),
+                ..BackupFilter::default()
+            };
+            let backups = self.store.backups(filter).await?;
+            backups
+                .into_iter()
+                .find(|b| b.critical && !is_increment(&b.manifest.artifacts))
+        };
+        match job
+            .spec
+            .guards
+            .judge(bytes, last.map(|b| b.manifest.content_bytes()))
+        {
+            Ok(()) => Ok(()),
+            Err(Refusal::Shrunk { .. }) if accept_shrink => self.store.freeze_retention(job.id, None).await,
+            Err(refusal) => {
+                let shrunk = matches!(refusal, Refusal::Shrunk { .. });
+                let error = Error::from(refusal);
+                if shrunk {
+                    self.store.freeze_retention(job.id, Some(&error.report())).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn manifest(
+        &self,
+        goal: &Goal<'_>,
+        id: Uuid,
+        artifacts: Vec<StoredArtifact>,
+        warnings: Vec<Warning>,
+        more_warnings: u64,
+    ) -> Result<Manifest> {
+        let bases: Vec<Uuid> = artifacts.iter().filter_map(|a| a.base).collect();
+        let depends_on = bases.first().copied();
+        if bases.iter().any(|b| Some(*b) != depends_on) {
+            return Err(Error::internal(
+                "artifacts of one backup build on different backups",
+            ));
+        }
+        Ok(Manifest {
+            manifest_version: MANIFEST_VERSION,
+            id,
+            instance_id: self.store.instance_id(),
+            device: self.device.clone(),
+            job: JobRef {
+                id: goal.job.id,
+                name: goal.job.spec.name.clone(),
+            },
+            run_id: goal.base.run_id,
+            created_at: goal.opened_at,
+            finished_at: self.clock.now(),
+            host_version: self.version.to_owned(),
+            source: plugin_use(goal.source, &goal.job.spec.source.config),
+            destination: plugin_use(goal.plugin, &goal.spec.config),
+            filters: goal.job.spec.filters.clone(),
+            artifacts,
+            depends_on,
+            warnings,
+            more_warnings,
+            stages: Vec::new(),
+            checksum: String::new(),
+        })
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the last step of one run, with all that it gathered"
+    )]
+    async fn end(
+        &self,
+        run: &mut Run,
+        result: Result<()>,
+        gathered: Gathered,
+        options: &BackupOptions,
+        recorder: &Recorder,
+        started: Instant,
+        job: &Job,
+    ) -> Result<Report> {
+        let base = RunScope {
+            store: self.store.clone(),
+            run_id: run.id,
+            job_id: job.id,
+            job_name: job.spec.name.clone(),
+            device: self.device.clone(),
+            started_at: run.started_at,
+            destination: None,
+        };
+        let committed = self.committed(run.id).await?;
+        let not_undone = self.settle_journal(&base, &committed, recorder).await?;
+        let (late, _) = options.context.notes.take();
+        run.warnings = gathered.warnings;
+        run.warnings.extend(late);
+        run.warnings.extend(not_undone);
+        run.finished_at = Some(self.clock.now());
+        let critical = gathered.backups.iter().find(|b| b.critical);
+        run.stats = Stats {
+            source_bytes: critical.map_or(0, |b| b.manifest.content_bytes()),
+            stored_bytes: critical.map_or(0, |b| b.manifest.artifacts.iter().map(|a| a.stored.bytes).sum()),
+            entries: critical.map_or(0, |b| b.manifest.artifacts.iter().map(|a| a.entries).sum()),
+            duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        };
+        let message = match &result {
+            Ok(()) if run.warnings.is_empty() => {
+                run.status = RunStatus::Succeeded;
+                "done".to_owned()
+            }
+            Ok(()) => {
+                run.status = RunStatus::Warning;
+                format!("done, with {} warnings", run.warnings.len())
+            }
+            Err(error) => {
+                run.status = if error.code() == Code::Cancelled {
+                    RunStatus::Cancelled
+                } else {
+                    RunStatus::Failed
+                };
+                run.error = Some(RunError::from(error));
+                error.report()
+            }
+        };
+        self.store
+            .finish_run(run, &recorder.last_events(run.status, message))
+            .await?;
+        Ok(Report {
+            run: run.clone(),
+            backups: gathered.backups,
+        })
+    }
+
+    fn stage(&self, name: &str, started_at: Timestamp) -> Stage {
+        let duration = self.clock.now().duration_since(started_at);
+        Stage {
+            name: name.to_owned(),
+            started_at,
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(0),
+        }
+    }
+}
+
+/// One destination of one run.
+struct Goal<'a> {
+    job: &'a Job,
+    index: usize,
+    spec: &'a DestinationSpec,
+    source: &'a Plugin,
+    plugin: &'a Plugin,
+    base: &'a RunScope,
+    opened_at: Timestamp,
+}
+
+fn plugin_use(plugin: &Plugin, config: &serde_json::Map<String, serde_json::Value>) -> PluginUse {
+    PluginUse {
+        plugin: plugin.manifest().id.clone(),
+        version: plugin.manifest().version.clone(),
+        digest: plugin.digest().to_owned(),
+        config: config.clone(),
+    }
+}

@@ -1,0 +1,228 @@
+//! Stores one artifact at one destination, trying again what may pass next time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backstay_model::event::Level;
+use backstay_model::filters::Filters;
+use backstay_model::job::Retries;
+use backstay_model::manifest::{Digest, Form, StoredArtifact, StoredIndex};
+use backstay_model::plugin::ContentKind;
+use backstay_model::{Code, Error, Result};
+use backstay_plugin::{Content, Moved, Offered, Plugin, Scope, StoreRequest, StoredObject};
+use backstay_stream::recipe::FileRecipe;
+use backstay_stream::tree::{TarRecipe, TreeSpec};
+use backstay_stream::{Recipe, Transfer};
+
+use crate::Engine;
+use crate::recorder::Recorder;
+
+/// Media type of a tar stream.
+pub(crate) const TAR: &str = "application/x-tar";
+
+/// Where an artifact goes.
+pub(crate) struct Way<'a> {
+    pub(crate) plugin: &'a Plugin,
+    pub(crate) scope: Scope,
+    /// `JOB/BACKUP`, below which its objects are named.
+    pub(crate) prefix: String,
+    pub(crate) retries: &'a Retries,
+    pub(crate) recorder: &'a Recorder,
+}
+
+impl Engine {
+    /// Stores an artifact and says what was stored.
+    pub(crate) async fn copy(&self, way: &Way<'_>, artifact: &Offered) -> Result<StoredArtifact> {
+        let takes = &way.plugin.manifest().content;
+        let filters = &way.scope.filters;
+        let (form, content) = match &artifact.content {
+            Content::Tree(spec) if takes.contains(&ContentKind::Tree) && !filters.change_bytes() => {
+                (Form::Tree, Content::Tree(Arc::clone(spec)))
+            }
+            Content::Tree(spec) => (
+                Form::Tar,
+                Content::Stream(Arc::new(TarRecipe::new(TreeSpec::clone(spec)))),
+            ),
+            Content::Stream(recipe) if artifact.media_type == TAR => {
+                (Form::Tar, Content::Stream(Arc::clone(recipe)))
+            }
+            Content::Stream(recipe) => (Form::Stream, Content::Stream(Arc::clone(recipe))),
+        };
+        if form != Form::Tree && !takes.contains(&ContentKind::Stream) {
+            return Err(Error::new(
+                Code::Configuration,
+                format!("{} takes only file trees", way.plugin.manifest().id),
+            )
+            .hint("remove the filters, or choose a destination that takes streams"));
+        }
+        let object = format!("{}/{}{}", way.prefix, artifact.name, ending(form, filters));
+        let stored = self.put(way, &object, &artifact.media_type, content).await?;
+        let (media_type, name) = (artifact.media_type.clone(), artifact.name.clone());
+        let (metadata, base) = (artifact.metadata.clone(), artifact.base);
+        let blank = StoredArtifact {
+            name,
+            form,
+            media_type,
+            receipt: stored.receipt,
+            location: stored.location,
+            object,
+            raw: Digest::default(),
+            stored: Digest::default(),
+            content_bytes: 0,
+            entries: 0,
+            compression: None,
+            encryption: None,
+            index: None,
+            metadata,
+            base,
+        };
+        Ok(match stored.moved {
+            Moved::Stream(Transfer {
+                raw,
+                stored,
+                content_bytes,
+                entries,
+                compression,
+                encryption,
+            }) => StoredArtifact {
+                raw,
+                stored,
+                content_bytes,
+                entries,
+                compression,
+                encryption,
+                ..blank
+            },
+            Moved::Tree {
+                index,
+                digest,
+                content_bytes,
+                entries,
+            } => {
+                let object = format!("{}.index", blank.object);
+                let recipe = Arc::new(FileRecipe::opened(index, &object));
+                let index = self
+                    .put(way, &object, "application/jsonl", Content::Stream(recipe))
+                    .await?;
+                let Moved::Stream(transfer) = index.moved else {
+                    return Err(Error::internal("an index was stored as a tree"));
+                };
+                let index = StoredIndex {
+                    object,
+                    receipt: index.receipt,
+                    stored: transfer.stored,
+                };
+                StoredArtifact {
+                    stored: digest.clone(),
+                    raw: digest,
+                    content_bytes,
+                    entries,
+                    index: Some(index),
+                    ..blank
+                }
+            }
+        })
+    }
+
+    /// Stores an object, from its start each time, as often as the job allows.
+    pub(crate) async fn put(
+        &self,
+        way: &Way<'_>,
+        object: &str,
+        media_type: &str,
+        content: Content,
+    ) -> Result<StoredObject> {
+        let run = way
+            .scope
+            .run
+            .as_ref()
+            .ok_or_else(|| Error::internal("a backup without a run"))?;
+        let mut attempt = 1;
+        loop {
+            let before = self.store.entries(run.run_id).await?.first().map_or(0, |e| e.id);
+            let request = StoreRequest {
+                name: object.to_owned(),
+                media_type: media_type.to_owned(),
+                content: content.clone(),
+            };
+            let error = match way.plugin.store(&way.scope, request).await {
+                Ok(stored) => return Ok(stored),
+                Err(error) => error,
+            };
+            let cancelled = way.scope.context.cancel.is_cancelled();
+            if cancelled || !error.is_retryable() || attempt >= way.retries.attempts {
+                return Err(if cancelled {
+                    way.scope.context.cancel.reason()
+                } else {
+                    error
+                });
+            }
+            let delay = delay(way.retries, attempt);
+            let what = format!(
+                "attempt {attempt} failed, the next is in {} s: {}",
+                delay.as_secs(),
+                error.report()
+            );
+            way.recorder.say(Level::Warn, "host", what);
+            let mut mine = self.store.entries(run.run_id).await?;
+            mine.retain(|e| e.id > before);
+            self.settle_entries(run, mine, &crate::undo::Committed::default(), way.recorder)
+                .await?;
+            tokio::time::sleep(delay).await;
+            attempt += 1;
+        }
+    }
+}
+
+/// What an object's name ends with, so that a person knows how to open it.
+fn ending(form: Form, filters: &Filters) -> String {
+    use backstay_model::filters::Algorithm;
+    let mut ending = String::from(if form == Form::Tar { ".tar" } else { "" });
+    if form != Form::Tree {
+        ending.push_str(match filters.compression.as_ref().map(|c| c.algorithm) {
+            None | Some(Algorithm::None) => "",
+            Some(Algorithm::Gzip) => ".gz",
+            Some(Algorithm::Zstd) => ".zst",
+            Some(Algorithm::Xz) => ".xz",
+            Some(Algorithm::Bzip2) => ".bz2",
+            Some(Algorithm::Lz4) => ".lz4",
+        });
+        if filters.encryption.is_some() {
+            ending.push_str(".age");
+        }
+    }
+    ending
+}
+
+/// Twice as long each time, up to the longest, with up to a quarter off so that many hosts don't knock at once.
+fn delay(retries: &Retries, attempt: u32) -> Duration {
+    let first = retries.first_delay.duration();
+    let long = first
+        .saturating_mul(1 << (attempt - 1).min(16))
+        .min(retries.max_delay.duration());
+    let quarter = u32::try_from(long.as_millis() / 4).unwrap_or(u32::MAX).max(1);
+    let random = uuid::Uuid::new_v4().as_u128() % u128::from(quarter);
+    long - Duration::from_millis(u64::try_from(random).unwrap_or(0))
+}
+
+/// Turns what a destination gave back into the stored bytes of a stream.
+pub(crate) fn as_stream(content: Content, object: &str) -> Result<Arc<dyn Recipe>> {
+    match content {
+        Content::Stream(recipe) => Ok(recipe),
+        Content::Tree(_) => Err(Error::new(
+            Code::Verification,
+            format!("{object} is a file tree now; it was stored as a stream"),
+        )),
+    }
+}
+
+/// Turns what a destination gave back into a stored tree.
+pub(crate) fn as_tree(content: Content, object: &str) -> Result<Arc<TreeSpec>> {
+    match content {
+        Content::Tree(spec) => Ok(spec),
+        Content::Stream(_) => Err(Error::new(
+            Code::Verification,
+            format!("{object} is a stream now; it was stored as a file tree"),
+        )),
+    }
+}

@@ -1,0 +1,106 @@
+//! After a crash: ends runs whose host is gone, and undoes what they left.
+
+use std::sync::Arc;
+
+use backstay_model::event::Level;
+use backstay_model::run::{Run, RunError, RunStatus, Warning};
+use backstay_model::{Code, Error, Result};
+use backstay_plugin::RunScope;
+
+use crate::Engine;
+use crate::lock::JobLock;
+use crate::recorder::{Observer, Recorder};
+
+/// What recovery did.
+#[derive(Debug, Clone, Default)]
+pub struct Recovered {
+    /// Runs that are `interrupted` now.
+    pub interrupted: Vec<Run>,
+    /// What could not be undone yet.
+    pub warnings: Vec<Warning>,
+}
+
+impl Engine {
+    /// Ends interrupted runs and replays the journal, oldest run first. Does nothing to runs that are alive.
+    ///
+    /// # Errors
+    /// The database can't be used. What can't be undone is in the result instead.
+    pub async fn recover(&self, observer: Arc<dyn Observer>) -> Result<Recovered> {
+        let mut recovered = Recovered::default();
+        let unfinished = self.store.unfinished_runs().await?;
+        let mut ids = self.store.runs_with_entries().await?;
+        ids.extend(
+            unfinished
+                .iter()
+                .map(|r| r.id)
+                .filter(|id| !ids.contains(id))
+                .collect::<Vec<_>>(),
+        );
+        for id in ids {
+            let run = self.store.run(id).await?;
+            let Some(lock) = JobLock::take(&self.locks(), lock_of(&run))? else {
+                continue;
+            };
+            self.recover_run(run, &observer, &mut recovered).await?;
+            drop(lock);
+        }
+        Ok(recovered)
+    }
+
+    async fn recover_run(
+        &self,
+        run: Run,
+        observer: &Arc<dyn Observer>,
+        recovered: &mut Recovered,
+    ) -> Result<()> {
+        // Somebody else may have finished it while its lock was waited for.
+        let mut run = self.store.run(run.id).await?;
+        let recorder = Recorder::new(
+            self.store.clone(),
+            Arc::clone(&self.clock),
+            run.id,
+            Arc::clone(observer),
+        );
+        let committed = self.committed(run.id).await?;
+        let base = RunScope {
+            store: self.store.clone(),
+            run_id: run.id,
+            job_id: run.job_id,
+            job_name: run.job_name.clone(),
+            device: self.device.clone(),
+            started_at: run.started_at,
+            destination: None,
+        };
+        let warnings = self.settle_journal(&base, &committed, &recorder).await?;
+        if !run.status.is_final() {
+            run.status = RunStatus::Interrupted;
+            run.finished_at = Some(self.clock.now());
+            run.warnings.extend(warnings.iter().cloned());
+            let error = Error::new(Code::BackupFailed, "the host went away during the run").hint(
+                if committed.whole {
+                    "the backup is complete; only what came after it is missing"
+                } else {
+                    "run it again"
+                },
+            );
+            run.error = Some(RunError::from(&error));
+            let events = recorder.last_events(RunStatus::Interrupted, error.report());
+            self.store.finish_run(&run, &events).await?;
+            recovered.interrupted.push(run);
+        } else {
+            recorder.say(Level::Info, "host", "undid what was left of it");
+            recorder.flush().await?;
+        }
+        recovered.warnings.extend(warnings);
+        Ok(())
+    }
+}
+
+/// Backups are locked by their job; everything else by the run itself, so that it doesn't keep a backup waiting.
+pub(crate) fn lock_of(run: &Run) -> uuid::Uuid {
+    if run.kind == backstay_model::run::RunKind::Backup {
+        run.job_id
+    } else {
+        run.id
+    }
+}
