@@ -46,10 +46,6 @@ pub struct Engine {
 }
 
 impl Engine {
-    fn secrets(&self) -> PathBuf {
-        self.data_dir.join("secrets")
-    }
-
     /// Space for drills, on the disk of the data directory.
     fn scratch(&self) -> PathBuf {
         self.data_dir.join("scratch")

@@ -9,7 +9,7 @@ use backstay_model::manifest::{Form, StoredArtifact};
 use backstay_model::plugin::PluginKind;
 use backstay_model::run::{RunKind, RunStatus};
 use backstay_model::{Code, Error, Result};
-use backstay_plugin::{Content, Offered, RunScope, Target};
+use backstay_plugin::{Content, Offered, Restored, RunScope, Target};
 use backstay_store::Backup;
 use backstay_stream::codec::Identities;
 use backstay_stream::read::read;
@@ -134,6 +134,7 @@ impl Engine {
                     }
                     Err(error) => return Err(error),
                 };
+                let restored = measured(restored, artifact, options);
                 bytes += restored.bytes;
                 let verb = if options.dry_run {
                     "would restore"
@@ -207,6 +208,17 @@ impl Engine {
         })
         .await
     }
+}
+
+/// What a plugin didn't count itself, such as what a program received, is known from the manifest.
+fn measured(restored: Restored, artifact: &StoredArtifact, options: &RestoreOptions) -> Restored {
+    if restored.bytes == 0 && options.paths.is_empty() {
+        return Restored {
+            bytes: artifact.content_bytes,
+            ..restored
+        };
+    }
+    restored
 }
 
 fn chosen<'a>(artifacts: &'a [StoredArtifact], name: Option<&str>) -> Result<Vec<&'a StoredArtifact>> {

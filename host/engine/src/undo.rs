@@ -135,7 +135,7 @@ impl Engine {
             context,
             listener,
             filters: backstay_model::filters::Filters::default(),
-            secrets: self.secrets(),
+            data_dir: self.data_dir.clone(),
             limits: backstay_plugin::limits::Limits::default(),
         }
     }

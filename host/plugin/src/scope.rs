@@ -41,8 +41,8 @@ pub struct Scope {
     pub listener: Arc<dyn Listener>,
     /// What happens to bytes on their way into a destination.
     pub filters: Filters,
-    /// Directory with one file for each secret.
-    pub secrets: PathBuf,
+    /// The host's data directory: its `secrets/` has one file for each secret.
+    pub data_dir: PathBuf,
     /// The limits of the instance.
     pub limits: Limits,
 }

@@ -108,7 +108,9 @@ impl Directory {
         context: &Context,
     ) -> Result<Unpacked> {
         self.remove_partial(key)?;
+        // The stream counts the entries; unpacking them on the other side doesn't count them again.
         let mut reading = read(tar, context)?;
+        let context = &context.uncounted();
         let target = self.path.join(key.partial());
         let unpacked = match tree::unpack(
             &mut reading,

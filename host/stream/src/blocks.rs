@@ -20,6 +20,7 @@ const POOL_BLOCKS: usize = 8;
 #[derive(Debug)]
 pub struct Block {
     bytes: Vec<u8>,
+    filled: usize,
     pool: SyncSender<Vec<u8>>,
 }
 
@@ -27,14 +28,13 @@ impl Deref for Block {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[..self.filled]
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.clear();
+        let bytes = std::mem::take(&mut self.bytes);
         // The pool holds as many as there are; it only fails if the stream is over.
         let _ = self.pool.try_send(bytes);
     }
@@ -43,7 +43,9 @@ impl Drop for Block {
 /// The end that bytes are pushed into.
 #[derive(Debug)]
 pub struct Blocks {
+    /// Empty, or [`BLOCK_BYTES`] long: blocks are initialised once and then only written over.
     current: Vec<u8>,
+    filled: usize,
     free: Receiver<Vec<u8>>,
     pool: SyncSender<Vec<u8>>,
     takers: Vec<SyncSender<Arc<Block>>>,
@@ -83,6 +85,7 @@ pub fn blocks(takers: usize) -> (Blocks, Vec<BlockReceiver>) {
     (
         Blocks {
             current: Vec::new(),
+            filled: 0,
             free,
             pool,
             takers: senders,
@@ -100,8 +103,9 @@ impl Blocks {
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             self.ensure_room()?;
-            let n = bytes.len().min(BLOCK_BYTES - self.current.len());
-            self.current.extend_from_slice(&bytes[..n]);
+            let n = bytes.len().min(BLOCK_BYTES - self.filled);
+            self.current[self.filled..self.filled + n].copy_from_slice(&bytes[..n]);
+            self.filled += n;
             bytes = &bytes[n..];
             self.push_if_full()?;
         }
@@ -114,23 +118,20 @@ impl Blocks {
     /// `read` failed, or the other end is gone. An interrupted `read` is tried again.
     pub fn fill(&mut self, mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> Result<usize, FillError> {
         self.ensure_room().map_err(FillError::Gone)?;
-        let start = self.current.len();
-        self.current.resize(BLOCK_BYTES, 0);
         let result = loop {
-            match read(&mut self.current[start..]) {
+            match read(&mut self.current[self.filled..]) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 other => break other,
             }
         };
-        let n = *result.as_ref().unwrap_or(&0);
-        self.current.truncate(start + n);
+        self.filled += *result.as_ref().unwrap_or(&0);
         self.push_if_full().map_err(FillError::Gone)?;
         result.map_err(FillError::Read)
     }
 
     /// Bytes pushed in so far.
     pub fn pushed_bytes(&self) -> u64 {
-        self.pushed_bytes + self.current.len() as u64
+        self.pushed_bytes + self.filled as u64
     }
 
     /// Hands over what is left. Dropping without it leaves the last block unsent.
@@ -143,15 +144,18 @@ impl Blocks {
     }
 
     fn ensure_room(&mut self) -> Result<()> {
-        if self.current.capacity() == 0 {
+        if self.current.is_empty() {
             self.current = self.free.recv().map_err(|_| gone())?;
-            self.current.reserve_exact(BLOCK_BYTES);
+            // Fresh memory comes zeroed from the system, so this writes nothing.
+            if self.current.is_empty() {
+                self.current = vec![0; BLOCK_BYTES];
+            }
         }
         Ok(())
     }
 
     fn push_if_full(&mut self) -> Result<()> {
-        if self.current.len() == BLOCK_BYTES {
+        if self.filled == BLOCK_BYTES {
             self.push()
         } else {
             Ok(())
@@ -159,13 +163,15 @@ impl Blocks {
     }
 
     fn push(&mut self) -> Result<()> {
-        if self.current.is_empty() {
+        if self.filled == 0 {
             return Ok(());
         }
         let bytes = std::mem::take(&mut self.current);
-        self.pushed_bytes += bytes.len() as u64;
+        let filled = std::mem::take(&mut self.filled);
+        self.pushed_bytes += filled as u64;
         let block = Arc::new(Block {
             bytes,
+            filled,
             pool: self.pool.clone(),
         });
         for taker in &self.takers {

@@ -17,6 +17,16 @@ pub struct Context {
     pub notes: Notes,
 }
 
+impl Context {
+    /// The same, for a stream within a stream: what it moves is counted by the outer one.
+    pub fn uncounted(&self) -> Self {
+        Context {
+            meter: Arc::default(),
+            ..self.clone()
+        }
+    }
+}
+
 /// How far a stream is. Written by the data plane, sampled by whoever shows progress.
 #[derive(Debug, Default)]
 pub struct Meter {

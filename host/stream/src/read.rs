@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use backstay_model::{Code, Error, Result};
 
 use crate::blocks::{BlockReader, Blocks, blocks};
-use crate::context::Context;
+use crate::context::{Context, Meter};
 use crate::recipe::{Produced, Recipe};
 
 /// The bytes of a recipe that is running.
@@ -18,6 +18,7 @@ use crate::recipe::{Produced, Recipe};
 pub struct Reading {
     reader: BlockReader,
     producer: Producer,
+    meter: Arc<Meter>,
 }
 
 /// Starts a recipe on a thread of its own.
@@ -32,12 +33,15 @@ pub fn read(recipe: Arc<dyn Recipe>, context: &Context) -> Result<Reading> {
     Ok(Reading {
         reader: BlockReader::new(taker),
         producer: Producer::start(recipe, context.clone(), out)?,
+        meter: Arc::clone(&context.meter),
     })
 }
 
 impl Read for Reading {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buffer)
+        let n = self.reader.read(buffer)?;
+        self.meter.add_bytes(n as u64);
+        Ok(n)
     }
 }
 

@@ -21,9 +21,10 @@ pub async fn run(args: Restore, data_dir: Option<PathBuf>, output: Output) -> Re
     let context = wire::cancellable()?;
     let engine = wire::recovered(data_dir, output).await?;
     let backup = find_backup(&engine, &args.backup).await?;
+    let source = engine.plugins.load(&backup.manifest.source.plugin).await?;
     let place = match args.to.as_deref() {
-        // A plugin's own kind of place, such as POOL/NAME, isn't a path of this directory.
-        Some(to) if backup.manifest.source.plugin != "zfs" && to != "-" => {
+        // A plugin that asks to write to the target takes a path; another's target, such as POOL/NAME, is its own.
+        Some(to) if source.manifest().capabilities.write.iter().any(|w| w.path == "{target}") && to != "-" => {
             Some(wire::absolute(Path::new(to))?.to_string_lossy().into_owned())
         }
         other => other.map(str::to_owned),

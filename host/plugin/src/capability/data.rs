@@ -33,6 +33,47 @@ impl Host {
         })
     }
 
+    /// The directory that may be unpacked into; or one in which at least each of `names` may be written.
+    fn granted_target(&self, target: &str, names: &[String]) -> Result<PathBuf> {
+        let refused = match self.grants.write(target) {
+            Ok(real) => return Ok(real),
+            Err(refused) => refused,
+        };
+        let plain = |name: &String| !name.is_empty() && name != ".." && name != "." && !name.contains('/');
+        if names.is_empty() || !names.iter().all(plain) {
+            return Err(refused);
+        }
+        let real = Path::new(target).canonicalize().map_err(|e| Error::io("find", target, e))?;
+        for name in names {
+            let path = self.grants.write(&format!("{}/{name}", target.trim_end_matches('/')))?;
+            if path != real.join(name) {
+                return Err(refused);
+            }
+        }
+        Ok(real)
+    }
+
+    /// The tree at a path, without the host's own database.
+    ///
+    /// Closing another handle to that file would drop the locks that this process has on it.
+    fn tree_at(&self, path: &str, options: TreeOptions) -> Result<TreeSpec> {
+        let root = self.grants.read(path)?;
+        let TreeOptions { include, mut exclude, one_file_system } = options;
+        let data_dir = self.scope.data_dir.canonicalize().unwrap_or_else(|_| self.scope.data_dir.clone());
+        if let Ok(below) = data_dir.strip_prefix(&root)
+            && let Some(below) = below.to_str()
+        {
+            let is_left_out = |pattern: &String| below.starts_with(pattern.trim_matches('/')) && !pattern.trim_matches('/').is_empty();
+            if self.scope.run.is_some() && !exclude.iter().any(is_left_out) {
+                let message = format!("the database of Backstay itself in {} is left out: exclude /{below} to say that you know", data_dir.display());
+                self.scope.context.notes.warn("own-database", message, None);
+            }
+            let below = if below.is_empty() { String::new() } else { format!("/{}", literal(below)) };
+            exclude.push(format!("{below}/{}*", backstay_store::FILE_NAME));
+        }
+        TreeSpec::new(root, &include, &exclude, one_file_system)
+    }
+
     async fn unpack_into(
         &mut self,
         recipe: Arc<dyn Recipe>,
@@ -40,7 +81,7 @@ impl Host {
         options: GuestOptions,
     ) -> Result<UnpackReport> {
         self.run()?;
-        let target = self.grants.write(target)?;
+        let target = self.granted_target(target, &options.paths)?;
         let context = self.scope.context.clone();
         let listener = Arc::clone(&self.scope.listener);
         let dry_run = options.dry_run;
@@ -83,6 +124,15 @@ impl Host {
             .await?;
         Ok(report(&done))
     }
+}
+
+/// A path as a pattern that matches only it.
+fn literal(path: &str) -> String {
+    let mut pattern = String::new();
+    for c in path.chars() {
+        if "*?[]{}!\\".contains(c) { pattern.extend(['[', c, ']']) } else { pattern.push(c) }
+    }
+    pattern
 }
 
 /// The recipe of a stream whose content the guest may have: not of what it was called to store, which
@@ -246,16 +296,7 @@ impl wit::Host for Host {
         path: String,
         options: TreeOptions,
     ) -> wasmtime::Result<Result<Resource<Tree>, Failure>> {
-        let TreeOptions {
-            include,
-            exclude,
-            one_file_system,
-        } = options;
-        let spec = self
-            .grants
-            .read(&path)
-            .and_then(|path| TreeSpec::new(path, &include, &exclude, one_file_system));
-        match spec {
+        match self.tree_at(&path, options) {
             Ok(spec) => Ok(Ok(self.push_tree(Arc::new(spec))?)),
             Err(error) => answer(Err(error)),
         }

@@ -46,7 +46,7 @@ impl Host {
             ));
         }
         self.grants.secret(name)?;
-        Ok(self.scope.secrets.join(name))
+        Ok(self.scope.data_dir.join("secrets").join(name))
     }
 }
 

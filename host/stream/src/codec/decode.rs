@@ -137,7 +137,7 @@ impl Recipe for DecodedRecipe {
     }
 
     fn produce(&self, context: &Context, out: &mut Blocks) -> Result<Produced> {
-        let mut input = HashingReader::new(read(Arc::clone(&self.stored), context)?);
+        let mut input = HashingReader::new(read(Arc::clone(&self.stored), &context.uncounted())?);
         let decoded = self.decode(&mut input, context, out);
         if matches!(&decoded, Err(e) if e.code() == Code::Cancelled) {
             return decoded.map(|_| Produced::default());
