@@ -461,7 +461,7 @@ impl Engine {
         let critical = gathered.backups.iter().find(|b| b.critical);
         run.stats = Stats {
             source_bytes: critical.map_or(0, |b| b.manifest.content_bytes()),
-            stored_bytes: critical.map_or(0, |b| b.manifest.artifacts.iter().map(|a| a.stored.bytes).sum()),
+            stored_bytes: critical.map_or(0, |b| b.manifest.stored_bytes()),
             entries: critical.map_or(0, |b| b.manifest.artifacts.iter().map(|a| a.entries).sum()),
             duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         };

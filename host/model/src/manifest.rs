@@ -194,7 +194,22 @@ pub struct Stage {
     pub duration_ms: u64,
 }
 
+impl StoredArtifact {
+    /// Bytes that it takes at the destination.
+    pub fn stored_bytes(&self) -> u64 {
+        match self.form {
+            Form::Tree => self.content_bytes,
+            Form::Stream | Form::Tar => self.stored.bytes,
+        }
+    }
+}
+
 impl Manifest {
+    /// Bytes that all pieces take at the destination.
+    pub fn stored_bytes(&self) -> u64 {
+        self.artifacts.iter().map(StoredArtifact::stored_bytes).sum()
+    }
+
     /// The document as it is stored: JSON for people, its checksum filled in.
     ///
     /// # Errors

@@ -125,7 +125,12 @@ impl Directory {
         reading.finish()?;
         context.cancel.check()?;
         let shown = self.shown(key);
-        rustix::fs::syncfs(&self.root).map_err(|e| Error::io("write to disk", &shown, e.into()))?;
+        // A capability to a directory is no open file; opening it again gives one.
+        let synced = self
+            .root
+            .open(".")
+            .and_then(|root| rustix::fs::syncfs(&root).map_err(Into::into));
+        synced.map_err(|e| Error::io("write to disk", &shown, e))?;
         publish(&self.root, key, &shown)?;
         Ok(unpacked)
     }

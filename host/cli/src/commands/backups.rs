@@ -8,7 +8,7 @@ use backstay_store::BackupFilter;
 use indicatif::HumanBytes;
 
 use crate::args::Backups;
-use crate::output::summary::{backup_json, place, stored_bytes};
+use crate::output::summary::{backup_json, place};
 use crate::output::{Output, table};
 use crate::wire;
 
@@ -32,7 +32,7 @@ pub async fn run(args: Backups, data_dir: Option<PathBuf>, output: Output) -> Re
                 manifest.job.name.clone(),
                 backup.created_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
                 if manifest.depends_on.is_some() { "increment" } else { "full" }.to_owned(),
-                HumanBytes(stored_bytes(backup)).to_string(),
+                HumanBytes(manifest.stored_bytes()).to_string(),
                 match (backup.verified_ok, backup.verified_level) {
                     (Some(true), Some(level)) => VerifyLevel::name(level).to_owned(),
                     (Some(false), _) => "DAMAGED".to_owned(),

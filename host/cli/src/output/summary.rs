@@ -20,7 +20,7 @@ pub fn backup_json(backup: &Backup) -> Value {
         "critical": backup.critical,
         "dependsOn": manifest.depends_on,
         "sourceBytes": manifest.content_bytes(),
-        "storedBytes": stored_bytes(backup),
+        "storedBytes": backup.manifest.stored_bytes(),
         "verifiedAt": backup.verified_at,
         "verifiedLevel": backup.verified_level,
         "verifiedOk": backup.verified_ok,
@@ -65,7 +65,7 @@ pub fn report_text(report: &Report) -> String {
             text.push_str(&format!(
                 "  source       {}{entries}\n  stored       {}\n",
                 HumanBytes(manifest.content_bytes()),
-                HumanBytes(stored_bytes(backup))
+                HumanBytes(backup.manifest.stored_bytes())
             ));
         }
     }
@@ -85,11 +85,6 @@ pub fn report_text(report: &Report) -> String {
 /// The kind of a run in words.
 pub fn kind(run: &Run) -> String {
     serde_json::to_value(run.kind).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-/// Bytes at the destination.
-pub fn stored_bytes(backup: &Backup) -> u64 {
-    backup.manifest.artifacts.iter().map(|a| a.stored.bytes).sum()
 }
 
 /// Where a backup is: the place of its manifest without the manifest's name.
