@@ -63,13 +63,20 @@ impl Host {
         if let Ok(below) = data_dir.strip_prefix(&root)
             && let Some(below) = below.to_str()
         {
-            let is_left_out = |pattern: &String| below.starts_with(pattern.trim_matches('/')) && !pattern.trim_matches('/').is_empty();
+            let database = Path::new(below).join(backstay_store::FILE_NAME);
+            let database = database.to_string_lossy();
+            let is_left_out = |pattern: &String| {
+                let pattern = pattern.trim_matches(['/', '*']);
+                !pattern.is_empty() && database.starts_with(pattern)
+            };
             if self.scope.run.is_some() && !exclude.iter().any(is_left_out) {
-                let message = format!("the database of Backstay itself in {} is left out: exclude /{below} to say that you know", data_dir.display());
+                let message = format!(
+                    "the database of Backstay itself in {} is left out: exclude `/{database}*` to say that you know",
+                    data_dir.display()
+                );
                 self.scope.context.notes.warn("own-database", message, None);
             }
-            let below = if below.is_empty() { String::new() } else { format!("/{}", literal(below)) };
-            exclude.push(format!("{below}/{}*", backstay_store::FILE_NAME));
+            exclude.push(format!("/{}*", literal(&database)));
         }
         TreeSpec::new(root, &include, &exclude, one_file_system)
     }
