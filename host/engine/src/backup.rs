@@ -4,26 +4,24 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use backstay_model::event::Level;
-use backstay_model::guards::Refusal;
-use backstay_model::job::{DestinationSpec, Job};
-use backstay_model::manifest::{
-    JobRef, MANIFEST_NAME, MANIFEST_VERSION, Manifest, PluginUse, Stage, StoredArtifact,
-};
+use backstay_model::job::Job;
+use backstay_model::manifest::Stage;
 use backstay_model::plugin::PluginKind;
 use backstay_model::run::{Run, RunError, RunKind, RunStatus, Stats, Warning};
 use backstay_model::{Code, Error, Result};
-use backstay_plugin::{Content, Offered, Plugin, Previous, RunScope};
+use backstay_plugin::{Offered, Plugin, Previous, RunScope};
 use backstay_store::{Backup, BackupFilter};
 use backstay_stream::Context;
 use backstay_stream::codec::Identities;
-use backstay_stream::recipe::TextRecipe;
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::Engine;
-use crate::copy::Way;
+use crate::attempts::Attempts;
+use crate::commit::Goal;
 use crate::lock::JobLock;
 use crate::recorder::{Observer, Recorder};
+use crate::verify::verdict;
 use crate::watch::watch;
 
 /// How a run is to be done.
@@ -61,10 +59,10 @@ impl Report {
 
 /// What a run gathers on its way.
 #[derive(Debug, Default)]
-struct Gathered {
-    backups: Vec<Backup>,
-    warnings: Vec<Warning>,
-    stages: Vec<Stage>,
+pub(crate) struct Gathered {
+    pub(crate) backups: Vec<Backup>,
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) stages: Vec<Stage>,
 }
 
 impl Engine {
@@ -93,13 +91,15 @@ impl Engine {
         );
         let mut gathered = Gathered::default();
         let result = self.attempt(job, &run, &options, &recorder, &mut gathered).await;
+        // What broke because somebody stopped it isn't the cause.
+        let cancel = &options.context.cancel;
+        let result = result.map_err(|error| if cancel.is_cancelled() { cancel.reason() } else { error });
         drop(watch);
-        self.end(&mut run, result, gathered, &options, &recorder, started, job)
-            .await
-            .map(|report| {
-                drop(lock);
-                report
-            })
+        let report = self
+            .end(&mut run, result, gathered, &options, &recorder, started, job)
+            .await;
+        drop(lock);
+        report
     }
 
     /// A run that begins now.
@@ -208,12 +208,14 @@ impl Engine {
                         recorder,
                     )
                     .await;
-                let at = self.clock.now();
-                self.store
-                    .record_verification(backup.manifest.id, level, checked.is_ok(), at)
-                    .await?;
-                (backup.verified_at, backup.verified_level, backup.verified_ok) =
-                    (Some(at), Some(level), Some(checked.is_ok()));
+                if let Some(ok) = verdict(&checked) {
+                    let at = self.clock.now();
+                    self.store
+                        .record_verification(backup.manifest.id, level, ok, at)
+                        .await?;
+                    (backup.verified_at, backup.verified_level, backup.verified_ok) =
+                        (Some(at), Some(level), Some(ok));
+                }
                 checked?;
             }
         }
@@ -237,14 +239,28 @@ impl Engine {
             recorder.listener(id),
         );
         let limit = job.spec.timeouts.prepare.duration();
-        match tokio::time::timeout(limit, source.open(&scope, &previous)).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::new(
-                Code::BackupFailed,
-                format!("the source was not ready after {} s", limit.as_secs()),
-            )
-            .hint("raise `timeouts.prepare` (at most 3600s), or find out what it waits for")),
+        let mut opening = std::pin::pin!(async {
+            let mut attempts = Attempts::new(base, &job.spec.retries, &options.context.cancel, recorder);
+            loop {
+                attempts.begin(self).await?;
+                match source.open(&scope, &previous).await {
+                    Ok(artifacts) => return Ok(artifacts),
+                    Err(error) => attempts.failed(self, error).await?,
+                }
+            }
+        });
+        tokio::select! {
+            result = &mut opening => return result,
+            () = tokio::time::sleep(limit) => {}
         }
+        let late = Error::new(
+            Code::BackupFailed,
+            format!("the source was not ready after {} s", limit.as_secs()),
+        )
+        .hint("raise `timeouts.prepare` (at most 3600s), or find out what it waits for");
+        // What it has started must have ended before any of it is undone.
+        options.context.cancel.cancel(&late);
+        opening.await.and(Err(late))
     }
 
     /// The artifacts of the newest runs whose backup every destination of the job holds, the newest first.
@@ -278,154 +294,6 @@ impl Engine {
                 })
             })
             .collect())
-    }
-
-    async fn store_at(
-        &self,
-        goal: &Goal<'_>,
-        artifacts: &[Offered],
-        options: &BackupOptions,
-        recorder: &Recorder,
-        gathered: &mut Gathered,
-    ) -> Result<Backup> {
-        let Goal {
-            job,
-            index,
-            spec,
-            plugin,
-            ..
-        } = goal;
-        let id = Uuid::now_v7();
-        let run = RunScope {
-            destination: Some(*index),
-            ..goal.base.clone()
-        };
-        let mut scope = self.scope(
-            spec.config.clone(),
-            Some(run),
-            options.context.clone(),
-            recorder.listener(&spec.plugin),
-        );
-        scope.filters = job.spec.filters.clone();
-        let prefix = format!("{}/{id}", job.spec.name);
-        let mut way = Way {
-            plugin,
-            scope,
-            prefix,
-            retries: &job.spec.retries,
-            recorder,
-        };
-        let started = self.clock.now();
-        let mut stored = Vec::new();
-        for artifact in artifacts {
-            stored.push(self.copy(&way, artifact).await?);
-        }
-        let stage = self.stage(&format!("store at {}", spec.plugin), started);
-        gathered.stages.push(stage.clone());
-        let (warnings, more_warnings) = options.context.notes.take();
-        for warning in &warnings {
-            recorder.say(Level::Warn, "host", warning.message.clone());
-        }
-        gathered.warnings.extend(warnings.iter().cloned());
-        if *index == 0 {
-            self.judge(job, &stored, options.accept_shrink).await?;
-        }
-        let mut manifest = self.manifest(goal, id, stored, warnings, more_warnings)?;
-        manifest.stages = gathered.stages.clone();
-        let text = manifest.seal()?;
-        way.scope.filters = backstay_model::filters::Filters::default();
-        let object = format!("{}/{MANIFEST_NAME}", way.prefix);
-        let content = Content::Stream(Arc::new(TextRecipe::new(text.into_bytes())));
-        let put = self.put(&way, &object, "application/json", content).await?;
-        options.context.cancel.check()?;
-        let backup = Backup {
-            run_id: goal.base.run_id,
-            created_at: manifest.created_at,
-            manifest,
-            destination_index: *index,
-            receipt: put.receipt,
-            location: put.location,
-            critical: *index == 0,
-            verified_at: None,
-            verified_level: None,
-            verified_ok: None,
-        };
-        self.store.commit_backup(&backup, &[]).await?;
-        Ok(backup)
-    }
-
-    /// Refuses what is too small to be believed, before it counts as a backup.
-    async fn judge(&self, job: &Job, stored: &[StoredArtifact], accept_shrink: bool) -> Result<()> {
-        let bytes = stored.iter().map(|a| a.content_bytes).sum();
-        let is_increment = |artifacts: &[StoredArtifact]| artifacts.iter().any(|a| a.base.is_some());
-        let last = if is_increment(stored) {
-            None
-        } else {
-            let filter = BackupFilter {
-                job: Some(job.id),
-                ..BackupFilter::default()
-            };
-            let backups = self.store.backups(filter).await?;
-            backups
-                .into_iter()
-                .find(|b| b.critical && !is_increment(&b.manifest.artifacts))
-        };
-        match job
-            .spec
-            .guards
-            .judge(bytes, last.map(|b| b.manifest.content_bytes()))
-        {
-            Ok(()) => Ok(()),
-            Err(Refusal::Shrunk { .. }) if accept_shrink => self.store.freeze_retention(job.id, None).await,
-            Err(refusal) => {
-                let shrunk = matches!(refusal, Refusal::Shrunk { .. });
-                let error = Error::from(refusal);
-                if shrunk {
-                    self.store.freeze_retention(job.id, Some(&error.report())).await?;
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn manifest(
-        &self,
-        goal: &Goal<'_>,
-        id: Uuid,
-        artifacts: Vec<StoredArtifact>,
-        warnings: Vec<Warning>,
-        more_warnings: u64,
-    ) -> Result<Manifest> {
-        let bases: Vec<Uuid> = artifacts.iter().filter_map(|a| a.base).collect();
-        let depends_on = bases.first().copied();
-        if bases.iter().any(|b| Some(*b) != depends_on) {
-            return Err(Error::internal(
-                "artifacts of one backup build on different backups",
-            ));
-        }
-        Ok(Manifest {
-            manifest_version: MANIFEST_VERSION,
-            id,
-            instance_id: self.store.instance_id(),
-            device: self.device.clone(),
-            job: JobRef {
-                id: goal.job.id,
-                name: goal.job.spec.name.clone(),
-            },
-            run_id: goal.base.run_id,
-            created_at: goal.opened_at,
-            finished_at: self.clock.now(),
-            host_version: self.version.to_owned(),
-            source: plugin_use(goal.source, &goal.job.spec.source.config),
-            destination: plugin_use(goal.plugin, &goal.spec.config),
-            filters: goal.job.spec.filters.clone(),
-            artifacts,
-            depends_on,
-            warnings,
-            more_warnings,
-            stages: Vec::new(),
-            checksum: String::new(),
-        })
     }
 
     #[expect(
@@ -493,32 +361,12 @@ impl Engine {
         })
     }
 
-    fn stage(&self, name: &str, started_at: Timestamp) -> Stage {
+    pub(crate) fn stage(&self, name: &str, started_at: Timestamp) -> Stage {
         let duration = self.clock.now().duration_since(started_at);
         Stage {
             name: name.to_owned(),
             started_at,
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(0),
         }
-    }
-}
-
-/// One destination of one run.
-struct Goal<'a> {
-    job: &'a Job,
-    index: usize,
-    spec: &'a DestinationSpec,
-    source: &'a Plugin,
-    plugin: &'a Plugin,
-    base: &'a RunScope,
-    opened_at: Timestamp,
-}
-
-fn plugin_use(plugin: &Plugin, config: &serde_json::Map<String, serde_json::Value>) -> PluginUse {
-    PluginUse {
-        plugin: plugin.manifest().id.clone(),
-        version: plugin.manifest().version.clone(),
-        digest: plugin.digest().to_owned(),
-        config: config.clone(),
     }
 }

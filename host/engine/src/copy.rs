@@ -1,9 +1,7 @@
 //! Stores one artifact at one destination, trying again what may pass next time.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use backstay_model::event::Level;
 use backstay_model::filters::Filters;
 use backstay_model::job::Retries;
 use backstay_model::manifest::{Digest, Form, StoredArtifact, StoredIndex};
@@ -15,6 +13,7 @@ use backstay_stream::tree::{TarRecipe, TreeSpec};
 use backstay_stream::{Recipe, Transfer};
 
 use crate::Engine;
+use crate::attempts::Attempts;
 use crate::recorder::Recorder;
 
 /// Media type of a tar stream.
@@ -137,39 +136,19 @@ impl Engine {
             .run
             .as_ref()
             .ok_or_else(|| Error::internal("a backup without a run"))?;
-        let mut attempt = 1;
+        let cancel = &way.scope.context.cancel;
+        let mut attempts = Attempts::new(run, way.retries, cancel, way.recorder);
         loop {
-            let before = self.store.entries(run.run_id).await?.first().map_or(0, |e| e.id);
+            attempts.begin(self).await?;
             let request = StoreRequest {
                 name: object.to_owned(),
                 media_type: media_type.to_owned(),
                 content: content.clone(),
             };
-            let error = match way.plugin.store(&way.scope, request).await {
+            match way.plugin.store(&way.scope, request).await {
                 Ok(stored) => return Ok(stored),
-                Err(error) => error,
-            };
-            let cancelled = way.scope.context.cancel.is_cancelled();
-            if cancelled || !error.is_retryable() || attempt >= way.retries.attempts {
-                return Err(if cancelled {
-                    way.scope.context.cancel.reason()
-                } else {
-                    error
-                });
+                Err(error) => attempts.failed(self, error).await?,
             }
-            let delay = delay(way.retries, attempt);
-            let what = format!(
-                "attempt {attempt} failed, the next is in {} s: {}",
-                delay.as_secs(),
-                error.report()
-            );
-            way.recorder.say(Level::Warn, "host", what);
-            let mut mine = self.store.entries(run.run_id).await?;
-            mine.retain(|e| e.id > before);
-            self.settle_entries(run, mine, &crate::undo::Committed::default(), way.recorder)
-                .await?;
-            tokio::time::sleep(delay).await;
-            attempt += 1;
         }
     }
 }
@@ -192,17 +171,6 @@ fn ending(form: Form, filters: &Filters) -> String {
         }
     }
     ending
-}
-
-/// Twice as long each time, up to the longest, with up to a quarter off so that many hosts don't knock at once.
-fn delay(retries: &Retries, attempt: u32) -> Duration {
-    let first = retries.first_delay.duration();
-    let long = first
-        .saturating_mul(1 << (attempt - 1).min(16))
-        .min(retries.max_delay.duration());
-    let quarter = u32::try_from(long.as_millis() / 4).unwrap_or(u32::MAX).max(1);
-    let random = uuid::Uuid::new_v4().as_u128() % u128::from(quarter);
-    long - Duration::from_millis(u64::try_from(random).unwrap_or(0))
 }
 
 /// Turns what a destination gave back into the stored bytes of a stream.

@@ -6,8 +6,10 @@
 //!
 //! A new use case is a file of its own with a method on [`Engine`].
 
+mod attempts;
 pub mod backup;
 mod chain;
+mod commit;
 mod copy;
 pub mod kit;
 pub mod lock;

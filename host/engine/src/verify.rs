@@ -61,15 +61,7 @@ impl Engine {
             .check_backup(backup, level, identities, &base, context, &recorder)
             .await;
         drop(watch);
-        // A backup isn't bad because somebody cancelled, or has no key, or a disk isn't there now.
-        let verdict = match &result {
-            Ok(()) => Some(true),
-            Err(e) if matches!(e.code(), Code::Verification | Code::Archive | Code::Compression) => {
-                Some(false)
-            }
-            Err(_) => None,
-        };
-        if let Some(ok) = verdict {
+        if let Some(ok) = verdict(&result) {
             self.store
                 .record_verification(backup.manifest.id, level, ok, self.clock.now())
                 .await?;
@@ -252,6 +244,16 @@ impl Engine {
         };
         let (artifact, context) = (artifact.clone(), context.clone());
         blocking(move || restore_and_compare(recipe, &scratch, &artifact, &context)).await
+    }
+}
+
+/// What a check says about the backup itself, which isn't bad because somebody cancelled, or has no key, or a
+/// disk isn't there now.
+pub(crate) fn verdict(checked: &Result<()>) -> Option<bool> {
+    match checked {
+        Ok(()) => Some(true),
+        Err(e) if matches!(e.code(), Code::Verification | Code::Archive | Code::Compression) => Some(false),
+        Err(_) => None,
     }
 }
 

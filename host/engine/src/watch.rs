@@ -56,7 +56,8 @@ struct Eye {
     ticks: u64,
     moved_at: Instant,
     reported: bool,
-    active_since: Option<Instant>,
+    looked_at: Instant,
+    stored_for: Duration,
     rate: Rate,
 }
 
@@ -66,7 +67,8 @@ impl Eye {
             ticks: 0,
             moved_at: Instant::now(),
             reported: false,
-            active_since: None,
+            looked_at: Instant::now(),
+            stored_for: Duration::ZERO,
             rate: Rate::default(),
         }
     }
@@ -94,14 +96,14 @@ impl Eye {
             self.moved_at = now;
             self.reported = false;
         }
-        self.active_since = if active {
-            self.active_since.or(Some(now))
-        } else {
-            None
-        };
+        // Until it is committed: a destination that takes all and then never ends counts too.
+        if meter.storing.load(Ordering::Relaxed) > 0 {
+            self.stored_for += now - self.looked_at;
+        }
+        self.looked_at = now;
         self.judge_stall(now, recorder, context, timeouts.stall.duration());
-        if let (Some(limit), Some(since)) = (timeouts.transfer.limit(), self.active_since)
-            && now - since > limit
+        if let Some(limit) = timeouts.transfer.limit()
+            && self.stored_for > limit
         {
             context.cancel.cancel(
                 &Error::new(

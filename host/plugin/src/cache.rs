@@ -4,12 +4,16 @@
 //! nobody else can write to.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use backstay_model::{Code, Error, Result};
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+/// What is being written. One name for all, so that a crash leaves one file at most, which the next one to write takes.
+const TEMPORARY: &str = "unfinished";
 
 /// Loads a component, compiling it the first time.
 ///
@@ -68,8 +72,13 @@ fn deserialize(engine: &Engine, file: &PathBuf) -> wasmtime::Result<Component> {
 fn write(file: &Path, code: &[u8]) -> Result<()> {
     let failed = |e| Error::io("write", file, e);
     let directory = file.parent().unwrap_or(Path::new("."));
-    let temporary = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-    fs::write(temporary.path(), code).map_err(failed)?;
-    temporary.persist(file).map_err(|e| failed(e.error))?;
-    Ok(())
+    // Who holds it is the only one to write here, so a temporary file that is there was left by a crash.
+    let lock = fs::File::open(directory).map_err(failed)?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).map_err(|e| failed(e.into()))?;
+    let temporary = directory.join(TEMPORARY);
+    let mut out = fs::File::create(&temporary).map_err(failed)?;
+    out.write_all(code).map_err(failed)?;
+    // Half a file under the real name would be run.
+    out.sync_all().map_err(failed)?;
+    fs::rename(&temporary, file).map_err(failed)
 }

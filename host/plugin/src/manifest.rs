@@ -16,16 +16,12 @@ pub fn read(component: &[u8], name: &str) -> Result<PluginManifest> {
     if component.len() > MAX_COMPONENT_BYTES {
         return Err(refuse(format!("it has more than {MAX_COMPONENT_BYTES} bytes")));
     }
-    let mut found = None;
+    let mut found = Vec::new();
     let mut is_component = false;
     for payload in Parser::new(0).parse_all(component) {
         match payload.map_err(|e| refuse(format!("it is not valid WebAssembly ({e})")))? {
             Payload::Version { encoding, .. } => is_component |= encoding == Encoding::Component,
-            Payload::CustomSection(section) if section.name() == MANIFEST_SECTION => {
-                if found.replace(section.data()).is_some() {
-                    return Err(refuse("it has two manifests".to_owned()));
-                }
-            }
+            Payload::CustomSection(section) if section.name() == MANIFEST_SECTION => found.push(section.data()),
             _ => {}
         }
     }
@@ -33,11 +29,12 @@ pub fn read(component: &[u8], name: &str) -> Result<PluginManifest> {
         return Err(refuse("it is a core module, not a component".to_owned())
             .hint("build it for the target wasm32-wasip2"));
     }
-    let json = found.ok_or_else(|| {
-        refuse(format!(
-            "it has no manifest (custom section `{MANIFEST_SECTION}`)"
-        ))
-        .hint("the SDK's macros put one in")
-    })?;
-    PluginManifest::parse(json)
+    match found.as_slice() {
+        [json] => PluginManifest::parse(json),
+        [] => Err(
+            refuse(format!("it has no manifest (custom section `{MANIFEST_SECTION}`)"))
+                .hint("the SDK's macros put one in"),
+        ),
+        _ => Err(refuse("it has two manifests".to_owned())),
+    }
 }

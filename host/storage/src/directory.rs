@@ -88,6 +88,7 @@ impl Directory {
         index: &mut dyn Write,
         context: &Context,
     ) -> Result<Unpacked> {
+        let _storing = context.meter.store();
         self.refuse_taken(key)?;
         self.create_parent(key)?;
         let result = self.fill_tree(key, tar, index, context);

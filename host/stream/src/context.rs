@@ -38,6 +38,8 @@ pub struct Meter {
     pub ticks: AtomicU64,
     /// Streams that are moving now.
     pub active: AtomicU64,
+    /// Streams that are being stored, from their first byte until they are committed.
+    pub storing: AtomicU64,
     current: Mutex<Option<String>>,
 }
 
@@ -64,9 +66,25 @@ impl Meter {
         self.ticks.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a stream as being stored until the guard is dropped.
+    pub fn store(self: &Arc<Self>) -> Storing {
+        self.storing.fetch_add(1, Ordering::Relaxed);
+        Storing(Arc::clone(self))
+    }
+
     /// The file at hand, or one near it.
     pub fn current(&self) -> Option<String> {
         lock(&self.current).clone()
+    }
+}
+
+/// A stream is being stored.
+#[derive(Debug)]
+pub struct Storing(Arc<Meter>);
+
+impl Drop for Storing {
+    fn drop(&mut self) {
+        self.0.storing.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -156,6 +174,16 @@ impl Cancel {
         for (_, hook) in hooks {
             (hook.0)();
         }
+    }
+
+    /// A switch of its own that this one throws as well, until the guard is dropped.
+    pub fn link(&self) -> (Cancel, HookGuard) {
+        let linked = Cancel::default();
+        let guard = self.on_cancel({
+            let (linked, reason) = (linked.clone(), self.clone());
+            move || linked.cancel(&reason.reason())
+        });
+        (linked, guard)
     }
 
     /// Whether somebody stopped it.

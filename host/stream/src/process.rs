@@ -10,11 +10,12 @@ pub mod run;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use backstay_model::{Code, Error, Result};
 
 use crate::blocks::Blocks;
-use crate::context::Context;
+use crate::context::{Context, Meter};
 use crate::pump::{Completed, Sink};
 use crate::recipe::{Produced, Recipe};
 use child::Child;
@@ -107,7 +108,11 @@ pub struct CommandSink {
     child: Child,
     written_bytes: u64,
     output: Kept,
+    meter: Arc<Meter>,
 }
+
+/// Bytes handed to a program at a time, so that one which reads slowly is seen to read.
+const PIECE_BYTES: usize = 64 << 10;
 
 impl CommandSink {
     /// Starts the program.
@@ -121,6 +126,7 @@ impl CommandSink {
             child,
             written_bytes: 0,
             output,
+            meter: Arc::clone(&context.meter),
         })
     }
 }
@@ -129,8 +135,11 @@ impl Sink for CommandSink {
     type Stored = Output;
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.child.write(bytes)?;
-        self.written_bytes += bytes.len() as u64;
+        for piece in bytes.chunks(PIECE_BYTES) {
+            self.child.write(piece)?;
+            self.written_bytes += piece.len() as u64;
+            self.meter.tick();
+        }
         Ok(())
     }
 

@@ -77,6 +77,7 @@ pub fn pump<S: Sink>(
     sink: S,
     context: &Context,
 ) -> Result<(Transfer, S::Stored)> {
+    let _storing = context.meter.store();
     let (out, takers) = blocks(2);
     let [mine, hashed]: [BlockReceiver; 2] = match takers.try_into() {
         Ok(pair) => pair,
@@ -103,8 +104,8 @@ pub fn pump<S: Sink>(
         Err(error) => {
             // The far end first: nothing may take what comes now for a complete input.
             let cause = sink.abort(stopped(context, error));
-            // The source then sees that nobody listens, which isn't news.
-            drop(producer.finish());
+            // What the source then says isn't news; and one that is silent must not keep us waiting.
+            producer.abandon();
             return Err(cause);
         }
     };

@@ -4,11 +4,12 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use backstay_model::{Code, Error, Result};
 
 use crate::blocks::{BlockReader, Blocks, blocks};
-use crate::context::{Context, Meter};
+use crate::context::{Cancel, Context, HookGuard, Meter};
 use crate::recipe::{Produced, Recipe};
 
 /// The bytes of a recipe that is running.
@@ -62,12 +63,24 @@ impl Reading {
     }
 }
 
+/// How long a recipe whose bytes nobody takes any more may need to notice that or to say what is wrong with it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// The thread that runs a recipe. It also starts the recipe's process, whose life is bound to the thread's.
 #[derive(Debug)]
-pub(crate) struct Producer(JoinHandle<Result<Produced>>);
+pub(crate) struct Producer {
+    thread: JoinHandle<Result<Produced>>,
+    cancel: Cancel,
+    _link: HookGuard,
+}
 
 impl Producer {
     pub(crate) fn start(recipe: Arc<dyn Recipe>, context: Context, mut out: Blocks) -> Result<Self> {
+        let (cancel, link) = context.cancel.link();
+        let context = Context {
+            cancel: cancel.clone(),
+            ..context
+        };
         std::thread::Builder::new()
             .name("producer".to_owned())
             .spawn(move || {
@@ -82,7 +95,11 @@ impl Producer {
                 context.meter.active.fetch_sub(1, Ordering::Relaxed);
                 produced
             })
-            .map(Producer)
+            .map(|thread| Producer {
+                thread,
+                cancel,
+                _link: link,
+            })
             .map_err(|e| {
                 Error::new(Code::Environment, "cannot start a thread")
                     .because(e)
@@ -91,12 +108,30 @@ impl Producer {
     }
 
     pub(crate) fn finish(self) -> Result<Produced> {
-        self.0
+        self.thread
             .join()
             .unwrap_or_else(|_| Err(Error::internal("the thread that reads the source panicked")))
     }
 
+    /// Stops it: what it makes isn't wanted any more.
+    pub(crate) fn abandon(self) {
+        self.cancel.cancel(&Error::new(
+            Code::Cancelled,
+            "the other end of the stream is gone",
+        ));
+        drop(self.finish());
+    }
+
     pub(crate) fn fail(self, otherwise: Error) -> Error {
+        let asked = Instant::now();
+        while !self.thread.is_finished() && asked.elapsed() < LAST_WORDS {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // A recipe that waits for a silent process would never notice.
+        if !self.thread.is_finished() {
+            self.abandon();
+            return otherwise;
+        }
         match self.finish() {
             // A producer that only lost its taker isn't the cause.
             Err(error) if error.code() != Code::Cancelled => error,

@@ -1,4 +1,5 @@
 //! Streams through the pump: what ends well is committed, and nothing else is.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

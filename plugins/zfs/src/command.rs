@@ -29,9 +29,12 @@ pub fn version() -> Command {
     zfs(["version"])
 }
 
-/// Lists a dataset's own snapshots, each with the job that made it.
-pub fn list_snapshots(dataset: &str) -> Command {
-    zfs(["list", "-H", "-d", "1", "-t", "snapshot", "-o"])
+/// Lists a dataset's own snapshots, or those of the datasets below it too, each with the job that made it.
+pub fn list_snapshots(recursive: bool, dataset: &str) -> Command {
+    let depth: &[&str] = if recursive { &["-r"] } else { &["-d", "1"] };
+    zfs(["list", "-H"])
+        .args(depth.iter().copied())
+        .args(["-t", "snapshot", "-o"])
         .arg(format!("name,{JOB_PROPERTY}"))
         .arg(dataset)
 }
@@ -143,12 +146,14 @@ mod tests {
 
     /// Whether words match patterns as the host matches them; here a word never holds a space.
     fn matches(patterns: &[Value], words: &[&str]) -> bool {
-        let one = |pattern: &str, word: &str| match pattern.split_once('*') {
-            Some((start, end)) => {
-                word.len() >= pattern.len() - 1 && word.starts_with(start) && word.ends_with(end)
+        fn one(pattern: &str, word: &str) -> bool {
+            match pattern.split_once('*') {
+                Some((start, rest)) => word
+                    .strip_prefix(start)
+                    .is_some_and(|word| (0..=word.len()).any(|at| one(rest, &word[at..]))),
+                None => pattern == word,
             }
-            None => pattern == word,
-        };
+        }
         match (patterns.split_first(), words.split_first()) {
             (None, rest) => rest.is_none(),
             (Some((Value::Array(group), rest)), _) => {
@@ -175,11 +180,13 @@ mod tests {
             config(all),
             format!("tank/home@b-{RUN}"),
         );
+        let below = Name::parse(&format!("tank/home/a/b@backstay-{RUN}")).expect("a name");
         let mut used = vec![false; requests.len()];
         for command in [
             list_datasets(),
             version(),
-            list_snapshots("tank/home"),
+            list_snapshots(false, "tank/home"),
+            list_snapshots(true, "tank/home"),
             guid(&base),
             snapshot(false, RUN, &name()),
             snapshot(true, RUN, &name()),
@@ -189,6 +196,8 @@ mod tests {
             release(true, "backstay-x", &name()),
             destroy(false, &name()),
             destroy(true, &name()),
+            release(false, "backstay-x", &below),
+            destroy(false, &below),
             send(&plain, None, &name()),
             send(&all, Some(&base), &name()),
             list_one("tank/new"),
@@ -206,10 +215,11 @@ mod tests {
             used.iter().all(|used| *used),
             "plugin.json asks for a command that isn't used"
         );
-        assert!(
-            !requests
+        for dataset in ["tank/home", "tank/home/a", "tank/homes@b"] {
+            let asked = requests
                 .iter()
-                .any(|r| matches(r["args"].as_array().expect("a list"), &["destroy", "tank/home"]))
-        );
+                .any(|r| matches(r["args"].as_array().expect("a list"), &["destroy", dataset]));
+            assert!(!asked, "plugin.json asks to destroy {dataset}");
+        }
     }
 }

@@ -77,12 +77,20 @@ impl Source for Zfs {
         let name = Name::of_run(config, run);
         let tag = format!("backstay-{}", run.instance_id);
 
-        let strays = snapshot::of_job(config, run, &name)?;
+        let mut strays = snapshot::of_job(config, run, &name)?;
         let base = if config.incremental {
             base::find(config, &candidates(previous))?
         } else {
             None
         };
+
+        // One that was received from a backup says nothing of the job; of very many snapshots not all are listed.
+        let of_base = base.as_ref().and_then(|b| Some((Name::parse(&b.facts.snapshot)?, &b.facts.guid)));
+        if let Some((name, guid)) = of_base
+            && !strays.iter().any(|(stray, _)| *stray == name)
+        {
+            strays.push((name, Some(guid.clone())));
+        }
 
         progress::stage("creating snapshot");
         let keep = if config.incremental {
@@ -107,7 +115,7 @@ impl Source for Zfs {
             // It may have been made by a recursive run of this job before somebody changed the job.
             let entry = Entry {
                 recursive: true,
-                ..entry(&stray, Some(guid))
+                ..entry(&stray, guid)
             };
             journal::record(&entry, When::OnCommit)?;
         }
@@ -143,8 +151,8 @@ impl Source for Zfs {
     }
 
     fn recovery_command(_: &Config, _: &str, metadata: &str) -> Result<String> {
-        let _: Facts = content::metadata_as(metadata)?;
-        Ok("zfs receive -u \"$TARGET\"".to_owned())
+        let facts: Facts = content::metadata_as(metadata)?;
+        Ok(restore::recovery_command(&facts).to_owned())
     }
 
     fn undo(config: &Config, entry: &str) -> Result<()> {

@@ -27,11 +27,49 @@ pub fn restore(facts: &Facts, content: Content, target: &Target) -> Result<Resto
         return Ok(restored);
     }
     progress::stage("receiving");
-    let output = command.run_with(content.into_stream()?)?;
-    if output.is_success() {
-        return Ok(restored);
+    log::info(format!(
+        "running `{command}` with the stream of {}",
+        facts.snapshot
+    ));
+    let received = content.into_stream().and_then(|stream| command.run_with(stream));
+    let failure = match received {
+        Ok(output) if output.is_success() => {
+            if facts.recursive && !target.continues {
+                log::info(format!(
+                    "the datasets came with their properties; look at `zfs get -r mountpoint {dataset}` before you mount them"
+                ));
+            }
+            return Ok(restored);
+        }
+        Ok(output) => explain(output.failure(), &output.complaint(), &dataset),
+        Err(failure) => failure,
+    };
+    Err(if target.continues {
+        say_what_is_there(failure, &dataset)
+    } else {
+        failure
+    })
+}
+
+/// What a machine without Backstay runs.
+pub fn recovery_command(facts: &Facts) -> &'static str {
+    if facts.recursive && facts.base_guid.is_some() {
+        "zfs receive -u -F \"$TARGET\""
+    } else {
+        "zfs receive -u \"$TARGET\""
     }
-    Err(explain(output.failure(), &output.complaint(), &dataset))
+}
+
+/// The links of a chain before the one that failed are good, but not what was asked for.
+fn say_what_is_there(failure: Failure, dataset: &str) -> Failure {
+    let left = format!(
+        "{dataset} is now as it was at the backup before this one; use it, or remove it with `zfs destroy -r {dataset}`"
+    );
+    let hint = match &failure.hint {
+        Some(hint) => format!("{hint}; {left}"),
+        None => left,
+    };
+    failure.hint(hint)
 }
 
 /// The dataset that the target names.
@@ -63,7 +101,8 @@ fn choose(facts: &Facts, target: &Target) -> Result<String> {
     Ok(place.clone())
 }
 
-/// Whether what is at the dataset is replaced.
+/// Whether what is at the dataset is replaced (`-F`). A later link of a recursive chain needs that, or else
+/// datasets that were destroyed between two backups would come back.
 ///
 /// An increment is never received into nothing: ZFS would look through the pool for another dataset
 /// that has its base, and change that one.
@@ -82,7 +121,7 @@ fn decide(facts: &Facts, target: &Target, dataset: &str, exists: bool) -> Result
             let message = format!("{dataset}, made by the backup before this one, is not there");
             return Err(Failure::storage(message));
         }
-        return Ok(false);
+        return Ok(facts.recursive);
     }
     if exists && !target.overwrite {
         return Err(
@@ -207,5 +246,27 @@ mod tests {
             "into nothing"
         );
         assert!(!decide(&facts(Some("1")), &later, "tank/x", true).expect("a link of the chain"));
+        let recursive = Facts {
+            recursive: true,
+            ..facts(Some("1"))
+        };
+        assert!(decide(&recursive, &later, "tank/x", true).expect("a link of a recursive chain"));
+    }
+
+    #[test]
+    fn the_recovery_command_does_what_a_restore_does() {
+        for (base, recursive) in [(None, false), (None, true), (Some("1"), false), (Some("1"), true)] {
+            let facts = Facts {
+                recursive,
+                ..facts(base)
+            };
+            let place = Target {
+                continues: base.is_some(),
+                ..target(Some("tank/x"))
+            };
+            let replace = decide(&facts, &place, "tank/x", base.is_some()).expect("a link");
+            let expected = command::receive(replace, "\"$TARGET\"").to_string();
+            assert_eq!(recovery_command(&facts), expected.replace('\'', ""));
+        }
     }
 }

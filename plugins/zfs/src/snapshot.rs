@@ -49,6 +49,12 @@ impl Name {
     pub fn dataset(&self) -> &str {
         &self.dataset
     }
+
+    /// Whether it is the same snapshot, of the same dataset or of one below it.
+    fn is_part_of(&self, top: &Name) -> bool {
+        let below = self.dataset.strip_prefix(&top.dataset);
+        self.snapshot == top.snapshot && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 }
 
 impl fmt::Display for Name {
@@ -132,12 +138,13 @@ pub fn guid(name: &Name) -> Result<Option<String>> {
 }
 
 /// The snapshots of the dataset that earlier runs of the job left, each with its guid. That they say so
-/// themselves finds also those whose backup is no longer known.
+/// themselves finds also those whose backup is no longer known. A recursive one whose top somebody
+/// destroyed has no guid.
 ///
 /// # Errors
 /// `zfs` fails.
-pub fn of_job(config: &Config, run: &RunInfo, but: &Name) -> Result<Vec<(Name, String)>> {
-    let output = command::list_snapshots(&config.pool_name).run()?;
+pub fn of_job(config: &Config, run: &RunInfo, but: &Name) -> Result<Vec<(Name, Option<String>)>> {
+    let output = command::list_snapshots(config.recursive, &config.pool_name).run()?;
     if !output.is_success() {
         return Err(if is_gone(&output.complaint()) {
             output
@@ -152,21 +159,47 @@ pub fn of_job(config: &Config, run: &RunInfo, but: &Name) -> Result<Vec<(Name, S
         .into_iter()
         .filter(|name| name != but)
     {
-        if let Some(guid) = guid(&name)? {
-            snapshots.push((name, guid));
-        }
+        let guid = guid(&name)?;
+        snapshots.push((name, guid));
     }
     Ok(snapshots)
 }
 
-/// The names in the output of `zfs list` that are of the dataset and the job.
+/// What is there of a recursive snapshot, in the dataset itself and in all below it.
+///
+/// # Errors
+/// `zfs` fails.
+pub fn parts(top: &Name) -> Result<Vec<Name>> {
+    let output = command::list_snapshots(true, &top.dataset).run()?;
+    if output.is_success() {
+        let names = output.stdout.lines().filter_map(|line| line.split('\t').next());
+        let names = names.filter_map(Name::parse);
+        return Ok(names.filter(|name| name.is_part_of(top)).collect());
+    }
+    if is_gone(&output.complaint()) {
+        Ok(Vec::new())
+    } else {
+        Err(output.failure())
+    }
+}
+
+/// The names in the output of `zfs list` that are of the job, each as that of its top, the dataset itself.
 fn listed(output: &str, dataset: &str, job_id: &str) -> Vec<Name> {
     let lines = output.lines().filter_map(|line| line.split_once('\t'));
-    lines
+    let mut tops: Vec<Name> = Vec::new();
+    for name in lines
         .filter(|(_, job)| *job == job_id)
         .filter_map(|(name, _)| Name::parse(name))
-        .filter(|n| n.dataset == dataset)
-        .collect()
+    {
+        let top = Name {
+            dataset: dataset.to_owned(),
+            snapshot: name.snapshot.clone(),
+        };
+        if name.is_part_of(&top) && !tops.contains(&top) {
+            tops.push(top);
+        }
+    }
+    tops
 }
 
 #[cfg(test)]
@@ -202,13 +235,23 @@ mod tests {
     fn only_snapshots_that_name_the_job_are_found() {
         let other = RUN.replace('1', "2");
         let output = format!(
-            "tank@daily\t-\ntank@backstay-{RUN}\tJOB\ntank@backstay-{other}\tOTHER\ntank/child@backstay-{RUN}\tJOB\ntank@manual\tJOB\n"
+            "tank@daily\t-\ntank@backstay-{RUN}\tJOB\ntank@backstay-{other}\tOTHER\ntank/child@backstay-{RUN}\tJOB\ntank@manual\tJOB\ntanks@backstay-{other}\tJOB\n"
         );
         let names: Vec<String> = listed(&output, "tank", "JOB")
             .iter()
             .map(ToString::to_string)
             .collect();
         assert_eq!(names, [format!("tank@backstay-{RUN}")]);
+    }
+
+    #[test]
+    fn a_recursive_snapshot_is_found_even_if_its_top_is_gone() {
+        let names = listed(
+            &format!("tank/a@backstay-{RUN}\tJOB\ntank/b c@backstay-{RUN}\tJOB\n"),
+            "tank",
+            "JOB",
+        );
+        assert_eq!(names, [Name::parse(&format!("tank@backstay-{RUN}")).expect("a name")]);
     }
 
     #[test]

@@ -49,12 +49,37 @@ pub fn undo(config: &Config, entry: &Entry) -> Result<()> {
             return Ok(());
         }
     }
-    let output = command::release(entry.recursive, &entry.tag, &name).run()?;
+    if entry.recursive {
+        remove_all(entry, &name)
+    } else {
+        remove(&entry.tag, &name)
+    }
+}
+
+/// Removes a recursive snapshot. ZFS does nothing at all where one of the datasets has no such hold, or
+/// stops half-way at one that is busy; then each goes by itself, as far as possible.
+fn remove_all(entry: &Entry, name: &Name) -> Result<()> {
+    let released = command::release(true, &entry.tag, name).run()?;
+    if released.is_success() && command::destroy(true, name).run()?.is_success() {
+        return Ok(());
+    }
+    let mut first_failure = None;
+    for part in snapshot::parts(name)? {
+        if let Err(failure) = remove(&entry.tag, &part) {
+            first_failure.get_or_insert(failure);
+        }
+    }
+    first_failure.map_or(Ok(()), Err)
+}
+
+/// Removes the snapshot of one dataset.
+fn remove(tag: &str, name: &Name) -> Result<()> {
+    let output = command::release(false, tag, name).run()?;
     let complaint = output.complaint();
     if !output.is_success() && !complaint.contains("no such tag") && !snapshot::is_gone(&complaint) {
         return Err(output.failure());
     }
-    let output = command::destroy(entry.recursive, &name).run()?;
+    let output = command::destroy(false, name).run()?;
     let complaint = output.complaint();
     if output.is_success() || snapshot::is_gone(&complaint) {
         return Ok(());

@@ -82,9 +82,11 @@ impl Command {
     }
 
     fn finish(&self, stdin: Option<ByteStream>) -> Result<Output> {
+        let is_fed = stdin.is_some();
         let output = host::run(&self.0, stdin)?;
         Ok(Output {
             command: self.to_string(),
+            is_fed,
             status: output.status,
             stdout: output.stdout,
             stderr: output.stderr,
@@ -108,6 +110,8 @@ impl fmt::Display for Command {
 pub struct Output {
     /// The command, as a person would type it.
     pub command: String,
+    /// Whether it got a stream as its input.
+    pub is_fed: bool,
     /// Its exit status; 128 + n if signal n killed it.
     pub status: i32,
     /// At most 1 MiB of what it wrote.
@@ -125,8 +129,8 @@ impl Output {
         self.status == 0
     }
 
-    /// Fails unless it ended with 0. The failure is of the class `backup-failed` and names the command
-    /// and what it complained.
+    /// Fails unless it ended with 0. The failure names the command and what it complained; its class is
+    /// `storage` if the command got a stream to keep, else `backup-failed`.
     ///
     /// # Errors
     /// It ended with another status.
@@ -146,10 +150,12 @@ impl Output {
         } else {
             complaint
         };
-        Failure::backup_failed(format!(
-            "`{}` ended with status {}: {cause}",
-            self.command, self.status
-        ))
+        let message = format!("`{}` ended with status {}: {cause}", self.command, self.status);
+        if self.is_fed {
+            Failure::storage(message)
+        } else {
+            Failure::backup_failed(message)
+        }
     }
 
     /// What it complained, on one line: all of it if it is short, else its last line.
@@ -174,6 +180,7 @@ mod tests {
     fn output(status: i32, stderr: &str) -> Output {
         Output {
             command: "zfs list".to_owned(),
+            is_fed: false,
             status,
             stdout: String::new(),
             stderr: stderr.to_owned(),

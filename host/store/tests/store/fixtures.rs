@@ -120,6 +120,8 @@ pub fn backup(store: &Store, run: &Run, destination_index: usize) -> Backup {
             media_type: "application/x-tar".to_owned(),
             receipt: "r1".to_owned(),
             object: "home.tar".to_owned(),
+            location: "/mnt/backup/data".to_owned(),
+            index: None,
             raw: Digest {
                 bytes: 10,
                 ..Digest::default()

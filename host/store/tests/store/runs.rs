@@ -35,7 +35,6 @@ async fn a_run_is_kept_whole_from_beginning_to_end() {
         stored_bytes: 1,
         entries: 2,
         duration_ms: 3,
-        overhead_ms: 4,
     };
     lab.store.finish_run(&end, &[]).await.unwrap();
     same(&lab.store.run(queued.id).await.unwrap(), &end);

@@ -41,6 +41,9 @@ pub struct Config {
     /// Take the script's bad end for a good one.
     #[serde(default)]
     pub ignore_status: bool,
+    /// Whether the failure of `process`, `fail` and `fail-after-put` may pass.
+    #[serde(default)]
+    pub retry: bool,
 }
 
 /// A call of the contract that gets a configuration.
@@ -127,8 +130,8 @@ impl Destination for Lab {
             (Act::StoreNothing, content) => drop(content),
             (Act::Process, Content::Bytes(stream)) => {
                 let output = sh(&config.script).run_with(stream)?;
-                if !config.ignore_status {
-                    output.check()?;
+                if !config.ignore_status && !output.is_success() {
+                    return Err(may_pass(config, output.failure()));
                 }
                 return Ok(Stored {
                     receipt: PROCESS.to_owned(),
@@ -139,7 +142,10 @@ impl Destination for Lab {
         }
         match act {
             Act::TrapAfterPut => abuse::trap(),
-            Act::FailAfterPut => return Err(Failure::storage("failed after storing, as the test wished")),
+            Act::FailAfterPut => {
+                let failure = Failure::storage("failed after storing, as the test wished");
+                return Err(may_pass(config, failure));
+            }
             _ => {}
         }
         let receipt = if act == Act::HugeReceipt {
@@ -244,10 +250,17 @@ fn act_if(config: &Config, call: Call) -> Result<Act> {
         Act::Loop => abuse::spin(),
         Act::Allocate => abuse::allocate(),
         Act::Sleep => abuse::sleep(),
-        Act::Fail => return Err(Failure::storage("failed, as the test wished").hint("change `do`")),
+        Act::Fail => {
+            let failure = Failure::storage("failed, as the test wished").hint("change `do`");
+            return Err(may_pass(config, failure));
+        }
         _ => {}
     }
     Ok(config.act)
+}
+
+fn may_pass(config: &Config, failure: Failure) -> Failure {
+    if config.retry { failure.retry() } else { failure }
 }
 
 fn move_to(config: &Config, act: Act, key: &str, content: Content) -> Result<()> {
