@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::Engine;
 use crate::attempts::Attempts;
+use crate::chain::refuse_unknown_bases;
 use crate::commit::Goal;
 use crate::lock::JobLock;
 use crate::recorder::{Observer, Recorder};
@@ -244,7 +245,7 @@ impl Engine {
             loop {
                 attempts.begin(self).await?;
                 match source.open(&scope, &previous).await {
-                    Ok(artifacts) => return Ok(artifacts),
+                    Ok(artifacts) => return refuse_unknown_bases(id, artifacts, &previous),
                     Err(error) => attempts.failed(self, error).await?,
                 }
             }
@@ -263,7 +264,8 @@ impl Engine {
         opening.await.and(Err(late))
     }
 
-    /// The artifacts of the newest runs whose backup every destination of the job holds, the newest first.
+    /// The artifacts of the newest runs whose backup every destination of the job holds, the newest first. What
+    /// builds on a backup that is damaged or gone is left out, so that nothing more is built on it.
     async fn previous(&self, job: &Job) -> Result<Vec<Previous>> {
         /// Enough to find a base even if the last few runs went wrong.
         const LOOK_BACK: u32 = 64;
@@ -282,7 +284,10 @@ impl Engine {
         let complete = |run: Uuid| {
             backups.iter().filter(here).filter(|b| b.run_id == run).count() == job.spec.destinations.len()
         };
-        let critical = backups.iter().filter(|b| b.critical && complete(b.run_id));
+        let broken = self.runs_with_broken_chains(&backups).await?;
+        let critical = backups
+            .iter()
+            .filter(|b| b.critical && complete(b.run_id) && !broken.contains(&b.run_id));
         Ok(critical
             .flat_map(|backup| {
                 backup.manifest.artifacts.iter().map(|artifact| Previous {

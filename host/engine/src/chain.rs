@@ -1,20 +1,23 @@
 //! The backups that must be restored before one, and what of them is really at their destination.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use backstay_model::manifest::{Form, Manifest, StoredArtifact};
 use backstay_model::plugin::PluginKind;
 use backstay_model::{Code, Error, Result};
-use backstay_plugin::{Content, Plugin, RunScope, Scope};
+use backstay_plugin::{Content, Offered, Plugin, Previous, RunScope, Scope};
 use backstay_store::Backup;
 use backstay_stream::Context;
 use backstay_stream::Recipe;
-use backstay_stream::codec::{DecodedRecipe, Expected, Identities};
+use backstay_stream::codec::{DecodedRecipe, Expected, Identities, check_stored};
 use backstay_stream::read::read;
 use backstay_stream::tree::TreeSpec;
+use uuid::Uuid;
 
 use crate::Engine;
 use crate::copy::{as_stream, as_tree};
+use crate::verify::blocking;
 use crate::recorder::Recorder;
 
 /// Longest chain that is followed: one increment an hour for more than a year.
@@ -43,6 +46,9 @@ impl Engine {
             }
             let last = chain.last().map(|b| b.manifest.id);
             let base = self.store.backup(base).await.map_err(|e| {
+                if e.code() != Code::Configuration {
+                    return e;
+                }
                 Error::new(
                     Code::Verification,
                     format!(
@@ -57,6 +63,50 @@ impl Engine {
         }
         chain.reverse();
         Ok(chain)
+    }
+
+    /// The runs of those backups that are known to be damaged, or build on one that is, or on one that isn't in
+    /// the catalogue. Each link is looked at once, however many chains share it.
+    pub(crate) async fn runs_with_broken_chains(&self, backups: &[Backup]) -> Result<Vec<Uuid>> {
+        let mut judged: HashMap<Uuid, bool> = HashMap::new();
+        let mut broken = Vec::new();
+        for backup in backups {
+            let mut walked = Vec::new();
+            let mut next: Result<Backup> = Ok(backup.clone());
+            let whole = loop {
+                let link = match next {
+                    Ok(link) => link,
+                    Err(error) if error.code() == Code::Configuration => break false,
+                    Err(error) => return Err(error),
+                };
+                if let Some(whole) = judged.get(&link.manifest.id) {
+                    break *whole;
+                }
+                walked.push(link.manifest.id);
+                if link.verified_ok == Some(false) || walked.len() > LONGEST {
+                    break false;
+                }
+                let Some(base) = link.manifest.depends_on else {
+                    break true;
+                };
+                next = self.store.backup(base).await;
+            };
+            judged.extend(walked.into_iter().map(|id| (id, whole)));
+            if !whole {
+                broken.push(backup.run_id);
+            }
+        }
+        Ok(broken)
+    }
+
+    /// What a run left at one destination, by what it left at the critical one: each destination has a chain
+    /// of its own, so that losing one of them costs nothing at the other.
+    pub(crate) async fn base_at(&self, critical: Uuid, destination_index: usize) -> Result<Uuid> {
+        let run = self.store.backup(critical).await?.run_id;
+        let backups = self.store.backups_of_run(run).await?;
+        let here = backups.iter().find(|b| b.destination_index == destination_index);
+        here.map(|b| b.manifest.id)
+            .ok_or_else(|| Error::internal("the base of an increment is not at every destination"))
     }
 
     /// Opens the destination of a backup with the configuration that it was made with.
@@ -102,15 +152,20 @@ impl Link {
         let text = tokio::task::spawn_blocking(move || read_whole(recipe, &context))
             .await
             .map_err(|e| Error::internal("a worker thread panicked").because(e))??;
-        let manifest = Manifest::unseal(&text, place)?;
-        if manifest.checksum != self.backup.manifest.checksum {
-            return Err(Error::new(
+        let other = || {
+            Error::new(
                 Code::Verification,
                 format!("the manifest {place} is not the one in the catalogue"),
             )
-            .hint("somebody put another backup's manifest there"));
+            .hint("somebody put another backup's manifest there")
+        };
+        match Manifest::unseal(&text, place) {
+            Ok(manifest) if manifest.checksum == self.backup.manifest.checksum => Ok(()),
+            Ok(_) => Err(other()),
+            // The one in the catalogue is of a version that this host knows.
+            Err(error) if error.code() == Code::Configuration => Err(other().because(error)),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     /// The stored bytes of a stream.
@@ -129,8 +184,12 @@ impl Link {
         )
     }
 
-    /// The stored index of such a tree, as bytes that prove themselves.
-    pub(crate) async fn stored_index(&self, artifact: &StoredArtifact) -> Result<Arc<dyn Recipe>> {
+    /// The stored index of such a tree, proved to be the one that was stored.
+    pub(crate) async fn stored_index(
+        &self,
+        artifact: &StoredArtifact,
+        context: &Context,
+    ) -> Result<Arc<dyn Recipe>> {
         let index = artifact
             .index
             .as_ref()
@@ -146,11 +205,43 @@ impl Link {
             compression: None,
             encrypted: false,
         };
+        // A line that can't be read says less than a hash.
+        let (proved, proving) = (Arc::clone(&stored), context.uncounted());
+        let known = expected.clone();
+        blocking(move || check_stored(proved, &known, &proving)).await?;
         Ok(Arc::new(DecodedRecipe::new(
             stored,
             expected,
             Identities::default(),
         )?))
+    }
+
+    /// The damage of a stored stream, if it is why its content could not be used; otherwise the failure as it is.
+    pub(crate) async fn damage_behind(
+        &self,
+        artifact: &StoredArtifact,
+        error: Error,
+        context: &Context,
+    ) -> Error {
+        let may_be = !matches!(
+            error.code(),
+            Code::Cancelled | Code::Configuration | Code::DiskSpace | Code::Permission | Code::Security | Code::Verification
+        );
+        if !may_be || artifact.form == Form::Tree {
+            return error;
+        }
+        let Ok(stored) = self.stored(artifact).await else {
+            return error;
+        };
+        let expected = Expected {
+            object: artifact.location.clone(),
+            ..Expected::from(artifact)
+        };
+        let context = context.uncounted();
+        match blocking(move || check_stored(stored, &expected, &context)).await {
+            Err(damage) if damage.code() == Code::Verification => damage.because(error),
+            _ => error,
+        }
     }
 
     /// An artifact as its source gave it; a stream proves itself while it is read.
@@ -172,6 +263,26 @@ impl Link {
             expected,
             identities.clone(),
         )?)))
+    }
+}
+
+/// An increment to anything else could never be restored.
+pub(crate) fn refuse_unknown_bases(
+    plugin: &str,
+    artifacts: Vec<Offered>,
+    previous: &[Previous],
+) -> Result<Vec<Offered>> {
+    let known = |base: &Uuid| previous.iter().any(|p| p.backup_id == *base);
+    match artifacts.iter().find(|a| a.base.is_some_and(|base| !known(&base))) {
+        None => Ok(artifacts),
+        Some(artifact) => Err(Error::new(
+            Code::Internal,
+            format!(
+                "plugin {plugin} offered `{}` as an increment to a backup that it was not told of",
+                artifact.name
+            ),
+        )
+        .hint("this is a defect of the plugin; nothing was stored")),
     }
 }
 

@@ -70,7 +70,15 @@ impl Engine {
         let started = self.clock.now();
         let mut stored = Vec::new();
         for artifact in artifacts {
-            stored.push(self.copy(&way, artifact).await?);
+            let base = match artifact.base {
+                Some(base) => Some(self.base_at(base, *index).await?),
+                None => None,
+            };
+            let artifact = Offered {
+                base,
+                ..artifact.clone()
+            };
+            stored.push(self.copy(&way, &artifact).await?);
         }
         let stage = self.stage(&format!("store at {}", spec.plugin), started);
         gathered.stages.push(stage.clone());

@@ -49,24 +49,41 @@ impl Engine {
                 format_args!("KEY=${{2:?name the file with the age private key}}"),
             );
         }
+        let (mut checks, mut commands) = (String::new(), String::new());
         for backup in &chain {
             for artifact in &backup.manifest.artifacts {
-                line(&mut kit, format_args!(""));
+                line(&mut commands, format_args!(""));
                 line(
-                    &mut kit,
+                    &mut commands,
                     format_args!(
                         "# {} of backup {}: {} bytes",
                         artifact.name, backup.manifest.id, artifact.stored.bytes
                     ),
                 );
-                self.commands(backup, artifact, &mut kit).await?;
+                self.commands(backup, artifact, &mut checks, &mut commands)
+                    .await?;
             }
         }
+        if !checks.is_empty() {
+            line(&mut kit, format_args!(""));
+            line(
+                &mut kit,
+                format_args!("# Damage is found before anything is written."),
+            );
+            kit.push_str(&checks);
+        }
+        kit.push_str(&commands);
         line(&mut kit, format_args!("echo \"restored to $TARGET\""));
         Ok(kit)
     }
 
-    async fn commands(&self, backup: &Backup, artifact: &StoredArtifact, kit: &mut String) -> Result<()> {
+    async fn commands(
+        &self,
+        backup: &Backup,
+        artifact: &StoredArtifact,
+        checks: &mut String,
+        kit: &mut String,
+    ) -> Result<()> {
         let scope = |config: &serde_json::Map<_, _>| {
             self.scope(config.clone(), None, Context::default(), Arc::new(Unheard))
         };
@@ -85,12 +102,11 @@ impl Engine {
             line(kit, format_args!("cp -a {fetch}/. \"$TARGET\""));
             return Ok(());
         }
-        // Damage is found before anything is written.
         line(
-            kit,
+            checks,
             format_args!(
-                "[ \"$({fetch} | sha256sum)\" = '{}  -' ] || {{ echo '{} is damaged' >&2; exit 8; }}",
-                artifact.stored.sha256, artifact.name
+                "[ \"$({fetch} | sha256sum)\" = '{}  -' ] || {{ echo '{} of backup {} is damaged' >&2; exit 8; }}",
+                artifact.stored.sha256, artifact.name, backup.manifest.id
             ),
         );
         let mut pipe = fetch;

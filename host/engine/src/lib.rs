@@ -2,7 +2,7 @@
 //!
 //! This crate decides what happens in which order and what a failure means; it calls plugins, streams
 //! and the store, and none of them calls it. It knows no HTTP, no terminal and no SQL. Everything that
-//! a run leaves behind goes through the journal, and [`undo`] is the only place that takes it back.
+//! a run leaves behind goes through the journal, and `undo.rs` is the only place that takes it back.
 //!
 //! A new use case is a file of its own with a method on [`Engine`].
 

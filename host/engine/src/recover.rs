@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use backstay_model::event::Level;
-use backstay_model::run::{Run, RunError, RunStatus, Warning};
+use backstay_model::run::{Run, RunError, RunKind, RunStatus, Warning};
 use backstay_model::{Code, Error, Result};
 use backstay_plugin::RunScope;
 
@@ -41,8 +41,11 @@ impl Engine {
             let Some(lock) = JobLock::take(&self.locks(), lock_of(&run))? else {
                 continue;
             };
+            let run_kind = run.kind;
             self.recover_run(run, &observer, &mut recovered).await?;
-            drop(lock);
+            if run_kind != RunKind::Backup {
+                lock.remove()?;
+            }
         }
         Ok(recovered)
     }
@@ -55,6 +58,9 @@ impl Engine {
     ) -> Result<()> {
         // Somebody else may have finished it while its lock was waited for.
         let mut run = self.store.run(run.id).await?;
+        if run.status.is_final() && self.store.entries(run.id).await?.is_empty() {
+            return Ok(());
+        }
         let recorder = Recorder::new(
             self.store.clone(),
             Arc::clone(&self.clock),
@@ -98,7 +104,7 @@ impl Engine {
 
 /// Backups are locked by their job; everything else by the run itself, so that it doesn't keep a backup waiting.
 pub(crate) fn lock_of(run: &Run) -> uuid::Uuid {
-    if run.kind == backstay_model::run::RunKind::Backup {
+    if run.kind == RunKind::Backup {
         run.job_id
     } else {
         run.id

@@ -69,7 +69,9 @@ impl Engine {
         let run = self
             .end_other(&mut run, &base, result, &recorder, &options.context, started)
             .await?;
-        drop(lock);
+        if let Some(lock) = lock {
+            lock.remove()?;
+        }
         Ok(Report {
             run,
             backups: vec![backup.clone()],
@@ -132,7 +134,7 @@ impl Engine {
                     Err(_) if options.context.cancel.is_cancelled() => {
                         return Err(options.context.cancel.reason());
                     }
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(link.damage_behind(artifact, error, &options.context).await),
                 };
                 let restored = measured(restored, artifact, options);
                 bytes += restored.bytes;
@@ -161,6 +163,13 @@ impl Engine {
         options: &RestoreOptions,
         mut out: impl Write + Send + 'static,
     ) -> Result<u64> {
+        if options.dry_run {
+            return Err(Error::new(
+                Code::Configuration,
+                "a restore to standard output can't be tried without doing it",
+            )
+            .hint("name a directory in --to: nothing is written to it"));
+        }
         if !options.paths.is_empty() {
             return Err(Error::new(
                 Code::Configuration,

@@ -76,7 +76,9 @@ impl Engine {
                 started,
             )
             .await;
-        drop(lock);
+        if let Some(lock) = lock {
+            lock.remove()?;
+        }
         let backup = self.store.backup(backup.manifest.id).await?;
         report.map(|run| Report {
             run,
@@ -173,7 +175,10 @@ impl Engine {
         let link = self.link(backup.clone(), base, context, recorder).await?;
         link.check_manifest().await?;
         for artifact in &backup.manifest.artifacts {
-            check_size(&link, artifact).await?;
+            // The index of a tree says more than its size: which file it is.
+            if level == VerifyLevel::Size || artifact.form != Form::Tree {
+                check_size(&link, artifact).await?;
+            }
             match (level, artifact.form) {
                 (VerifyLevel::Size, _) => {}
                 (VerifyLevel::Checksum | VerifyLevel::Archive, Form::Tree) => {
@@ -191,8 +196,10 @@ impl Engine {
                     let Content::Stream(content) = link.content(artifact, identities).await? else {
                         return Err(Error::internal("a stream turned into a tree"));
                     };
-                    let (artifact, context) = (artifact.clone(), context.clone());
-                    blocking(move || walk(content, &artifact, &context)).await?;
+                    let (walked, walking) = (artifact.clone(), context.clone());
+                    if let Err(error) = blocking(move || walk(content, &walked, &walking)).await {
+                        return Err(link.damage_behind(artifact, error, context).await);
+                    }
                 }
                 (VerifyLevel::Restore, Form::Stream) => {
                     return Err(Error::new(
@@ -223,7 +230,10 @@ impl Engine {
         base: &RunScope,
         context: &Context,
     ) -> Result<()> {
-        let scratch = self.scratch().join(format!("{}-{}", base.run_id, artifact.name));
+        let scratch = self.scratch().join(format!(
+            "{}-{}-{}",
+            base.run_id, link.backup.manifest.id, artifact.name
+        ));
         let path = scratch
             .to_str()
             .ok_or_else(|| Error::new(Code::Configuration, "the data directory's path is not UTF-8"))?;
@@ -242,8 +252,11 @@ impl Engine {
                 Arc::new(tree::TarRecipe::new(TreeSpec::clone(&spec)))
             }
         };
-        let (artifact, context) = (artifact.clone(), context.clone());
-        blocking(move || restore_and_compare(recipe, &scratch, &artifact, &context)).await
+        let (restored, restoring) = (artifact.clone(), context.clone());
+        match blocking(move || restore_and_compare(recipe, &scratch, &restored, &restoring)).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(link.damage_behind(artifact, error, context).await),
+        }
     }
 }
 
@@ -258,30 +271,30 @@ pub(crate) fn verdict(checked: &Result<()>) -> Option<bool> {
 }
 
 async fn check_size(link: &Link, artifact: &StoredArtifact) -> Result<()> {
-    let facts = link.plugin.check(&link.scope, &artifact.receipt).await?;
-    let expected = if artifact.form == Form::Tree {
-        None
-    } else {
-        Some(artifact.stored.bytes)
-    };
-    let what = match expected {
-        _ if !facts.found => "it is not there".to_owned(),
-        Some(bytes) if bytes != facts.size_bytes => {
+    let index = artifact.index.as_ref();
+    let index = index.map(|i| (&i.receipt, &i.object, i.stored.bytes));
+    let itself = (&artifact.receipt, &artifact.location, artifact.stored_bytes());
+    for (receipt, object, bytes) in [itself].into_iter().chain(index) {
+        let facts = link.plugin.check(&link.scope, receipt).await?;
+        let what = if !facts.found {
+            "it is not there".to_owned()
+        } else if facts.size_bytes != bytes {
             format!("it has {} bytes instead of {bytes}", facts.size_bytes)
-        }
-        _ => return Ok(()),
-    };
-    Err(Error::new(
-        Code::Verification,
-        format!("{} is damaged: {what}", artifact.location),
-    )
-    .hint("restore from another backup or destination; keep this one until you have found out why"))
+        } else {
+            continue;
+        };
+        return Err(
+            Error::new(Code::Verification, format!("{object} is damaged: {what}"))
+                .hint("restore from another backup or destination; keep this one until you have found out why"),
+        );
+    }
+    Ok(())
 }
 
 /// Compares a tree that is stored as files with its index.
 pub(crate) async fn check_tree(link: &Link, artifact: &StoredArtifact, context: &Context) -> Result<()> {
     let (index, spec) = (
-        link.stored_index(artifact).await?,
+        link.stored_index(artifact, context).await?,
         link.stored_tree(artifact).await?,
     );
     let (context, place) = (context.clone(), artifact.location.clone());
@@ -337,7 +350,10 @@ fn restore_and_compare(
         Err(error) => return Err(reading.fail(error)),
     };
     reading.finish()?;
-    compare_counts(&unpacked, artifact)?;
+    // A tree was compared with its index; of a single file it also holds the directory that it is in.
+    if artifact.form != Form::Tree {
+        compare_counts(&unpacked, artifact)?;
+    }
     let mut expected = index.into_inner().map_err(|e| failed(e.into_error()))?;
     expected.seek(SeekFrom::Start(0)).map_err(failed)?;
     let actual = index_of(&TreeSpec::all(scratch)?, context)?;

@@ -1,7 +1,7 @@
 //! One call into a fresh instance, held to its limits, and whatever goes wrong turned into words.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backstay_model::{Code, Error, Result};
 use wasmtime::{Store, Trap, UpdateDeadline};
@@ -47,13 +47,20 @@ impl std::fmt::Display for Overrun {
 
 impl std::error::Error for Overrun {}
 
-/// A guest broke a limit of the host's own functions. Ends the instance.
+/// A guest broke a limit. Ends the instance.
 #[derive(Debug)]
-pub(crate) struct Flood(pub(crate) &'static str);
+pub(crate) struct Flood(String);
+
+impl Flood {
+    /// The error for wasmtime; `what` completes the sentence "it was stopped: ".
+    pub(crate) fn error(what: impl Into<String>) -> wasmtime::Error {
+        wasmtime::Error::new(Flood(what.into()))
+    }
+}
 
 impl std::fmt::Display for Flood {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0)
+        f.write_str(&self.0)
     }
 }
 
@@ -71,6 +78,11 @@ pub(crate) async fn watch<T>(
     let mut call = std::pin::pin!(call);
     let mut idle = Duration::ZERO;
     let mut cancelled = Duration::ZERO;
+    let limit = match verb {
+        "undo" => Some(scope.limits.undo),
+        _ => scope.run.is_none().then_some(scope.limits.look),
+    };
+    let started = Instant::now();
     loop {
         match tokio::time::timeout(LOOK, call.as_mut()).await {
             Ok(value) => return Ok(value),
@@ -79,6 +91,17 @@ pub(crate) async fn watch<T>(
                 if cancelled > CANCEL_GRACE || !busy.is_busy() {
                     return Err(scope.context.cancel.reason());
                 }
+            }
+            Err(_) if limit.is_some_and(|limit| started.elapsed() > limit) => {
+                // What it is waiting for must end as well.
+                scope.context.cancel.cancel(&Error::new(
+                    Code::Security,
+                    format!(
+                        "plugin {} took longer than {} s for `{verb}` and was stopped",
+                        plugin.manifest().id,
+                        limit.unwrap_or_default().as_secs()
+                    ),
+                ));
             }
             Err(_) if busy.is_busy() => idle = Duration::ZERO,
             Err(_) => {
@@ -100,7 +123,8 @@ pub(crate) async fn watch<T>(
 pub(crate) fn trapped(plugin: &Plugin, verb: &str, error: &wasmtime::Error, store: &Store<Host>) -> Error {
     let id = &plugin.manifest().id;
     let limits = &store.data().scope.limits;
-    let text = format!("{error:#}");
+    // Without the backtrace, in which the guest chose the names.
+    let text = crate::guest_error::printable(&error.root_cause().to_string());
     let broke = |what: String| {
         Error::new(
             Code::Security,
@@ -111,16 +135,7 @@ pub(crate) fn trapped(plugin: &Plugin, verb: &str, error: &wasmtime::Error, stor
         return broke(format!("it computed for more than {} s", limits.cpu.as_secs()));
     }
     if let Some(flood) = error.downcast_ref::<Flood>() {
-        return broke(flood.0.to_owned());
-    }
-    if text.contains("growing memory") {
-        return broke(format!(
-            "it asked for more than {} MiB of memory",
-            limits.memory_bytes >> 20
-        ));
-    }
-    if text.contains("growing table") {
-        return broke("it asked for too large a table".to_owned());
+        return broke(flood.0.clone());
     }
     if text.contains("fuel") {
         return broke(format!(

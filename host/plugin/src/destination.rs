@@ -66,7 +66,9 @@ impl Plugin {
         let mut store = call::store(self, scope);
         let pre =
             DestinationPre::new(self.instance.clone()).map_err(|e| self.other_world("destination", &e))?;
-        let started = pre.instantiate_async(&mut store).await;
+        let busy = store.data().busy.clone();
+        // A module may compute as it starts.
+        let started = call::watch(self, "start", scope, busy, pre.instantiate_async(&mut store)).await?;
         match started {
             Ok(guest) => Ok(Call { store, guest }),
             Err(e) => Err(call::trapped(self, "start", &e, &store)),
@@ -111,10 +113,7 @@ impl Plugin {
         )
         .await?;
         let found = result.map_err(|e| call::trapped(self, "validate", &e, &call.store))?;
-        Ok(found
-            .into_iter()
-            .map(|d| guest_error::diagnostic(d, at))
-            .collect())
+        Ok(guest_error::diagnostics(found, at, scope.limits.diagnostics))
     }
 
     /// Has a destination store something, once and whole.

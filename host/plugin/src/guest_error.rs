@@ -60,8 +60,19 @@ pub(crate) fn error(failure: Failure) -> Error {
     if failure.retry { error.retryable() } else { error }
 }
 
-/// A guest's diagnostic, below the place of its configuration in the job.
-pub(crate) fn diagnostic(diagnostic: wit::Diagnostic, at: &str) -> Diagnostic {
+/// A guest's diagnostics, below the place of its configuration in the job; the worst first, and at most so many.
+pub(crate) fn diagnostics(mut found: Vec<wit::Diagnostic>, at: &str, most: usize) -> Vec<Diagnostic> {
+    found.sort_by_key(|d| d.severity as u8);
+    let more = found.len().saturating_sub(most);
+    found.truncate(most);
+    let mut all: Vec<Diagnostic> = found.into_iter().map(|d| diagnostic(d, at)).collect();
+    if more > 0 {
+        all.push(Diagnostic::warning(at, "more", format!("the plugin said {more} more things, which aren't shown")));
+    }
+    all
+}
+
+fn diagnostic(diagnostic: wit::Diagnostic, at: &str) -> Diagnostic {
     Diagnostic {
         pointer: format!("{at}{}", printable(&diagnostic.pointer)),
         severity: match diagnostic.severity {

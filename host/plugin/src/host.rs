@@ -8,13 +8,14 @@ use backstay_model::{Code, Error, Result};
 use backstay_stream::Recipe;
 use backstay_stream::tree::TreeSpec;
 use wasmtime::component::{Resource, ResourceTable};
-use wasmtime::{StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use crate::bindings::wit::types::Failure;
 use crate::grants::{Grants, Programs, Values};
+use crate::call::Flood;
 use crate::guest_error::failure;
+use crate::memory::Ceiling;
 use crate::plugins::Plugin;
 use crate::scope::{Moved, RunScope, Scope};
 
@@ -55,7 +56,7 @@ pub struct Store {
 pub struct Host {
     pub(crate) table: ResourceTable,
     wasi: WasiCtx,
-    pub(crate) memory: StoreLimits,
+    pub(crate) memory: Ceiling,
     pub(crate) stderr: MemoryOutputPipe,
     pub(crate) plugin: String,
     pub(crate) grants: Grants,
@@ -78,6 +79,7 @@ pub(crate) struct Used {
     pub(crate) log_lines: u32,
     pub(crate) journal_entries: u32,
     pub(crate) cpu_ticks: u64,
+    pub(crate) kept_bytes: usize,
 }
 
 /// How many things the host is doing for a guest right now.
@@ -118,14 +120,7 @@ impl Host {
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .build();
-        let memory = StoreLimitsBuilder::new()
-            .memory_size(scope.limits.memory_bytes)
-            .table_elements(scope.limits.table_elements)
-            .instances(64)
-            .tables(64)
-            .memories(16)
-            .trap_on_grow_failure(true)
-            .build();
+        let memory = Ceiling::new(&scope.limits);
         let grants = Grants::new(
             plugin.manifest(),
             Values {
@@ -176,6 +171,16 @@ impl Host {
             drop(busy);
             result.unwrap_or_else(|_| Err(Error::internal("a worker thread panicked")))
         }
+    }
+
+    /// Counts bytes of a guest that the host keeps for as long as the call takes, whatever becomes of their handle.
+    pub(crate) fn keep(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        let most = self.scope.limits.kept_bytes;
+        self.used.kept_bytes = self.used.kept_bytes.saturating_add(bytes);
+        if self.used.kept_bytes > most {
+            return Err(Flood::error(format!("it gave the host more than {} MiB to keep", most >> 20)));
+        }
+        Ok(())
     }
 
     pub(crate) fn push_stream(&mut self, stream: ByteStream) -> wasmtime::Result<Resource<ByteStream>> {

@@ -18,6 +18,7 @@ mod guest_error;
 mod host;
 pub mod limits;
 pub mod manifest;
+mod memory;
 mod plugins;
 mod runtime;
 mod scope;

@@ -9,14 +9,21 @@ pub struct Limits {
     pub cpu: Duration,
     /// Time in which the guest neither computes nor waits for the host to do something for it: stops a sleep without end.
     pub idle: Duration,
-    /// Linear memory, in bytes: stops allocation without end. Guests with an interpreter of their own need about 100 MB.
+    /// Time of a call outside of a run, programs included: stops one that never ends from hanging a check.
+    pub look: Duration,
+    /// Time of an undo, programs included: stops one that never ends from hanging each start of the host.
+    pub undo: Duration,
+    /// Linear memory, in bytes, of all memories together: stops allocation without end. Guests with an interpreter
+    /// of their own need about 100 MB.
     pub memory_bytes: usize,
-    /// Entries of a table: stops growing those instead.
+    /// Entries of all tables together: stops growing those instead.
     pub table_elements: usize,
     /// Handles that are open at once: stops making streams without end.
     pub handles: usize,
     /// Bytes that one call may copy between guest and host as text: stops returning 100 MB.
     pub copied_bytes: usize,
+    /// Bytes of texts, arguments and patterns that the host keeps for one call: stops making long texts without end.
+    pub kept_bytes: usize,
     /// Log lines of one call. Past it lines are dropped and counted.
     pub log_lines: u32,
     /// Log lines of one call past which the guest is ended: stops a million lines from costing a million checks.
@@ -29,6 +36,8 @@ pub struct Limits {
     pub artifacts: usize,
     /// Bytes of a receipt.
     pub receipt_bytes: usize,
+    /// Diagnostics of one call that are shown: stops burying what is wrong under notes.
+    pub diagnostics: usize,
 }
 
 impl Default for Limits {
@@ -36,16 +45,20 @@ impl Default for Limits {
         Limits {
             cpu: Duration::from_secs(5),
             idle: Duration::from_secs(10),
+            look: Duration::from_secs(60),
+            undo: Duration::from_secs(600),
             memory_bytes: 256 << 20,
             table_elements: 100_000,
             handles: 10_000,
             copied_bytes: 4 << 20,
+            kept_bytes: 16 << 20,
             log_lines: 1_000,
             log_flood_lines: 100_000,
             journal_entries: 1_000,
             journal_entry_bytes: 16 << 10,
             artifacts: 1_000,
             receipt_bytes: 4 << 10,
+            diagnostics: 100,
         }
     }
 }

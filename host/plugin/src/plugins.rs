@@ -229,7 +229,7 @@ impl Plugins {
                 Code::Configuration,
                 format!("plugin `{id}` asks for something that this host doesn't have"),
             )
-            .because(format!("{e:#}"))
+            .because(crate::guest_error::printable(&format!("{e:#}")))
         })?;
         let about = Arc::new(About {
             manifest,

@@ -81,7 +81,9 @@ impl Plugin {
     async fn source(&self, scope: &Scope) -> Result<Call> {
         let mut store = call::store(self, scope);
         let pre = SourcePre::new(self.instance.clone()).map_err(|e| self.other_world("source", &e))?;
-        let started = pre.instantiate_async(&mut store).await;
+        let busy = store.data().busy.clone();
+        // A module may compute as it starts.
+        let started = call::watch(self, "start", scope, busy, pre.instantiate_async(&mut store)).await?;
         match started {
             Ok(guest) => Ok(Call { store, guest }),
             Err(e) => Err(call::trapped(self, "start", &e, &store)),
@@ -94,7 +96,7 @@ impl Plugin {
             Code::Configuration,
             format!("plugin `{id}` does not export the world `{world}`"),
         )
-        .because(format!("{error:#}"))
+        .because(guest_error::printable(&format!("{error:#}")))
     }
 
     /// The JSON Schema of a source's configuration.
@@ -148,10 +150,7 @@ impl Plugin {
         )
         .await?;
         let found = result.map_err(|e| call::trapped(self, "validate", &e, &call.store))?;
-        Ok(found
-            .into_iter()
-            .map(|d| guest_error::diagnostic(d, at))
-            .collect())
+        Ok(guest_error::diagnostics(found, at, scope.limits.diagnostics))
     }
 
     /// What a source offers now.

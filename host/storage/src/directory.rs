@@ -15,7 +15,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
 use crate::key::Key;
-use crate::sink::{FileSink, publish, sync_directory};
+use crate::sink::{FileSink, full, publish, sync_directory};
 use crate::{ObjectInfo, Space};
 
 /// An open directory. Nothing outside of it can be reached through it, not by `..` and not by a link.
@@ -92,7 +92,7 @@ impl Directory {
         self.refuse_taken(key)?;
         self.create_parent(key)?;
         let result = self.fill_tree(key, tar, index, context);
-        result.map_err(|error| match self.remove_partial(key) {
+        result.map_err(full).map_err(|error| match self.remove_partial(key) {
             Ok(()) => error,
             Err(e) => error.hint(format!(
                 "what was written so far could not be removed either: {}",
@@ -318,21 +318,13 @@ impl Directory {
         }
     }
 
+    /// Bytes of its files with their holes, each file once however many names it has.
     fn tree_size(&self, name: &str) -> Result<u64> {
-        let failed = |e| Error::io("look at", self.path.join(name), e);
-        let mut total = 0;
-        let mut open = vec![self.root.open_dir(name).map_err(failed)?];
-        while let Some(directory) = open.pop() {
-            for entry in directory.entries().map_err(failed)? {
-                let entry = entry.map_err(failed)?;
-                let meta = entry.metadata().map_err(failed)?;
-                if meta.is_dir() {
-                    open.push(entry.open_dir().map_err(failed)?);
-                } else if meta.is_file() {
-                    total += meta.len();
-                }
-            }
-        }
-        Ok(total)
+        let path = self.path.join(name);
+        self.root.open_dir(name).map_err(|e| Error::io("look at", &path, e))?;
+        tree::content_bytes(&path).map_err(|e| match e.code() {
+            Code::BackupFailed => e.with_code(Code::Storage),
+            _ => e,
+        })
     }
 }

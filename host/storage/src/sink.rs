@@ -87,7 +87,8 @@ pub(crate) fn sync_directory(directory: &Dir) -> std::io::Result<()> {
     }
 }
 
-fn full(error: Error) -> Error {
+/// Says what to do when the disk is full.
+pub(crate) fn full(error: Error) -> Error {
     if error.code() == backstay_model::Code::DiskSpace {
         return error
             .hint("make room at the destination or shorten the retention; earlier backups are untouched");

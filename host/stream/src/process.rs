@@ -166,7 +166,8 @@ impl Sink for CommandSink {
                     exit.command(),
                     self.written_bytes
                 ),
-            ),
+            )
+            .hint("run it by hand to see why it stops early; it must read its input to the end"),
             _ => cause,
         }
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::fail::OrFail;
-use crate::process;
+use crate::{process, template};
 
 /// A command that takes longer than this has hung: its process tree is killed and the test fails.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -26,7 +26,6 @@ pub struct Backstay {
 
 /// How a command ended and what it said.
 #[derive(Debug, Clone)]
-#[must_use]
 pub struct Output {
     /// Exit code; 128 and the signal's number if a signal ended it, as a shell counts.
     pub code: i32,
@@ -54,6 +53,15 @@ impl Backstay {
     /// There is no such file.
     #[track_caller]
     pub fn new(binary: impl Into<PathBuf>) -> Self {
+        Self::with_guests(binary, &[])
+    }
+
+    /// As [`Backstay::new`], with these guests installed, such as `lab-source`.
+    ///
+    /// # Panics
+    /// There is no such file or guest.
+    #[track_caller]
+    pub fn with_guests(binary: impl Into<PathBuf>, guests: &[&str]) -> Self {
         let binary = binary.into();
         if !binary.is_file() {
             panic!(
@@ -65,7 +73,9 @@ impl Backstay {
             .prefix("backstay-data-")
             .tempdir()
             .or_fail("make a data directory");
-        std::fs::create_dir(directory.path().join("data")).or_fail("make a data directory");
+        let data_dir = directory.path().join("data");
+        std::fs::create_dir(&data_dir).or_fail("make a data directory");
+        template::fill(&binary, guests, &data_dir);
         Backstay {
             binary,
             directory,
@@ -107,6 +117,7 @@ impl Backstay {
     /// # Panics
     /// It can't be started, or takes longer than 300 s.
     #[track_caller]
+    #[must_use = "say how it must end: `.ok()` or `.code(n)`"]
     pub fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Output {
         self.spawn(args).wait()
     }
@@ -125,6 +136,7 @@ impl Backstay {
     /// # Panics
     /// As [`Backstay::run`].
     #[track_caller]
+    #[must_use = "say how it must end: `.ok()` or `.code(n)`"]
     pub fn run_json(&self, args: &[&str]) -> Output {
         self.run(&[args, &["--json"]].concat())
     }
@@ -134,6 +146,7 @@ impl Backstay {
     /// # Panics
     /// As [`Backstay::run`].
     #[track_caller]
+    #[must_use = "say how it must end: `.ok()` or `.code(n)`"]
     pub fn apply(&self, yaml: &str) -> Output {
         let file = self.scratch_dir().join("job.yaml");
         std::fs::write(&file, yaml).or_fail("write a job file");
@@ -244,6 +257,7 @@ impl Running {
     /// # Panics
     /// It takes longer than 300 s.
     #[track_caller]
+    #[must_use = "say how it must end: `.ok()` or `.code(n)`"]
     pub fn wait(mut self) -> Output {
         let deadline = Instant::now() + TIMEOUT;
         let status = loop {

@@ -73,7 +73,7 @@ fn workspace() -> &'static Path {
     manifest.ancestors().nth(2).unwrap_or(manifest)
 }
 
-fn target_dir() -> PathBuf {
+pub(crate) fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace().join("target"), PathBuf::from)
         .join("guests")

@@ -16,6 +16,7 @@ pub mod disk;
 mod fail;
 pub mod guests;
 pub mod process;
+mod template;
 pub mod tools;
 pub mod tree;
 pub mod zfs;

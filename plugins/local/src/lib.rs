@@ -82,10 +82,10 @@ impl Destination for Local {
     fn open(config: &Config, receipt: &str) -> Result<Content> {
         let (store, receipt) = (open(config)?, Receipt::parse(receipt)?);
         if store.stat(receipt.key())?.is_none() {
-            return Err(
-                Failure::storage(format!("{} is not there", config.location(receipt.key())))
-                    .hint("was it moved or deleted by hand, or is another disk mounted?"),
-            );
+            refuse_if_unmounted(config)?;
+            let message = format!("{} is not there", config.location(receipt.key()));
+            return Err(Failure::new(Code::Verification, message)
+                .hint("was it moved or deleted by hand, or is another disk mounted?"));
         }
         Ok(if receipt.is_tree() {
             Content::Files(store.get_tree(receipt.key())?)
@@ -107,6 +107,7 @@ impl Destination for Local {
     }
 
     fn remove(config: &Config, receipts: &[String]) -> Result<()> {
+        refuse_if_unmounted(config)?;
         let store = open(config)?;
         for receipt in receipts {
             store.delete(Receipt::parse(receipt)?.key())?;
@@ -116,6 +117,9 @@ impl Destination for Local {
 
     fn check(config: &Config, receipt: &str) -> Result<Object> {
         let info = open(config)?.stat(Receipt::parse(receipt)?.key())?;
+        if info.is_none() {
+            refuse_if_unmounted(config)?;
+        }
         Ok(Object {
             found: info.is_some(),
             size: info.map_or(0, |info| info.size),
@@ -136,6 +140,7 @@ impl Destination for Local {
 
     fn undo(config: &Config, entry: &str) -> Result<()> {
         let entry: Entry = journal::read(entry)?;
+        refuse_if_unmounted(config)?;
         open(config)?.delete(&entry.key)
     }
 }
@@ -162,18 +167,33 @@ fn ready(config: &Config) -> Result<Store> {
 
 /// Compares the mount with the one of earlier runs, and notes it for later ones.
 fn remember(config: &Config, now: &str) -> Result<()> {
-    let key = format!("mounted-on:{}", config.path);
-    let before = state::get(&key)?;
+    if compare_with_before(config, now)?.as_deref() == Some(now) {
+        Ok(())
+    } else {
+        state::set(&note(config), now)
+    }
+}
+
+/// Compares the mount with the one of earlier runs, which is returned.
+fn compare_with_before(config: &Config, now: &str) -> Result<Option<String>> {
+    let before = state::get(&note(config))?;
     if config.mount.is_none()
         && let Some(before) = &before
     {
         mount::compare(&config.path, before, now)?;
     }
-    if before.as_deref() == Some(now) {
-        Ok(())
-    } else {
-        state::set(&key, now)
-    }
+    Ok(before)
+}
+
+/// The name of the note that says which mount held the directory.
+fn note(config: &Config) -> String {
+    format!("mounted-on:{}", config.path)
+}
+
+/// Refuses to say or do anything about what is missing while the disk of earlier runs is not mounted: it has lost
+/// nothing.
+fn refuse_if_unmounted(config: &Config) -> Result<()> {
+    compare_with_before(config, &mounted_on(config)?).map(drop)
 }
 
 /// The place, to read from it and to delete in it.

@@ -85,7 +85,9 @@ impl Source for Zfs {
         };
 
         // One that was received from a backup says nothing of the job; of very many snapshots not all are listed.
-        let of_base = base.as_ref().and_then(|b| Some((Name::parse(&b.facts.snapshot)?, &b.facts.guid)));
+        let of_base = base
+            .as_ref()
+            .and_then(|b| Some((Name::parse(&b.facts.snapshot)?, &b.facts.guid)));
         if let Some((name, guid)) = of_base
             && !strays.iter().any(|(stray, _)| *stray == name)
         {

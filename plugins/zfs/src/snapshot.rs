@@ -251,7 +251,10 @@ mod tests {
             "tank",
             "JOB",
         );
-        assert_eq!(names, [Name::parse(&format!("tank@backstay-{RUN}")).expect("a name")]);
+        assert_eq!(
+            names,
+            [Name::parse(&format!("tank@backstay-{RUN}")).expect("a name")]
+        );
     }
 
     #[test]

@@ -41,7 +41,7 @@ fn unstartable(failure: Failure) -> Diagnostic {
 }
 
 fn missing_dataset(wanted: &str, listed: &str) -> Option<Diagnostic> {
-    let there: Vec<&str> = listed
+    let mut there: Vec<&str> = listed
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())
@@ -49,6 +49,9 @@ fn missing_dataset(wanted: &str, listed: &str) -> Option<Diagnostic> {
     if there.contains(&wanted) {
         return None;
     }
+    // Those of the same pool are the likeliest to be meant.
+    let pool = |name: &str| name.split('/').next().map(str::to_owned);
+    there.sort_by_key(|name| pool(name) != pool(wanted));
     let diagnostic = Diagnostic::error(
         "/poolName",
         "missing-dataset",
@@ -112,6 +115,12 @@ mod tests {
         );
         assert_eq!(diagnostic.message, "there is no pool or dataset `tank/hom`");
         assert_eq!(diagnostic.hint.as_deref(), Some("there are tank, tank/home"));
+    }
+
+    #[test]
+    fn datasets_of_the_same_pool_are_named_first() {
+        let hint = missing_dataset("tank/x", "a\na/b\ntank\ntank/home\n").and_then(|d| d.hint);
+        assert_eq!(hint.as_deref(), Some("there are tank, tank/home, a, a/b"));
     }
 
     #[test]

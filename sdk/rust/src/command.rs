@@ -151,11 +151,12 @@ impl Output {
             complaint
         };
         let message = format!("`{}` ended with status {}: {cause}", self.command, self.status);
-        if self.is_fed {
+        let failure = if self.is_fed {
             Failure::storage(message)
         } else {
             Failure::backup_failed(message)
-        }
+        };
+        failure.hint("remove what it complains of, or run it by hand to see more")
     }
 
     /// What it complained, on one line: all of it if it is short, else its last line.

@@ -1,1 +1,8 @@
-//! 
+//! A ZFS dataset is backed up, restored and cleaned up after, on a real pool served by zfs-fuse.
+
+mod chain;
+mod crash;
+mod lab;
+mod leftovers;
+mod recursive;
+mod refusals;

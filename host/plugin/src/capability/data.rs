@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use backstay_model::filters::Filters;
 use backstay_model::journal::{HostEntry, Owner, UndoWhen};
 use backstay_model::{Code, Error, Result};
 use backstay_stream::read::read;
@@ -27,9 +28,11 @@ impl Host {
     fn take_content(&mut self, content: Content) -> wasmtime::Result<Result<Arc<dyn Recipe>>> {
         Ok(match content {
             Content::Bytes(stream) => readable(self.table.delete(stream)?),
-            Content::Files(tree) => Ok(Arc::new(TarRecipe::new(TreeSpec::clone(
-                &self.table.delete(tree)?.spec,
-            )))),
+            Content::Files(tree) => {
+                let Tree { spec, is_payload } = self.table.delete(tree)?;
+                let recipe = Arc::new(TarRecipe::new(TreeSpec::clone(&spec)));
+                readable(ByteStream { is_payload, ..ByteStream::plain(recipe) })
+            }
         })
     }
 
@@ -286,6 +289,7 @@ fn mount_point(path: &Path) -> Result<PathBuf> {
 
 impl wit::Host for Host {
     async fn text(&mut self, text: String) -> wasmtime::Result<Resource<ByteStream>> {
+        self.keep(text.len())?;
         self.push_stream(ByteStream::plain(Arc::new(TextRecipe::new(text.into_bytes()))))
     }
 
@@ -303,6 +307,9 @@ impl wit::Host for Host {
         path: String,
         options: TreeOptions,
     ) -> wasmtime::Result<Result<Resource<Tree>, Failure>> {
+        let patterns = options.include.iter().chain(&options.exclude);
+        // A compiled pattern is larger than its text.
+        self.keep(patterns.map(|pattern| 256 + 16 * pattern.len()).sum())?;
         match self.tree_at(&path, options) {
             Ok(spec) => Ok(Ok(self.push_tree(Arc::new(spec))?)),
             Err(error) => answer(Err(error)),
@@ -313,8 +320,9 @@ impl wit::Host for Host {
         let Tree { spec, is_payload } = self.table.get(&tree)?.clone();
         let recipe = Arc::new(TarRecipe::new(TreeSpec::clone(&spec)));
         self.push_stream(ByteStream {
+            recipe,
+            filters: if is_payload { self.scope.filters.clone() } else { Filters::default() },
             is_payload,
-            ..ByteStream::plain(recipe)
         })
     }
 

@@ -21,6 +21,7 @@ impl Host {
             ));
         }
         let run = self.run()?;
+        let _busy = self.busy.enter();
         let owner = Owner::Plugin {
             id: self.plugin.clone(),
             config: self.scope.config.clone(),
@@ -37,9 +38,7 @@ impl journal::Host for Host {
     async fn record(&mut self, entry: String, when: GuestWhen) -> wasmtime::Result<Result<(), Failure>> {
         self.used.journal_entries += 1;
         if self.used.journal_entries > self.scope.limits.journal_entries {
-            return Err(wasmtime::Error::new(Flood(
-                "it wrote journal entries without end",
-            )));
+            return Err(Flood::error("it wrote journal entries without end"));
         }
         let when = match when {
             GuestWhen::Always => UndoWhen::Always,

@@ -14,7 +14,7 @@ impl Host {
         self.used.log_lines += 1;
         let (kept, flood) = (self.scope.limits.log_lines, self.scope.limits.log_flood_lines);
         if self.used.log_lines > flood {
-            return Err(wasmtime::Error::new(Flood("it wrote log lines without end")));
+            return Err(Flood::error("it wrote log lines without end"));
         }
         if self.used.log_lines == kept + 1 {
             self.scope.listener.log(

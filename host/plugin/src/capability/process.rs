@@ -99,6 +99,9 @@ impl wit::Host for Host {
     }
 
     async fn pipe(&mut self, command: Command) -> wasmtime::Result<Result<Resource<ByteStream>, Failure>> {
+        let env = command.env.iter().chain(&command.env_secrets);
+        let env_bytes: usize = env.map(|(name, value)| name.len() + value.len()).sum();
+        self.keep(env_bytes + command.args.iter().map(String::len).sum::<usize>())?;
         match self.granted(command, Code::BackupFailed) {
             Ok(spec) => Ok(Ok(
                 self.push_stream(ByteStream::plain(Arc::new(CommandRecipe(spec))))?

@@ -10,12 +10,14 @@ impl Host {
     async fn read_note(&mut self, key: &str) -> Result<Option<String>> {
         self.grants.state()?;
         let run = self.run()?;
+        let _busy = self.busy.enter();
         run.store.state(run.job_id, &self.plugin, key).await
     }
 
     async fn write_note(&mut self, key: &str, value: Option<&str>) -> Result<()> {
         self.grants.state()?;
         let run = self.run()?;
+        let _busy = self.busy.enter();
         run.store.set_state(run.job_id, &self.plugin, key, value).await
     }
 }

@@ -1,5 +1,7 @@
 //! Patterns for the arguments of a program.
 
+use std::collections::BTreeSet;
+
 use backstay_model::plugin::ArgPattern;
 
 use super::Values;
@@ -39,24 +41,32 @@ impl Pattern {
     }
 
     pub(super) fn matches(&self, args: &[String]) -> bool {
-        matches_from(&self.steps, args, self.open_ended)
+        // Each optional group doubles the ways to read a list, so what is kept is where any of them may end.
+        let mut ends = BTreeSet::from([0]);
+        for step in &self.steps {
+            ends = ends
+                .into_iter()
+                .flat_map(|at| step.takes(&args[at..]).into_iter().flatten().map(move |n| at + n))
+                .collect();
+        }
+        if self.open_ended { !ends.is_empty() } else { ends.contains(&args.len()) }
     }
 }
 
-fn matches_from(steps: &[Step], args: &[String], open_ended: bool) -> bool {
-    match steps.split_first() {
-        None => open_ended || args.is_empty(),
-        Some((Step::One(token), rest)) => match (token, args.split_first()) {
-            (Some(token), Some((arg, args))) => token.matches(arg) && matches_from(rest, args, open_ended),
-            _ => false,
-        },
-        Some((Step::Optional(group), rest)) => {
-            let with = group.as_ref().is_some_and(|group| {
-                args.len() >= group.len()
-                    && group.iter().zip(args).all(|(token, arg)| token.matches(arg))
-                    && matches_from(rest, &args[group.len()..], open_ended)
-            });
-            with || matches_from(rest, args, open_ended)
+impl Step {
+    /// How many arguments it may take from the front.
+    fn takes(&self, args: &[String]) -> [Option<usize>; 2] {
+        match self {
+            Step::One(token) => {
+                let is_match = token.as_ref().zip(args.first()).is_some_and(|(t, arg)| t.matches(arg));
+                [is_match.then_some(1), None]
+            }
+            Step::Optional(group) => {
+                let whole = group.as_ref().filter(|group| {
+                    args.len() >= group.len() && group.iter().zip(args).all(|(t, arg)| t.matches(arg))
+                });
+                [Some(0), whole.map(Vec::len)]
+            }
         }
     }
 }
@@ -161,6 +171,19 @@ mod tests {
     fn a_placeholder_without_a_value_grants_nothing() {
         let list = pattern(json!(["list", "{config.absent}"]), json!({}));
         assert!(!matches(&list, "list x") && !list.matches(&["list".to_owned(), String::new()]));
+    }
+
+    #[test]
+    fn many_optional_groups_take_no_time() {
+        let groups: Vec<Value> = (0..200).map(|_| json!(["a"])).collect();
+        let many = pattern(Value::Array(groups), json!({}));
+        let args = |n: usize, last: &str| {
+            let mut args = vec!["a".to_owned(); n];
+            args.push(last.to_owned());
+            args
+        };
+        assert!(many.matches(&args(100, "a")));
+        assert!(!many.matches(&args(100, "b")) && !many.matches(&args(200, "a")));
     }
 
     #[test]

@@ -304,7 +304,7 @@ impl Exit {
         } else {
             format!("`{}` {how} {after}: {}", self.command, last_line(words))
         };
-        Error::new(self.code, message)
+        Error::new(self.code, message).hint("remove what it complains of, or run it by hand to see more")
     }
 
     /// As the output of a program that was run to its end.

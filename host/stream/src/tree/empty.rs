@@ -80,7 +80,12 @@ impl Emptying<'_> {
             };
         };
         let name = name.name;
-        match unlinkat(self.stack.current(), name.as_c_str(), AtFlags::empty()) {
+        let mut removed = unlinkat(self.stack.current(), name.as_c_str(), AtFlags::empty());
+        // What is in a directory that its owner may not change can be removed once its owner may.
+        if removed == Err(Errno::ACCESS) && rustix::fs::fchmod(self.stack.current(), Mode::RWXU).is_ok() {
+            removed = unlinkat(self.stack.current(), name.as_c_str(), AtFlags::empty());
+        }
+        match removed {
             Ok(()) | Err(Errno::NOENT) => return Ok(true),
             Err(Errno::ISDIR) => {}
             Err(error) => return Err(Error::io("remove", self.full(&name), error.into())),

@@ -39,7 +39,6 @@ const FILE: OFlags = OFlags::RDONLY
 pub(crate) fn scan(spec: &TreeSpec, context: &Context, visit: &mut Visit<'_>) -> Result<()> {
     let failed = |e: io::Error| {
         Error::io_as(Code::BackupFailed, "read", &spec.root, e)
-            .with_code(Code::BackupFailed)
             .hint("check that it is there, that its file system is mounted, and that Backstay may read it")
     };
     let mut reporter = Reporter::new(&spec.root, context, visit);

@@ -143,7 +143,7 @@ impl Destination for Lab {
         match act {
             Act::TrapAfterPut => abuse::trap(),
             Act::FailAfterPut => {
-                let failure = Failure::storage("failed after storing, as the test wished");
+                let failure = Failure::storage("failed after storing, as the test wished").hint("change `do`");
                 return Err(may_pass(config, failure));
             }
             _ => {}

@@ -1,0 +1,114 @@
+//! `bench`: how fast the release binary is beside the tools that people use today.
+//!
+//! Both sides do the same work in turn, several times, from a warm cache, in one directory below the target
+//! directory. What counts is the median. A claim that doesn't hold makes the command fail; no test of the suite is
+//! timed.
+
+mod data;
+mod host;
+mod measure;
+mod plugin;
+mod report;
+mod run;
+mod stream;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{shell, workspace};
+use report::Report;
+
+/// Options of `bench`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+    /// How often each side runs [default: 5, for short ones more]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    runs: Option<u32>,
+    /// Print the figures as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Leave the data and the backups there
+    #[arg(long, global = true)]
+    keep: bool,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// The byte path, beside `rclone rcat`, `tee | sha256sum`, `zstd` and `restic`
+    Stream(stream::Arguments),
+    /// What a run costs that has next to nothing to move
+    Run,
+    /// What it costs to load, instantiate and call a plugin
+    Plugin,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let bench = Bench::prepare()?;
+    let report = match &arguments.what {
+        What::Stream(options) => stream::run(&bench, options, arguments.runs.unwrap_or(5)),
+        What::Run => run::run(&bench, arguments.runs.unwrap_or(30)),
+        What::Plugin => plugin::run(&bench, arguments.runs.unwrap_or(20)),
+    };
+    if !arguments.keep {
+        bench.remove()?;
+    }
+    let report = report?;
+    if arguments.json {
+        println!("{:#}", report.to_json());
+    } else {
+        print!("{}", report.to_text());
+    }
+    match report.broken() {
+        0 => Ok(()),
+        n => bail!("{n} of {} claims don't hold", report.claims.len()),
+    }
+}
+
+/// Where it happens, and what is measured.
+struct Bench {
+    directory: PathBuf,
+    backstay: PathBuf,
+}
+
+impl Bench {
+    /// Builds the release binary and makes an empty directory.
+    fn prepare() -> Result<Self> {
+        let mut build = shell::cargo(["build", "--release", "--package", "backstay-cli"]);
+        // Standard output is for the figures.
+        eprintln!("$ {}", shell::shown(&build));
+        let status = build.stdout(std::io::stderr()).status();
+        if !status.context("can't start cargo")?.success() {
+            bail!("the release binary can't be built");
+        }
+        let target = workspace::target_dir()?;
+        let bench = Bench {
+            directory: target.join("bench"),
+            backstay: target.join("release/backstay"),
+        };
+        bench.remove()?;
+        std::fs::create_dir_all(&bench.directory)
+            .with_context(|| format!("can't make {}", bench.directory.display()))?;
+        Ok(bench)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn remove(&self) -> Result<()> {
+        match std::fs::remove_dir_all(&self.directory) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(e).with_context(|| format!("can't remove {}", self.directory.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Says what is being done, where it doesn't mix with the figures.
+fn say(what: &str) {
+    eprintln!("{what}");
+}

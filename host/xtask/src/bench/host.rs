@@ -1,0 +1,101 @@
+//! Drives the release binary: a data directory, jobs from `path` to `local`, and their runs.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::bench::Bench;
+use crate::bench::measure::{Cost, pipe};
+use crate::shell;
+
+/// A host with a directory of its own.
+pub(super) struct Host {
+    program: PathBuf,
+    directory: PathBuf,
+}
+
+impl Host {
+    /// A host whose data and backups are in `directory`.
+    pub(super) fn new(bench: &Bench, directory: &Path) -> Result<Self> {
+        let host = Host {
+            program: bench.backstay.clone(),
+            directory: directory.to_owned(),
+        };
+        std::fs::create_dir_all(host.backups())?;
+        Ok(host)
+    }
+
+    /// Defines a job that backs `source` up; `zstd` at its default level, on all processors.
+    pub(super) fn apply(&self, name: &str, source: &Path, zstd: bool) -> Result<()> {
+        let mut job = json!({
+            "name": name,
+            "source": { "plugin": "path", "config": { "path": source } },
+            "destinations": [{ "plugin": "local", "config": { "path": self.backups() } }],
+        });
+        if zstd {
+            job["filters"] = json!({ "compression": { "algorithm": "zstd", "level": 3, "threads": 0 } });
+        }
+        let file = self.job_file(name);
+        std::fs::write(&file, job.to_string()).with_context(|| format!("can't write {}", file.display()))?;
+        shell_out(self.command(["apply", "-f"]).arg(&file))
+    }
+
+    /// The file that [`Host::apply`] wrote.
+    pub(super) fn job_file(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.json"))
+    }
+
+    /// Runs a job.
+    pub(super) fn run(&self, name: &str) -> Result<Cost> {
+        self.cost(["run", name, "--json"])
+    }
+
+    /// Runs any command to its end.
+    pub(super) fn cost<const N: usize>(&self, args: [&str; N]) -> Result<Cost> {
+        pipe(vec![self.command(args)], None)
+    }
+
+    /// Bytes that a job's backups take at the destination.
+    pub(super) fn stored_bytes(&self) -> Result<u64> {
+        let output = shell::output(&mut self.command(["runs", "--json"]))?;
+        let runs: Value = serde_json::from_slice(&output.stdout).context("can't read the list of runs")?;
+        runs[0]["stats"]["storedBytes"]
+            .as_u64()
+            .context("the last run says nothing about its bytes")
+    }
+
+    /// Deletes all backups, behind the host's back: a full disk would end the comparison.
+    pub(super) fn clear(&self) -> Result<()> {
+        std::fs::remove_dir_all(self.backups())?;
+        Ok(std::fs::create_dir_all(self.backups())?)
+    }
+
+    /// Deletes the compiled plugins.
+    pub(super) fn clear_cache(&self) -> Result<()> {
+        let cache = self.directory.join("data/cache");
+        std::fs::remove_dir_all(&cache).with_context(|| format!("can't remove {}", cache.display()))
+    }
+
+    fn backups(&self) -> PathBuf {
+        self.directory.join("backups")
+    }
+
+    fn command<const N: usize>(&self, args: [&str; N]) -> Command {
+        let mut command = shell::program(&self.program);
+        command.arg("--data-dir").arg(self.directory.join("data")).args(args);
+        // Lines of a run that went well only cost its reader.
+        command.stderr(Stdio::null());
+        command
+    }
+}
+
+fn shell_out(command: &mut Command) -> Result<()> {
+    let output = shell::output(command.stderr(Stdio::piped()))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        bail!("`{}` failed: {}", shell::shown(command), why.trim_end());
+    }
+    Ok(())
+}
