@@ -88,7 +88,9 @@ impl Pool {
             .arg(&mountpoint)
             .arg(&name)
             .arg(&file);
+        let turn = daemon::turn().or_fail("wait for a turn with zfs-fuse");
         output(&mut create).or_fail("create a pool");
+        drop(turn);
         Pool {
             name,
             mountpoint,
@@ -131,12 +133,17 @@ impl Pool {
             .or_fail(format!("run `zfs {}`", args.join(" ")))
     }
 
-    /// Runs `zfs` with `args` and returns its standard output.
+    /// Runs `zfs` with `args` and returns its standard output. Commands that mount take turns.
     ///
     /// # Errors
     /// It fails: its standard error.
     pub fn try_zfs(&self, args: &[&str]) -> Result<String, String> {
-        output(Command::new("zfs").args(args))
+        const MOUNTING: [&str; 5] = ["clone", "create", "mount", "rename", "rollback"];
+        let mounts = args.first().is_some_and(|verb| MOUNTING.contains(verb));
+        let turn = mounts.then(daemon::turn).transpose()?;
+        let result = output(Command::new("zfs").args(args));
+        drop(turn);
+        result
     }
 
     /// Whether a dataset or snapshot of this full name exists.

@@ -17,7 +17,6 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use crate::{shell, workspace};
-use report::Report;
 
 /// Options of `bench`.
 #[derive(clap::Args)]

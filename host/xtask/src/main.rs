@@ -1,9 +1,10 @@
-//! Developer commands, one file each: `cargo xtask setup | check | test | plugins | demo | dist`.
+//! Developer commands, one file each: `cargo xtask setup | check | test | plugins | demo | bench | dist`.
 //!
 //! They only call other programs and say which; what Backstay itself does is in the crates of the host. To add one,
 //! give it a file and a variant of [`Command`].
 #![expect(clippy::print_stdout, reason = "commands for people at a terminal")]
 
+mod bench;
 mod check;
 mod demo;
 mod dist;
@@ -36,6 +37,8 @@ enum Command {
     Plugins,
     /// Back up, verify and restore a real directory, showing each command
     Demo(demo::Arguments),
+    /// Measure the release binary beside other tools
+    Bench(bench::Arguments),
     /// Build the release binary and say where it is
     Dist,
 }
@@ -57,6 +60,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Test => test::run(),
         Command::Plugins => plugins::run(),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Dist => dist::run(),
     }
 }

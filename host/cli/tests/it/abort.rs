@@ -1,6 +1,6 @@
 //! A backup is complete or it is not there: whatever ends badly leaves nothing, says why, and touches no earlier backup.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,18 +15,26 @@ use serde_json::Value;
 /// A digest of every file below `root`, by its path.
 pub(crate) fn files(root: &Path) -> BTreeMap<PathBuf, String> {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-    let mut found = BTreeMap::new();
+    let digest = |path: PathBuf| {
+        let mut hasher = DefaultHasher::new();
+        if path.is_file() {
+            fs::read(&path).unwrap().hash(&mut hasher);
+        }
+        (path, format!("{:x}", hasher.finish()))
+    };
+    paths(root).into_iter().map(digest).collect()
+}
+
+/// Every path below `root`.
+pub(crate) fn paths(root: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
     let mut open = vec![root.to_owned()];
     while let Some(directory) = open.pop() {
         for entry in fs::read_dir(&directory).unwrap().map(Result::unwrap) {
             if entry.file_type().unwrap().is_dir() {
                 open.push(entry.path());
-                found.insert(entry.path(), "directory".to_owned());
-            } else {
-                let mut hasher = DefaultHasher::new();
-                fs::read(entry.path()).unwrap_or_default().hash(&mut hasher);
-                found.insert(entry.path(), format!("{:x}", hasher.finish()));
             }
+            found.insert(entry.path());
         }
     }
     found

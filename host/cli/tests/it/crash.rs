@@ -13,6 +13,8 @@ use backstay_testkit::process::{is_alive, wait_until};
 use backstay_testkit::{compare, tools};
 use serde_json::Value;
 
+use super::abort::paths;
+
 /// How a process that SIGKILL ended looks to a shell.
 const KILLED: i32 = 137;
 
@@ -43,7 +45,7 @@ impl Desk {
         for n in 0..6_u8 {
             fs::write(source.join(format!("deep/er/{n}")), vec![n; 1000]).unwrap();
         }
-        fs::write(source.join("large"), vec![b'x'; 3 << 20]).unwrap();
+        fs::write(source.join("large"), vec![b'x'; 2 << 20]).unwrap();
         std::os::unix::fs::symlink("deep", source.join("link")).unwrap();
         let key = backstay.scratch_dir().join("key");
         let made = Command::new("age-keygen").arg("-o").arg(&key).output().unwrap();
@@ -142,7 +144,7 @@ impl Desk {
         }
         let mut expected = BTreeSet::new();
         let mut trees = Vec::new();
-        for backup in self.backstay.json(&["backups"]).as_array().unwrap() {
+        for backup in self.backstay.json(&["backups", "--limit", "100000"]).as_array().unwrap() {
             let location = |of: &Value| PathBuf::from(of["location"].as_str().unwrap());
             expected.insert(location(backup));
             for artifact in backup["manifest"]["artifacts"].as_array().unwrap() {
@@ -163,13 +165,13 @@ impl Desk {
         }
         let mut found = BTreeSet::new();
         for place in &self.places {
-            found.extend(super::abort::files(place).into_keys());
+            found.extend(paths(place));
         }
         found.retain(|path| !trees.iter().any(|tree| path.starts_with(tree) && path != tree));
         assert_eq!(found, expected, "{at}: what is stored and what is in the catalogue differ");
         let scratch = self.backstay.data_dir().join("scratch");
         if scratch.exists() {
-            assert!(super::abort::files(&scratch).is_empty(), "{at}: scratch files are left");
+            assert!(paths(&scratch).is_empty(), "{at}: scratch files are left");
         }
         let doctor = self.backstay.json(&["doctor"]);
         let checks = doctor["checks"].as_array().unwrap();
@@ -281,8 +283,8 @@ fn killed_while_it_cleans_up_after_a_kill() {
     let wal = desk.backstay.data_dir().join("backstay.db-wal");
     for (call, path) in [("unlinkat", None), ("fsync", Some(wal.as_path())), ("rmdir", None)] {
         for nth in (1..).step_by(if call == "unlinkat" { 3 } else { 1 }) {
-            // The trees of both destinations are there, and the second manifest isn't.
-            assert_eq!(desk.killed_at(&["run", "j"], "renameat2", None, 6), KILLED);
+            // A whole tree is there under its temporary name.
+            assert_eq!(desk.killed_at(&["run", "j"], "renameat2", None, 1), KILLED);
             if desk.killed_at(&["runs"], call, path, nth) == 0 {
                 desk.is_clean("at the end");
                 break;
@@ -310,9 +312,10 @@ fn a_killed_restore_leaves_its_target_as_it_was() {
             kills += 1;
             let runs = desk.is_clean(at);
             assert_eq!(runs[0]["kind"], "restore", "{at}");
-            assert_eq!(runs[0]["status"], "interrupted", "{at}");
+            let is_over = runs[0]["status"] == "succeeded";
+            assert!(is_over || runs[0]["status"] == "interrupted", "{at}");
             let is_empty = !target.exists() || fs::read_dir(&target).unwrap().count() == 0;
-            if is_empty {
+            if is_empty && !is_over {
                 assert_eq!(target.exists(), was_there, "{at}");
             } else {
                 // It was killed after the last byte: then all of it stays.
@@ -393,5 +396,5 @@ fn what_a_plugin_did_is_undone_after_a_kill_and_its_program_is_gone() {
     backstay.run(&["runs"]).ok();
     assert!(!mark.exists(), "it was not tried again");
     backstay.run(&["doctor"]).ok();
-    assert!(super::abort::files(&place).is_empty());
+    assert!(paths(&place).is_empty());
 }

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use backstay_testkit::cli::{Backstay, Output};
 use backstay_testkit::compare::{self, Except};
+use backstay_testkit::disk::SmallDisk;
 use backstay_testkit::tools;
 use backstay_testkit::tree::{self, Size};
 
@@ -209,10 +210,20 @@ fn a_hostile_tree_as_files() {
 #[test]
 fn a_hundred_thousand_small_files() {
     let desk = Desk::new();
-    let source = desk.directory("source");
-    tree::hostile(&source, Size::default().sparse_bytes(1 << 20).small_files(100_000));
+    // In memory, where that many files are made and removed in seconds.
+    let disk = SmallDisk::mount(3 << 30);
+    let [source, target] = ["source", "target"].map(|name| disk.path().join(name));
+    for hundred in 0..1000 {
+        let directory = source.join(format!("{hundred:03}"));
+        fs::create_dir_all(&directory).unwrap();
+        for number in 0..100 {
+            let content = format!("{hundred}/{number} ").repeat((hundred * 7 + number * 13) % 400);
+            fs::write(directory.join(format!("file-{number:02}")), content).unwrap();
+        }
+    }
     desk.backup("many", &source, "", ZSTD);
-    compare::trees(&source, &desk.restored("many", "target")).unwrap();
+    desk.restore("many", &["--to", target.to_str().unwrap()]).ok();
+    compare::trees(&source, &target).unwrap();
     desk.verify("many", &["archive"]);
 }
 

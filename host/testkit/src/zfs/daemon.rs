@@ -1,7 +1,8 @@
 //! The one `zfs-fuse` daemon of a machine, shared by all test processes.
 //!
 //! Two lock files do it: `users` is held shared by each pool, so the last one is known even after a test was killed;
-//! `gate` is held while the daemon starts or ends. Only a daemon that this crate started is ever ended.
+//! `gate` is held while the daemon starts or ends. Only a daemon that this crate started is ever ended. A third lock,
+//! `turn`, keeps its users from mounting at the same moment.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -45,6 +46,15 @@ impl Daemon {
         }
         Daemon { users: Some(users) }
     }
+}
+
+/// Held while a file system is mounted: two at the same moment garble the daemon's own messages, and it
+/// never mounts anything again.
+pub(super) fn turn() -> Result<File, String> {
+    let turn = open("turn");
+    turn.lock()
+        .map_err(|e| format!("can't wait for a turn with zfs-fuse: {e}"))?;
+    Ok(turn)
 }
 
 impl Drop for Daemon {

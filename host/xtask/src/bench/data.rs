@@ -42,7 +42,11 @@ pub(super) fn large_files(directory: &Path, bytes: u64) -> Result<()> {
     let (mut left, mut index) = (bytes, 0);
     while left > 0 {
         let size = (64_000_000 + maker.numbers.below(192_000_000)).min(left);
-        maker.file(&directory.join(format!("{index:04}.bin")), KINDS[index % KINDS.len()], size)?;
+        maker.file(
+            &directory.join(format!("{index:04}.bin")),
+            KINDS[index % KINDS.len()],
+            size,
+        )?;
         left -= size;
         index += 1;
     }
@@ -68,6 +72,13 @@ pub(super) fn small_files(directory: &Path, count: u64) -> Result<u64> {
     Ok(total)
 }
 
+/// Makes a directory with one file of one byte.
+pub(super) fn one_byte(directory: &Path) -> Result<()> {
+    std::fs::create_dir_all(directory)?;
+    let file = directory.join("byte");
+    std::fs::write(&file, "1").with_context(|| format!("can't write {}", file.display()))
+}
+
 /// Reads everything once, so that it is in the cache as far as the cache goes.
 pub(super) fn warm(directory: &Path) -> Result<()> {
     let mut buffer = vec![0; 1 << 20];
@@ -81,6 +92,20 @@ pub(super) fn warm(directory: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Bytes of all files below.
+pub(super) fn size(directory: &Path) -> Result<u64> {
+    let mut total = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        total += if entry.file_type()?.is_dir() {
+            size(&entry.path())?
+        } else {
+            entry.metadata()?.len()
+        };
+    }
+    Ok(total)
 }
 
 struct Maker {
@@ -128,7 +153,7 @@ impl Maker {
                 Kind::Words => {
                     // Frequent words first, as in a language.
                     let rank = (number >> 16) & 0xfff;
-                    let word = &self.words[(rank * ((number >> 40) & 0xfff) >> 12) as usize];
+                    let word = &self.words[((rank * ((number >> 40) & 0xfff)) >> 12) as usize];
                     self.piece.extend_from_slice(word);
                 }
                 Kind::Records => {

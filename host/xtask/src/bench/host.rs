@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::bench::Bench;
+use crate::bench::data;
 use crate::bench::measure::{Cost, pipe};
 use crate::shell;
 
@@ -57,13 +58,9 @@ impl Host {
         pipe(vec![self.command(args)], None)
     }
 
-    /// Bytes that a job's backups take at the destination.
+    /// Bytes that all backups and their manifests take.
     pub(super) fn stored_bytes(&self) -> Result<u64> {
-        let output = shell::output(&mut self.command(["runs", "--json"]))?;
-        let runs: Value = serde_json::from_slice(&output.stdout).context("can't read the list of runs")?;
-        runs[0]["stats"]["storedBytes"]
-            .as_u64()
-            .context("the last run says nothing about its bytes")
+        data::size(&self.backups())
     }
 
     /// Deletes all backups, behind the host's back: a full disk would end the comparison.
@@ -84,7 +81,10 @@ impl Host {
 
     fn command<const N: usize>(&self, args: [&str; N]) -> Command {
         let mut command = shell::program(&self.program);
-        command.arg("--data-dir").arg(self.directory.join("data")).args(args);
+        command
+            .arg("--data-dir")
+            .arg(self.directory.join("data"))
+            .args(args);
         // Lines of a run that went well only cost its reader.
         command.stderr(Stdio::null());
         command

@@ -69,7 +69,10 @@ pub(super) fn pipe(mut commands: Vec<Command>, into: Option<&Path>) -> Result<Co
 }
 
 /// Waits for a child; the standard library doesn't say what it used.
-#[expect(unsafe_code, reason = "no safe interface gives the resource usage of one child")]
+#[expect(
+    unsafe_code,
+    reason = "no safe interface gives the resource usage of one child"
+)]
 fn wait(child: &Child) -> Result<(i32, libc::rusage)> {
     let pid = libc::pid_t::try_from(child.id())?;
     let mut status = 0;

@@ -14,6 +14,7 @@ pub(super) struct Series {
     costs: Vec<Cost>,
     /// Bytes that it reads each time, for a rate.
     bytes: Option<u64>,
+    stored_bytes: Option<u64>,
 }
 
 impl Series {
@@ -22,11 +23,17 @@ impl Series {
             name: name.into(),
             costs: Vec::new(),
             bytes,
+            stored_bytes: None,
         }
     }
 
     pub(super) fn add(&mut self, cost: Cost) {
         self.costs.push(cost);
+    }
+
+    /// What it wrote takes so many bytes.
+    pub(super) fn stored(&mut self, bytes: u64) {
+        self.stored_bytes = Some(bytes);
     }
 
     /// Seconds from start to end, the median.
@@ -42,6 +49,11 @@ impl Series {
     /// The most memory of all executions.
     pub(super) fn peak_bytes(&self) -> u64 {
         self.costs.iter().map(|c| c.peak_bytes).max().unwrap_or(0)
+    }
+
+    /// Whether it is about the host, and not about what it is compared with.
+    pub(super) fn is_ours(&self) -> bool {
+        self.name.starts_with("backstay")
     }
 
     fn walls(&self) -> Vec<f64> {
@@ -124,8 +136,8 @@ impl Report {
         }
         _ = writeln!(
             text,
-            "\n{:<44} {:>10} {:>21} {:>10} {:>9} {:>10}",
-            "median of each side", "wall", "fastest to slowest", "processor", "MB/s", "peak MiB"
+            "\n{:<48} {:>9} {:>21} {:>9} {:>6} {:>9} {:>8}",
+            "median of each side", "wall", "fastest to slowest", "processor", "MB/s", "stored MB", "peak MiB"
         );
         for series in &self.series {
             let walls = series.walls();
@@ -133,12 +145,17 @@ impl Report {
             let most = walls.iter().copied().fold(0.0, f64::max);
             _ = writeln!(
                 text,
-                "{:<44} {:>10} {:>21} {:>10} {:>9} {:>10.1}",
+                "{:<48} {:>9} {:>21} {:>9} {:>6} {:>9} {:>8.1}",
                 series.name,
                 time(series.wall()),
                 format!("{} to {}", time(least), time(most)),
                 time(series.cpu()),
-                series.rate().map_or_else(|| "-".to_owned(), |rate| format!("{rate:.0}")),
+                series
+                    .rate()
+                    .map_or_else(|| "-".to_owned(), |rate| format!("{rate:.0}")),
+                series
+                    .stored_bytes
+                    .map_or_else(|| "-".to_owned(), |bytes| (bytes / 1_000_000).to_string()),
                 series.peak_bytes() as f64 / f64::from(1 << 20),
             );
         }
@@ -170,6 +187,7 @@ impl Report {
                 "medianProcessorSeconds": s.cpu(),
                 "peakBytes": s.peak_bytes(),
                 "megabytesPerSecond": s.rate(),
+                "storedBytes": s.stored_bytes,
             })
         });
         let claims = self.claims.iter().map(|c| {
@@ -216,7 +234,9 @@ fn machine() -> Vec<String> {
 /// The first line that a tool says about its version.
 pub(super) fn version(program: &str, option: &str) -> String {
     let output = shell::output(shell::program(program).arg(option));
-    let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+    let text = output
+        .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
+        .unwrap_or_default();
     text.lines().next().unwrap_or("of unknown version").to_owned()
 }
 

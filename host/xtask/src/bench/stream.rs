@@ -89,7 +89,10 @@ fn large(bench: &Bench, arguments: &Arguments, runs: u32, host: &Host, report: &
     let sums = || {
         let mut tee = shell::program("tee");
         tee.arg(out.file("teed"));
-        pipe(vec![tar(&source), tee, shell::program("sha256sum")], Some(&out.file("sum")))
+        pipe(
+            vec![tar(&source), tee, shell::program("sha256sum")],
+            Some(&out.file("sum")),
+        )
     };
     let zstd = || {
         let mut zstd = shell::program("zstd");
@@ -141,14 +144,20 @@ fn small(bench: &Bench, files: u64, runs: u32, host: &Host, report: &mut Report)
     };
     let sides: Vec<Side> = vec![
         ("backstay, small files", Box::new(|| host.run("small"))),
-        ("backstay, small files and zstd", Box::new(|| host.run("small-zstd"))),
+        (
+            "backstay, small files and zstd",
+            Box::new(|| host.run("small-zstd")),
+        ),
         ("restic backup, the first", Box::new(first)),
     ];
     let series = in_turn(bench, host, &out, sides, Some(bytes), runs)?;
     let [plain, zstd, restic] = &series[..] else {
         bail!("a side has no figures");
     };
-    report.claims.extend([Claim::faster(plain, restic, 1.0), Claim::faster(zstd, restic, 1.0)]);
+    report.claims.extend([
+        Claim::faster(plain, restic, 1.0),
+        Claim::faster(zstd, restic, 1.0),
+    ]);
     report.series.extend(series);
     Ok(())
 }
@@ -174,8 +183,13 @@ fn in_turn(
             out.make()?;
             settle(&bench.directory)?;
             let cost = side().with_context(|| format!("`{name}`"))?;
-            say(&format!("{:>3} {name}: {:.2} s", run + 1, cost.wall.as_secs_f64()));
+            say(&format!(
+                "{:>3} {name}: {:.2} s",
+                run + 1,
+                cost.wall.as_secs_f64()
+            ));
             series[at].add(cost);
+            series[at].stored(data::size(&out.0)? + host.stored_bytes()?);
             out.clear()?;
             host.clear()?;
         }
@@ -215,8 +229,12 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
         Some((at, 'T')) => (&text[..at], 1_000_000_000_000),
         _ => (text, 1),
     };
-    let number: u64 = digits.parse().map_err(|_| format!("`{text}` is no number of bytes, such as 2G"))?;
-    number.checked_mul(factor).ok_or_else(|| format!("{text} is too much"))
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| format!("`{text}` is no number of bytes, such as 2G"))?;
+    number
+        .checked_mul(factor)
+        .ok_or_else(|| format!("{text} is too much"))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::lab::{Lab, change, facts};
+use super::lab::{Lab, assert_same, change, facts, zfs_when_free};
 
 fn diagnostics(lab: &Lab, config: Value) -> Vec<(String, String, Option<String>)> {
     let file = lab.backstay.scratch_dir().join("wrong.json");
@@ -152,13 +152,12 @@ fn a_dataset_is_overwritten_only_on_request() {
     lab.backstay
         .run(&["restore", "latest:data", "--to", there.name()])
         .code(2);
+    zfs_when_free(&lab.pool, &["unmount", there.name()]);
     lab.backstay
         .run(&["restore", "latest:data", "--overwrite", "--to", there.name()])
         .ok();
-    if !there.mountpoint().join("changes").exists() {
-        lab.pool.zfs(&["mount", there.name()]);
-    }
-    super::lab::assert_same(lab.source.mountpoint(), there.mountpoint());
+    lab.pool.zfs(&["mount", there.name()]);
+    assert_same(lab.source.mountpoint(), there.mountpoint());
 }
 
 #[test]
