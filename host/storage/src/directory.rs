@@ -1,6 +1,6 @@
 //! A directory of this machine as a place: an internal disk, an external drive, a mounted share.
 
-use std::io::{ErrorKind, Write};
+use std::io::{BufReader, BufWriter, ErrorKind, Seek as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,13 +9,14 @@ use backstay_model::{Code, Error, Result};
 use backstay_stream::pump::pump;
 use backstay_stream::read::read;
 use backstay_stream::recipe::FileRecipe;
-use backstay_stream::tree::{self, UnpackOptions, Unpacked};
+use backstay_stream::tree::{self, TreeSpec, UnpackOptions, Unpacked};
 use backstay_stream::{Context, Recipe, Transfer};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
 use crate::key::Key;
 use crate::sink::{FileSink, full, publish, sync_directory};
+use crate::writeback::Writeback;
 use crate::{ObjectInfo, Space};
 
 /// An open directory. Nothing outside of it can be reached through it, not by `..` and not by a link.
@@ -73,11 +74,13 @@ impl Directory {
             key,
             shown,
             file,
+            writeback: Writeback::default(),
         };
         pump(recipe, filters, sink, context).map(|(transfer, _)| transfer)
     }
 
-    /// Stores a tree as files, from its tar stream, and writes its index to `index`.
+    /// Stores a tree as files, from its tar stream, and writes the index of what is stored to `index`. What this
+    /// place doesn't keep as it was (owners, times, attributes) is the warning `not-kept`.
     ///
     /// # Errors
     /// The root cause; then nothing is there.
@@ -113,19 +116,28 @@ impl Directory {
         let mut reading = read(tar, context)?;
         let context = &context.uncounted();
         let target = self.path.join(key.partial());
+        let shown = self.shown(key);
+        let failed = |e| Error::io("write the index of", &shown, e);
+        let mut written = BufWriter::new(tempfile::tempfile().map_err(failed)?);
         let unpacked = match tree::unpack(
             &mut reading,
             &target,
             &UnpackOptions::default(),
             context,
-            Some(index),
+            Some(&mut written),
         ) {
             Ok(unpacked) => unpacked,
             Err(error) => return Err(reading.fail(error)),
         };
         reading.finish()?;
         context.cancel.check()?;
-        let shown = self.shown(key);
+        let mut written = written.into_inner().map_err(|e| failed(e.into_error()))?;
+        written.rewind().map_err(failed)?;
+        let lost = tree::index_kept(&TreeSpec::all(&target)?, BufReader::new(written), context, index)?;
+        if !lost.is_empty() {
+            let message = format!("not all of it is kept there as it was: {}", lost.join("; "));
+            context.notes.warn("not-kept", message, Some(shown.clone()));
+        }
         // A capability to a directory is no open file; opening it again gives one.
         let synced = self
             .root

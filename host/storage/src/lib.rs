@@ -7,6 +7,7 @@
 pub mod directory;
 pub mod key;
 mod sink;
+mod writeback;
 
 pub use directory::Directory;
 pub use key::Key;

@@ -7,6 +7,7 @@ use backstay_stream::{Completed, Sink};
 use cap_std::fs::{Dir, File};
 
 use crate::key::Key;
+use crate::writeback::Writeback;
 
 /// Writes to a temporary name; commits by fsync and rename.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub(crate) struct FileSink<'a> {
     pub(crate) key: &'a Key,
     pub(crate) shown: String,
     pub(crate) file: File,
+    pub(crate) writeback: Writeback,
 }
 
 impl Sink for FileSink<'_> {
@@ -23,14 +25,17 @@ impl Sink for FileSink<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.file
             .write_all(bytes)
-            .map_err(|e| full(Error::io("write", &self.shown, e)))
+            .map_err(|e| full(Error::io("write", &self.shown, e)))?;
+        self.writeback
+            .wrote(bytes.len(), || Ok(self.file.try_clone()?.into_std()));
+        Ok(())
     }
 
-    fn commit(self, proof: &Completed) -> Result<u64> {
+    fn commit(mut self, proof: &Completed) -> Result<u64> {
         let bytes = proof.transfer().stored.bytes;
-        let result = self
-            .file
-            .sync_all()
+        let result = std::mem::take(&mut self.writeback)
+            .finish()
+            .and_then(|()| self.file.sync_all())
             .map_err(|e| full(Error::io("write to disk", &self.shown, e)));
         let result = result.and_then(|()| publish(self.root, self.key, &self.shown));
         match result {
@@ -40,6 +45,8 @@ impl Sink for FileSink<'_> {
     }
 
     fn abort(self, cause: Error) -> Error {
+        // What the disk says about bytes that are thrown away is no news.
+        let _ = self.writeback.finish();
         match self.root.remove_file(self.key.partial()) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => cause.hint(format!(
                 "the incomplete file {} could not be removed either ({e})",

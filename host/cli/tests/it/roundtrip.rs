@@ -538,3 +538,43 @@ fn another_file_system_is_left_out_on_request() {
     }
     assert!(unmounted.success());
 }
+
+#[test]
+fn who_may_not_give_files_away_gets_the_content_back_and_is_told() {
+    tools::require(&["setpriv"]);
+    tools::require_root("to take away the right to change owners");
+    let strong = Desk::new();
+    let weak = strong.at("backstay");
+    let capabilities = "-chown,-mknod";
+    let text = format!(
+        "#!/bin/sh\nexec setpriv --bounding-set={capabilities} --inh-caps={capabilities} {} \"$@\"\n",
+        env!("CARGO_BIN_EXE_backstay")
+    );
+    fs::write(&weak, text).unwrap();
+    fs::set_permissions(&weak, fs::Permissions::from_mode(0o755)).unwrap();
+    let backstay = Backstay::new(&weak);
+    fs::create_dir(backstay.scratch_dir().join("place")).unwrap();
+    let key = key(backstay.scratch_dir(), "key.txt");
+    let desk = Desk { backstay, key };
+    let source = desk.directory("source");
+    tree::hostile(&source, Size::default().sparse_bytes(1 << 20));
+    for (job, options, code) in [("stream", "", 0), ("files", ", stream: false", 1)] {
+        desk.apply(job, &source, options, "");
+        let run = desk.backstay.run(&["run", job]).code(code);
+        assert_eq!(run.stdout.contains("only root may give files away"), code == 1, "{}", run.stdout);
+        assert_eq!(run.stdout.contains("not all of it is kept there as it was"), code == 1, "{}", run.stdout);
+        for level in ["checksum", "archive"] {
+            desk.verify(job, &[level]);
+        }
+        let drill = desk.with_key("verify", job, &["--level", "restore"]);
+        // Of a tree the owners are lost already.
+        drill.code(1 - code);
+        let target = desk.at(&format!("{job}-target"));
+        let restored = desk.restore(job, &["--to", target.to_str().unwrap()]).code(1 - code);
+        assert_eq!(restored.stdout.contains("only root may give files away"), code == 0, "{}", restored.stdout);
+        let differences = compare::trees_except(&source, &target, &[Except::Allocation]).unwrap_err();
+        let meant = |line: &&str| line.contains("owner ") || line.contains("group ") || line.contains("mode ") || line.contains("char-device");
+        let others: Vec<&str> = differences.lines().filter(|line| !meant(line)).collect();
+        assert!(others.is_empty(), "{others:?}");
+    }
+}

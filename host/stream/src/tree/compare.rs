@@ -71,7 +71,7 @@ pub fn compare_index(expected: impl BufRead, actual: impl BufRead) -> Result<Vec
 }
 
 /// The words for what two lines of one path differ in.
-fn changes(expected: &Line, actual: &Line) -> Vec<&'static str> {
+pub(crate) fn changes(expected: &Line, actual: &Line) -> Vec<&'static str> {
     if expected.kind != actual.kind {
         return vec!["type"];
     }
@@ -93,24 +93,24 @@ fn changes(expected: &Line, actual: &Line) -> Vec<&'static str> {
 }
 
 /// The order of a walk: a directory, then what is in it by name.
-fn order(a: &[u8], b: &[u8]) -> Ordering {
+pub(crate) fn order(a: &[u8], b: &[u8]) -> Ordering {
     names(a).cmp(names(b))
 }
 
-struct Lines<R> {
+pub(crate) struct Lines<R> {
     reader: R,
     which: &'static str,
     number: u64,
     last: Option<Vec<u8>>,
 }
 
-struct Numbered {
-    path: Vec<u8>,
-    line: Line,
+pub(crate) struct Numbered {
+    pub(crate) path: Vec<u8>,
+    pub(crate) line: Line,
 }
 
 impl<R: BufRead> Lines<R> {
-    fn new(reader: R, which: &'static str) -> Self {
+    pub(crate) fn new(reader: R, which: &'static str) -> Self {
         Lines {
             reader,
             which,
@@ -119,7 +119,7 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    fn next(&mut self) -> Result<Option<Numbered>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Numbered>> {
         let mut text = Vec::new();
         let n = self.reader.read_until(b'\n', &mut text);
         if n.map_err(|e| from_io(e, Code::Verification, "an index could not be read"))? == 0 {

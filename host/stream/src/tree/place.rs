@@ -113,8 +113,8 @@ impl<'a> Place<'a> {
         done
     }
 
-    /// Gives directories their attributes, the deepest first.
-    pub(crate) fn finish(mut self) -> Result<()> {
+    /// Gives directories their attributes, the deepest first. Says whether anything is not as it was.
+    pub(crate) fn finish(mut self) -> Result<bool> {
         let mut directories = std::mem::take(&mut self.directories);
         // A path comes before all that is below it, and of two entries for one the last counts.
         directories.sort_by(|a, b| a.path.cmp(&b.path));
@@ -130,7 +130,7 @@ impl<'a> Place<'a> {
             self.attributes.apply(&entry, directory.as_fd())?;
             last = Some(entry.path);
         }
-        Ok(())
+        Ok(self.attributes.lossy)
     }
 
     /// Goes to a directory, making what is missing on the way, never through a link.

@@ -35,6 +35,8 @@ pub struct Unpacked {
     pub entries: u64,
     /// Bytes of files, with their holes.
     pub content_bytes: u64,
+    /// Whether something is not as it was, for want of rights or of a file system that takes it; warnings say what.
+    pub lossy: bool,
 }
 
 /// Writes the entries of a tar archive below `target`, which is made if it is missing, with owners,
@@ -138,7 +140,7 @@ fn read(
         done.content_bytes = done.content_bytes.saturating_add(entry.size);
     }
     if let Some(place) = place {
-        place.finish()?;
+        done.lossy = place.finish()?;
     }
     Ok(done)
 }

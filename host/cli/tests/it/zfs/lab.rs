@@ -210,7 +210,7 @@ pub fn add_odd_files(root: &Path) {
         mkdir -p "odd $(printf 'new\nline')/empty directory" odd/deep/deeper
         printf x > "odd/$(printf 'not-utf8-\377')"
         : > odd/empty
-        printf 'sparse' | dd of=odd/sparse bs=1 seek=1073741824 status=none
+        printf 'sparse' | dd of=odd/sparse bs=1 seek=16777216 status=none
         printf linked > odd/link-1; ln odd/link-1 odd/deep/link-2
         ln -s ../nowhere odd/dangling; ln -s . odd/loop
         mkfifo odd/fifo; mknod odd/device c 1 3

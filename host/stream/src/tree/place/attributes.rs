@@ -28,6 +28,8 @@ pub(crate) struct Attributes<'a> {
     context: &'a Context,
     owner_warned: bool,
     names_warned: HashSet<Vec<u8>>,
+    /// Whether anything could not be restored as it was.
+    pub(crate) lossy: bool,
 }
 
 impl<'a> Attributes<'a> {
@@ -37,6 +39,7 @@ impl<'a> Attributes<'a> {
             context,
             owner_warned: false,
             names_warned: HashSet::new(),
+            lossy: false,
         }
     }
 
@@ -100,6 +103,7 @@ impl<'a> Attributes<'a> {
             Ok(()) => Ok(entry.mode),
             // In a user namespace, an id that it doesn't have.
             Err(Errno::PERM | Errno::INVAL) => {
+                self.lossy = true;
                 if !self.owner_warned {
                     self.owner_warned = true;
                     let message = "its owner, and perhaps that of others, could not be restored: only root may give files away";
@@ -119,6 +123,7 @@ impl<'a> Attributes<'a> {
     fn xattrs(&mut self, entry: &Entry, owner: &Owner<'_>) {
         for xattr in &entry.xattrs {
             let Err(error) = owner.set(xattr) else { continue };
+            self.lossy = true;
             let name = xattr.name.to_bytes();
             if self.names_warned.len() < MAX_NAMES && self.names_warned.insert(name.to_vec()) {
                 let error = std::io::Error::from(error);

@@ -46,6 +46,7 @@ impl Place<'_> {
                 }
                 Err(Errno::EXIST) => return Err(self.exists(&entry.path)),
                 Err(Errno::PERM) if matches!(entry.kind, Kind::Character | Kind::Block) => {
+                    self.attributes.lossy = true;
                     let message = "only root may make devices; it was left out";
                     self.context
                         .notes
