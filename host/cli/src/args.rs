@@ -181,7 +181,12 @@ pub struct Restore {
     /// Id of a backup, or latest:JOB
     pub backup: String,
     /// Where to: a directory, - for standard output, or what the source plugin takes (such as POOL/NAME)
-    #[arg(long, value_name = "PLACE", required_unless_present = "in_place", conflicts_with = "in_place")]
+    #[arg(
+        long,
+        value_name = "PLACE",
+        required_unless_present = "in_place",
+        conflicts_with = "in_place"
+    )]
     pub to: Option<String>,
     /// Restore to where the data came from
     #[arg(long)]

@@ -27,8 +27,11 @@ pub async fn find_backup(engine: &Engine, name: &str) -> Result<Backup> {
         return engine.store.latest_backup(job).await;
     }
     let id = name.parse().map_err(|_| {
-        Error::new(Code::Configuration, format!("`{name}` is neither the id of a backup nor latest:JOB"))
-            .hint("`backstay backups` lists them")
+        Error::new(
+            Code::Configuration,
+            format!("`{name}` is neither the id of a backup nor latest:JOB"),
+        )
+        .hint("`backstay backups` lists them")
     })?;
     engine.store.backup(id).await
 }

@@ -28,7 +28,8 @@ impl Output {
     /// Standard output can't be written to.
     pub fn print<T: Serialize>(self, value: &T, text: impl FnOnce() -> String) -> Result<()> {
         let mut text = if self.json {
-            serde_json::to_string_pretty(value).map_err(|e| Error::internal("cannot write JSON").because(e))?
+            serde_json::to_string_pretty(value)
+                .map_err(|e| Error::internal("cannot write JSON").because(e))?
         } else {
             text()
         };
@@ -39,7 +40,9 @@ impl Output {
         match written {
             // `backstay runs | head` is no failure.
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.map_err(|e| Error::new(backstay_model::Code::Storage, "cannot write to standard output").because(e)),
+            other => other.map_err(|e| {
+                Error::new(backstay_model::Code::Storage, "cannot write to standard output").because(e)
+            }),
         }
     }
 

@@ -28,7 +28,14 @@ pub async fn engine(data_dir: Option<PathBuf>) -> Result<Engine> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Store::open(&data_dir, Arc::clone(&clock)).await?;
     let plugins = Plugins::new(Runtime::new()?, BUNDLED.to_vec(), store.clone(), &data_dir);
-    Ok(Engine { store, plugins, clock, device: device(), data_dir, version: env!("CARGO_PKG_VERSION") })
+    Ok(Engine {
+        store,
+        plugins,
+        clock,
+        device: device(),
+        data_dir,
+        version: env!("CARGO_PKG_VERSION"),
+    })
 }
 
 /// Like [`engine`], and first undoes what a crash left behind.
@@ -39,7 +46,10 @@ pub async fn recovered(data_dir: Option<PathBuf>, output: Output) -> Result<Engi
     let engine = engine(data_dir).await?;
     let recovered = engine.recover(Arc::new(Lines::quiet())).await?;
     for run in &recovered.interrupted {
-        output.note(&format!("run {} of job {} had been interrupted; what it left was undone", run.id, run.job_name));
+        output.note(&format!(
+            "run {} of job {} had been interrupted; what it left was undone",
+            run.id, run.job_name
+        ));
     }
     for warning in &recovered.warnings {
         output.note(&format!("warning: {}", warning.message));
@@ -69,7 +79,10 @@ pub fn cancellable() -> Result<Context> {
                 std::process::exit(130);
             }
             asked = true;
-            cancel.cancel(&Error::new(backstay_model::Code::Cancelled, "cancelled by a signal"));
+            cancel.cancel(&Error::new(
+                backstay_model::Code::Cancelled,
+                "cancelled by a signal",
+            ));
         }
     });
     Ok(context)
@@ -79,10 +92,21 @@ fn default_data_dir() -> Result<PathBuf> {
     if rustix::process::geteuid().is_root() {
         return Ok(PathBuf::from("/var/lib/backstay"));
     }
-    let from = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    from("XDG_DATA_HOME").or_else(|| from("HOME").map(|home| home.join(".local/share"))).map(|base| base.join("backstay")).ok_or_else(|| {
-        Error::new(backstay_model::Code::Configuration, "there is no home directory to keep data in").hint("name one: --data-dir DIR")
-    })
+    let from = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    from("XDG_DATA_HOME")
+        .or_else(|| from("HOME").map(|home| home.join(".local/share")))
+        .map(|base| base.join("backstay"))
+        .ok_or_else(|| {
+            Error::new(
+                backstay_model::Code::Configuration,
+                "there is no home directory to keep data in",
+            )
+            .hint("name one: --data-dir DIR")
+        })
 }
 
 fn device() -> String {

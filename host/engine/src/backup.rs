@@ -94,7 +94,13 @@ impl Engine {
         let result = self.attempt(job, &run, &options, &recorder, &mut gathered).await;
         // What broke because somebody stopped it isn't the cause.
         let cancel = &options.context.cancel;
-        let result = result.map_err(|error| if cancel.is_cancelled() { cancel.reason() } else { error });
+        let result = result.map_err(|error| {
+            if cancel.is_cancelled() {
+                cancel.reason()
+            } else {
+                error
+            }
+        });
         drop(watch);
         let report = self
             .end(&mut run, result, gathered, &options, &recorder, started, job)

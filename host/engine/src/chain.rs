@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use crate::Engine;
 use crate::copy::{as_stream, as_tree};
-use crate::verify::blocking;
 use crate::recorder::Recorder;
+use crate::verify::blocking;
 
 /// Longest chain that is followed: one increment an hour for more than a year.
 const LONGEST: usize = 10_000;
@@ -225,7 +225,12 @@ impl Link {
     ) -> Error {
         let may_be = !matches!(
             error.code(),
-            Code::Cancelled | Code::Configuration | Code::DiskSpace | Code::Permission | Code::Security | Code::Verification
+            Code::Cancelled
+                | Code::Configuration
+                | Code::DiskSpace
+                | Code::Permission
+                | Code::Security
+                | Code::Verification
         );
         if !may_be || artifact.form == Form::Tree {
             return error;
@@ -273,7 +278,10 @@ pub(crate) fn refuse_unknown_bases(
     previous: &[Previous],
 ) -> Result<Vec<Offered>> {
     let known = |base: &Uuid| previous.iter().any(|p| p.backup_id == *base);
-    match artifacts.iter().find(|a| a.base.is_some_and(|base| !known(&base))) {
+    match artifacts
+        .iter()
+        .find(|a| a.base.is_some_and(|base| !known(&base)))
+    {
         None => Ok(artifacts),
         Some(artifact) => Err(Error::new(
             Code::Internal,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use backstay_model::event::Level;
 use backstay_model::guards::Refusal;
 use backstay_model::job::{DestinationSpec, Job};
-use backstay_model::manifest::{JobRef, MANIFEST_NAME, MANIFEST_VERSION, Manifest, PluginUse, StoredArtifact};
+use backstay_model::manifest::{
+    JobRef, MANIFEST_NAME, MANIFEST_VERSION, Manifest, PluginUse, StoredArtifact,
+};
 use backstay_model::run::Warning;
 use backstay_model::{Error, Result};
 use backstay_plugin::{Content, Offered, Plugin, RunScope};

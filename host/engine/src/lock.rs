@@ -42,7 +42,9 @@ impl JobLock {
     /// The file can't be removed.
     pub fn remove(self) -> Result<()> {
         match std::fs::remove_file(&self.path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove the lock", &self.path, e)),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove the lock", &self.path, e))
+            }
             _ => Ok(()),
         }
     }

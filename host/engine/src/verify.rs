@@ -284,8 +284,9 @@ async fn check_size(link: &Link, artifact: &StoredArtifact) -> Result<()> {
             continue;
         };
         return Err(
-            Error::new(Code::Verification, format!("{object} is damaged: {what}"))
-                .hint("restore from another backup or destination; keep this one until you have found out why"),
+            Error::new(Code::Verification, format!("{object} is damaged: {what}")).hint(
+                "restore from another backup or destination; keep this one until you have found out why",
+            ),
         );
     }
     Ok(())

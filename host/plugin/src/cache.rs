@@ -30,7 +30,8 @@ pub(crate) fn load(engine: &Engine, wasm: &[u8], digest: &str, directory: &Path)
         }
     }
     let failed = |e: wasmtime::Error| {
-        Error::new(Code::Configuration, "the plugin does not compile").because(crate::guest_error::printable(&format!("{e:#}")))
+        Error::new(Code::Configuration, "the plugin does not compile")
+            .because(crate::guest_error::printable(&format!("{e:#}")))
     };
     let component = Component::new(engine, wasm).map_err(failed)?;
     let code = component.serialize().map_err(failed)?;

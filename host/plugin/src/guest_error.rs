@@ -67,7 +67,11 @@ pub(crate) fn diagnostics(mut found: Vec<wit::Diagnostic>, at: &str, most: usize
     found.truncate(most);
     let mut all: Vec<Diagnostic> = found.into_iter().map(|d| diagnostic(d, at)).collect();
     if more > 0 {
-        all.push(Diagnostic::warning(at, "more", format!("the plugin said {more} more things, which aren't shown")));
+        all.push(Diagnostic::warning(
+            at,
+            "more",
+            format!("the plugin said {more} more things, which aren't shown"),
+        ));
     }
     all
 }

@@ -12,8 +12,8 @@ use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use crate::bindings::wit::types::Failure;
-use crate::grants::{Grants, Programs, Values};
 use crate::call::Flood;
+use crate::grants::{Grants, Programs, Values};
 use crate::guest_error::failure;
 use crate::memory::Ceiling;
 use crate::plugins::Plugin;
@@ -178,7 +178,10 @@ impl Host {
         let most = self.scope.limits.kept_bytes;
         self.used.kept_bytes = self.used.kept_bytes.saturating_add(bytes);
         if self.used.kept_bytes > most {
-            return Err(Flood::error(format!("it gave the host more than {} MiB to keep", most >> 20)));
+            return Err(Flood::error(format!(
+                "it gave the host more than {} MiB to keep",
+                most >> 20
+            )));
         }
         Ok(())
     }

@@ -21,7 +21,9 @@ pub fn read(component: &[u8], name: &str) -> Result<PluginManifest> {
     for payload in Parser::new(0).parse_all(component) {
         match payload.map_err(|e| refuse(format!("it is not valid WebAssembly ({e})")))? {
             Payload::Version { encoding, .. } => is_component |= encoding == Encoding::Component,
-            Payload::CustomSection(section) if section.name() == MANIFEST_SECTION => found.push(section.data()),
+            Payload::CustomSection(section) if section.name() == MANIFEST_SECTION => {
+                found.push(section.data())
+            }
             _ => {}
         }
     }
@@ -31,10 +33,10 @@ pub fn read(component: &[u8], name: &str) -> Result<PluginManifest> {
     }
     match found.as_slice() {
         [json] => PluginManifest::parse(json),
-        [] => Err(
-            refuse(format!("it has no manifest (custom section `{MANIFEST_SECTION}`)"))
-                .hint("the SDK's macros put one in"),
-        ),
+        [] => Err(refuse(format!(
+            "it has no manifest (custom section `{MANIFEST_SECTION}`)"
+        ))
+        .hint("the SDK's macros put one in")),
         _ => Err(refuse("it has two manifests".to_owned())),
     }
 }

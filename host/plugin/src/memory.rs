@@ -54,7 +54,9 @@ impl ResourceLimiter for Ceiling {
             return Ok(true);
         }
         let most = self.memory_bytes.most >> 20;
-        Err(Flood::error(format!("it asked for more than {most} MiB of memory")))
+        Err(Flood::error(format!(
+            "it asked for more than {most} MiB of memory"
+        )))
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
@@ -83,12 +85,18 @@ mod tests {
 
     #[test]
     fn several_memories_share_one_ceiling() {
-        let limits = Limits { memory_bytes: 3 << 20, table_elements: 10, ..Limits::default() };
+        let limits = Limits {
+            memory_bytes: 3 << 20,
+            table_elements: 10,
+            ..Limits::default()
+        };
         let mut ceiling = Ceiling::new(&limits);
         assert!(ceiling.memory_growing(0, 1 << 20, None).unwrap());
         assert!(ceiling.memory_growing(0, 1 << 20, None).unwrap());
         assert!(ceiling.memory_growing(1 << 20, 2 << 20, None).unwrap());
-        let error = ceiling.memory_growing(1 << 20, (1 << 20) + 65536, None).unwrap_err();
+        let error = ceiling
+            .memory_growing(1 << 20, (1 << 20) + 65536, None)
+            .unwrap_err();
         assert_eq!(error.to_string(), "it asked for more than 3 MiB of memory");
         assert!(ceiling.table_growing(0, 10, None).unwrap());
         assert!(ceiling.table_growing(0, 1, None).is_err());

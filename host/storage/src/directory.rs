@@ -95,13 +95,15 @@ impl Directory {
         self.refuse_taken(key)?;
         self.create_parent(key)?;
         let result = self.fill_tree(key, tar, index, context);
-        result.map_err(full).map_err(|error| match self.remove_partial(key) {
-            Ok(()) => error,
-            Err(e) => error.hint(format!(
-                "what was written so far could not be removed either: {}",
-                e.report()
-            )),
-        })
+        result
+            .map_err(full)
+            .map_err(|error| match self.remove_partial(key) {
+                Ok(()) => error,
+                Err(e) => error.hint(format!(
+                    "what was written so far could not be removed either: {}",
+                    e.report()
+                )),
+            })
     }
 
     fn fill_tree(
@@ -333,7 +335,9 @@ impl Directory {
     /// Bytes of its files with their holes, each file once however many names it has.
     fn tree_size(&self, name: &str) -> Result<u64> {
         let path = self.path.join(name);
-        self.root.open_dir(name).map_err(|e| Error::io("look at", &path, e))?;
+        self.root
+            .open_dir(name)
+            .map_err(|e| Error::io("look at", &path, e))?;
         tree::content_bytes(&path).map_err(|e| match e.code() {
             Code::BackupFailed => e.with_code(Code::Storage),
             _ => e,

@@ -88,8 +88,13 @@ fn start_writing(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
     let range = |n: u64| libc::off64_t::try_from(n).map_err(io::Error::other);
     let (offset, bytes) = (range(offset)?, range(bytes)?);
     // SAFETY: the descriptor is open while `file` is borrowed, and the call touches no memory of this process.
-    let result = unsafe { libc::sync_file_range(file.as_raw_fd(), offset, bytes, libc::SYNC_FILE_RANGE_WRITE) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let result =
+        unsafe { libc::sync_file_range(file.as_raw_fd(), offset, bytes, libc::SYNC_FILE_RANGE_WRITE) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,10 @@ pub(crate) fn fill(binary: &Path, installed: &[&str], data_dir: &Path) {
     let read = std::fs::File::open(binary).and_then(|mut file| file.read_exact(&mut magic));
     // A script stands in its place, and nothing is known of what it does.
     if read.is_err() || magic != *b"\x7fELF" {
-        assert!(installed.is_empty(), "guests can only be installed by a real binary");
+        assert!(
+            installed.is_empty(),
+            "guests can only be installed by a real binary"
+        );
         return;
     }
     let files: Vec<PathBuf> = installed.iter().map(|name| guests::path(name)).collect();
@@ -62,10 +65,18 @@ fn make(binary: &Path, guests: &[PathBuf], data_dir: &Path) {
             .stdin(Stdio::null())
             .output()
             .or_fail("run backstay");
-        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
     };
     for guest in guests {
-        let (is_done, said) = run(&["plugin".as_ref(), "install".as_ref(), guest.as_os_str(), "--yes".as_ref()]);
+        let (is_done, said) = run(&[
+            "plugin".as_ref(),
+            "install".as_ref(),
+            guest.as_os_str(),
+            "--yes".as_ref(),
+        ]);
         assert!(is_done, "can't install {}: {said}", guest.display());
     }
     // It loads all plugins. What it finds doesn't matter here: a tool may be missing.
@@ -87,9 +98,7 @@ fn discard_old(home: &Path) {
 fn digest(binary: &Path, files: &[PathBuf]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for file in files.iter().map(PathBuf::as_path).chain([binary]) {
-        let found = file
-            .metadata()
-            .or_fail(format!("look at {}", file.display()));
+        let found = file.metadata().or_fail(format!("look at {}", file.display()));
         (file, found.len(), found.mtime(), found.mtime_nsec(), found.ino()).hash(&mut hasher);
     }
     hasher.finish()

@@ -105,8 +105,13 @@ impl Source for Zfs {
             guid,
             recursive: config.recursive,
             tag: tag.clone(),
+            in_making: false,
         };
-        journal::record(&entry(&name, None), keep)?;
+        let own = Entry {
+            in_making: true,
+            ..entry(&name, None)
+        };
+        journal::record(&own, keep)?;
         snapshot::create(config, run, &name)?;
         snapshot::hold(config, &tag, &name)?;
         let guid = snapshot::guid(&name)?.ok_or_else(|| {

@@ -1,6 +1,6 @@
 //! Takes a snapshot back: after a failed run its own, after a committed one those before it.
 
-use backstay_sdk::{Failure, Result, log};
+use backstay_sdk::{Failure, Output, Result, log};
 use serde::{Deserialize, Serialize};
 
 use crate::command;
@@ -19,7 +19,13 @@ pub struct Entry {
     pub recursive: bool,
     /// The tag of its hold.
     pub tag: String,
+    /// Whether the entry was written before the snapshot was made, so that it may yet appear.
+    #[serde(default)]
+    pub in_making: bool,
 }
+
+/// What a snapshot says of its job that was only made to be destroyed.
+const NO_JOB: &str = "none";
 
 /// What to do about an entry.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +44,10 @@ enum Verdict {
 /// It is there and can't be destroyed, for example because a clone was made of it.
 pub fn undo(config: &Config, entry: &Entry) -> Result<()> {
     let name = own_name(config, &entry.snapshot)?;
-    let found = snapshot::guid(&name)?;
+    let mut found = snapshot::guid(&name)?;
+    if found.is_none() && entry.in_making {
+        found = outrun(entry, &name)?;
+    }
     match judge(entry, found.as_deref()) {
         Verdict::Destroy => {}
         Verdict::Gone => return Ok(()),
@@ -54,6 +63,19 @@ pub fn undo(config: &Config, entry: &Entry) -> Result<()> {
     } else {
         remove(&entry.tag, &name)
     }
+}
+
+/// Takes the name before a `zfs snapshot` that outlived its host can.
+///
+/// ZFS may go on with a snapshot after the command that asked for it was killed. One asked for now is made
+/// after it, or finds it there; either way it is there to be destroyed, and can't appear any more.
+fn outrun(entry: &Entry, name: &Name) -> Result<Option<String>> {
+    let output = command::snapshot(entry.recursive, NO_JOB, name).run()?;
+    // Where none can be made, such as on a full pool or a dataset that is gone, there was none either.
+    if !output.is_success() {
+        log::debug(format!("{name} can't be made: {}", output.complaint()));
+    }
+    snapshot::guid(name)
 }
 
 /// Removes a recursive snapshot. ZFS does nothing at all where one of the datasets has no such hold, or
@@ -72,14 +94,23 @@ fn remove_all(entry: &Entry, name: &Name) -> Result<()> {
     first_failure.map_or(Ok(()), Err)
 }
 
-/// Removes the snapshot of one dataset.
-fn remove(tag: &str, name: &Name) -> Result<()> {
+/// Lets go of the snapshot of one dataset and destroys it.
+fn let_go_and_destroy(tag: &str, name: &Name) -> Result<Output> {
     let output = command::release(false, tag, name).run()?;
     let complaint = output.complaint();
     if !output.is_success() && !complaint.contains("no such tag") && !snapshot::is_gone(&complaint) {
         return Err(output.failure());
     }
-    let output = command::destroy(false, name).run()?;
+    command::destroy(false, name).run()
+}
+
+/// Removes the snapshot of one dataset.
+fn remove(tag: &str, name: &Name) -> Result<()> {
+    let mut output = let_go_and_destroy(tag, name)?;
+    if output.complaint().contains("dataset is busy") {
+        // A hold that outlived its host, as a snapshot can, came in between.
+        output = let_go_and_destroy(tag, name)?;
+    }
     let complaint = output.complaint();
     if output.is_success() || snapshot::is_gone(&complaint) {
         return Ok(());
@@ -130,6 +161,7 @@ mod tests {
             guid: guid.map(str::to_owned),
             recursive,
             tag: "backstay-x".to_owned(),
+            in_making: false,
         }
     }
 

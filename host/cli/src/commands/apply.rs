@@ -24,7 +24,10 @@ pub async fn run(args: Apply, data_dir: Option<PathBuf>, output: Output) -> Resu
     let mut said = Vec::new();
     for (index, job) in jobs.iter().enumerate() {
         let checked = engine.validate(job).await?;
-        let name = job.get("name").and_then(Value::as_str).map_or_else(|| format!("number {}", index + 1), |n| format!("`{n}`"));
+        let name = job
+            .get("name")
+            .and_then(Value::as_str)
+            .map_or_else(|| format!("number {}", index + 1), |n| format!("`{n}`"));
         said.push(json!({ "job": job.get("name"), "diagnostics": checked.diagnostics }));
         if !output.json {
             for diagnostic in &checked.diagnostics {
@@ -38,9 +41,18 @@ pub async fn run(args: Apply, data_dir: Option<PathBuf>, output: Output) -> Resu
         }
     }
     if wrong > 0 {
-        let error = Error::new(Code::Configuration, format!("{wrong} of {} jobs can't be accepted; nothing was stored", jobs.len()));
+        let error = Error::new(
+            Code::Configuration,
+            format!(
+                "{wrong} of {} jobs can't be accepted; nothing was stored",
+                jobs.len()
+            ),
+        );
         if output.json {
-            output.print(&json!({ "error": backstay_model::run::RunError::from(&error), "checked": said }), String::new)?;
+            output.print(
+                &json!({ "error": backstay_model::run::RunError::from(&error), "checked": said }),
+                String::new,
+            )?;
             return Ok(error.code().exit_code());
         }
         return Err(error);

@@ -18,7 +18,11 @@ use crate::wire;
 /// The catalogue can't be read.
 pub async fn run(args: Backups, data_dir: Option<PathBuf>, output: Output) -> Result<u8> {
     let engine = wire::recovered(data_dir, output).await?;
-    let filter = BackupFilter { job_name: args.job.as_deref(), limit: args.limit, ..BackupFilter::default() };
+    let filter = BackupFilter {
+        job_name: args.job.as_deref(),
+        limit: args.limit,
+        ..BackupFilter::default()
+    };
     let backups = engine.store.backups(filter).await?;
     let values: Vec<_> = backups.iter().map(backup_json).collect();
     output.print(&values, || {
@@ -31,7 +35,12 @@ pub async fn run(args: Backups, data_dir: Option<PathBuf>, output: Output) -> Re
                 manifest.id.to_string(),
                 manifest.job.name.clone(),
                 backup.created_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
-                if manifest.depends_on.is_some() { "increment" } else { "full" }.to_owned(),
+                if manifest.depends_on.is_some() {
+                    "increment"
+                } else {
+                    "full"
+                }
+                .to_owned(),
                 HumanBytes(manifest.stored_bytes()).to_string(),
                 match (backup.verified_ok, backup.verified_level) {
                     (Some(true), Some(level)) => VerifyLevel::name(level).to_owned(),
@@ -41,7 +50,10 @@ pub async fn run(args: Backups, data_dir: Option<PathBuf>, output: Output) -> Re
                 place(backup).to_owned(),
             ]
         });
-        table(&["id", "job", "made", "kind", "stored", "verified", "at"], &rows.collect::<Vec<_>>())
+        table(
+            &["id", "job", "made", "kind", "stored", "verified", "at"],
+            &rows.collect::<Vec<_>>(),
+        )
     })?;
     Ok(0)
 }

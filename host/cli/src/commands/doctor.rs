@@ -39,7 +39,11 @@ pub async fn run(data_dir: Option<PathBuf>, output: Output) -> Result<u8> {
         what: "journal".to_owned(),
         ok: left == 0,
         is_vital: true,
-        says: if left == 0 { "nothing left to undo".to_owned() } else { format!("{left} runs have something to undo") },
+        says: if left == 0 {
+            "nothing left to undo".to_owned()
+        } else {
+            format!("{left} runs have something to undo")
+        },
     });
     let plugins = engine.plugins.list().await?;
     for (manifest, _) in &plugins {
@@ -48,26 +52,45 @@ pub async fn run(data_dir: Option<PathBuf>, output: Output) -> Result<u8> {
             what: format!("plugin {}", manifest.id),
             ok: loaded.is_ok(),
             is_vital: true,
-            says: loaded.map_or_else(|e| e.report(), |p| format!("{} {}", p.manifest().kind, p.manifest().version)),
+            says: loaded.map_or_else(
+                |e| e.report(),
+                |p| format!("{} {}", p.manifest().kind, p.manifest().version),
+            ),
         });
     }
     for (program, needed_by) in programs(&plugins) {
         checks.push(program_check(&engine, &program, &needed_by));
     }
     let is_sound = checks.iter().all(|c| c.ok || !c.is_vital);
-    let values: Vec<_> = checks.iter().map(|c| json!({ "check": c.what, "ok": c.ok, "vital": c.is_vital, "says": c.says })).collect();
+    let values: Vec<_> = checks
+        .iter()
+        .map(|c| json!({ "check": c.what, "ok": c.ok, "vital": c.is_vital, "says": c.says }))
+        .collect();
     output.print(&json!({ "ok": is_sound, "checks": values }), || {
         let rows = checks.iter().map(|c| {
-            let mark = if c.ok { "ok" } else if c.is_vital { "FAIL" } else { "missing" };
+            let mark = if c.ok {
+                "ok"
+            } else if c.is_vital {
+                "FAIL"
+            } else {
+                "missing"
+            };
             vec![mark.to_owned(), c.what.clone(), c.says.clone()]
         });
         table(&["", "check", "found"], &rows.collect::<Vec<_>>())
     })?;
-    Ok(if is_sound { 0 } else { Code::Environment.exit_code() })
+    Ok(if is_sound {
+        0
+    } else {
+        Code::Environment.exit_code()
+    })
 }
 
 fn programs(plugins: &[(PluginManifest, bool)]) -> Vec<(String, String)> {
-    let mut programs: Vec<(String, String)> = RECOVERY.iter().map(|p| ((*p).to_owned(), "recovery kits".to_owned())).collect();
+    let mut programs: Vec<(String, String)> = RECOVERY
+        .iter()
+        .map(|p| ((*p).to_owned(), "recovery kits".to_owned()))
+        .collect();
     for (manifest, _) in plugins {
         for exec in &manifest.capabilities.exec {
             if !programs.iter().any(|(p, _)| *p == exec.program) {
@@ -81,7 +104,12 @@ fn programs(plugins: &[(PluginManifest, bool)]) -> Vec<(String, String)> {
 fn program_check(engine: &backstay_engine::Engine, program: &str, needed_by: &str) -> Check {
     let what = format!("program {program}");
     match engine.plugins.programs().find(program) {
-        Err(e) => Check { what, ok: false, is_vital: false, says: format!("{} (for {needed_by})", e.report()) },
+        Err(e) => Check {
+            what,
+            ok: false,
+            is_vital: false,
+            says: format!("{} (for {needed_by})", e.report()),
+        },
         Ok(path) => {
             let spec = CommandSpec {
                 program: path.clone(),
@@ -89,9 +117,20 @@ fn program_check(engine: &backstay_engine::Engine, program: &str, needed_by: &st
                 env: vec![("LANG".into(), "C.UTF-8".into())],
                 code: Code::Environment,
             };
-            let said = process::run(&spec, &Context::default()).map(|o| if o.status == 0 { o.stdout } else { Vec::new() }).unwrap_or_default();
-            let version = String::from_utf8_lossy(&said).lines().next().unwrap_or_default().to_owned();
-            Check { what, ok: true, is_vital: false, says: format!("{}  {version}", path.display()) }
+            let said = process::run(&spec, &Context::default())
+                .map(|o| if o.status == 0 { o.stdout } else { Vec::new() })
+                .unwrap_or_default();
+            let version = String::from_utf8_lossy(&said)
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            Check {
+                what,
+                ok: true,
+                is_vital: false,
+                says: format!("{}  {version}", path.display()),
+            }
         }
     }
 }

@@ -28,29 +28,49 @@ pub async fn run(command: Job, data_dir: Option<PathBuf>, output: Output) -> Res
                     vec![
                         job.spec.name.clone(),
                         job.spec.source.plugin.clone(),
-                        job.spec.destinations.iter().map(|d| d.plugin.as_str()).collect::<Vec<_>>().join(", "),
-                        job.last_run_status.map_or("never ran", RunStatus::name).to_owned(),
-                        job.last_run_at.map_or_else(|| "-".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()),
+                        job.spec
+                            .destinations
+                            .iter()
+                            .map(|d| d.plugin.as_str())
+                            .collect::<Vec<_>>()
+                            .join(", "),
+                        job.last_run_status
+                            .map_or("never ran", RunStatus::name)
+                            .to_owned(),
+                        job.last_run_at.map_or_else(
+                            || "-".to_owned(),
+                            |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+                        ),
                     ]
                 });
-                table(&["name", "source", "destinations", "last run", "at"], &rows.collect::<Vec<_>>())
+                table(
+                    &["name", "source", "destinations", "last run", "at"],
+                    &rows.collect::<Vec<_>>(),
+                )
             })?;
         }
         Job::Show { job } => {
             let job = engine.store.job(&job).await?;
-            output.print(&job, || serde_saphyr::to_string(&job).unwrap_or_else(|e| e.to_string()))?;
+            output.print(&job, || {
+                serde_saphyr::to_string(&job).unwrap_or_else(|e| e.to_string())
+            })?;
         }
         Job::Rm { job } => {
             let job = engine.store.job(&job).await?;
             engine.store.remove_job(job.id).await?;
-            output.print(&json!({ "removed": job.id }), || format!("removed job {}; its backups stay", job.spec.name))?;
+            output.print(&json!({ "removed": job.id }), || {
+                format!("removed job {}; its backups stay", job.spec.name)
+            })?;
         }
         Job::Validate { job, file } => {
             let jobs = match (job, file) {
                 (_, Some(file)) => jobfile::read(&file)?,
                 (Some(job), None) => {
                     let spec = engine.store.job(&job).await?.spec;
-                    vec![serde_json::to_value(&spec).map_err(|e| Error::internal("cannot write JSON").because(e))?]
+                    vec![
+                        serde_json::to_value(&spec)
+                            .map_err(|e| Error::internal("cannot write JSON").because(e))?,
+                    ]
                 }
                 (None, None) => return Err(Error::new(Code::Configuration, "name a job, or a file with -f")),
             };
@@ -60,9 +80,17 @@ pub async fn run(command: Job, data_dir: Option<PathBuf>, output: Output) -> Res
             }
             let is_wrong = all.iter().any(backstay_model::Diagnostic::is_error);
             output.print(&json!({ "ok": !is_wrong, "diagnostics": all }), || {
-                if all.is_empty() { "ok".to_owned() } else { all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") }
+                if all.is_empty() {
+                    "ok".to_owned()
+                } else {
+                    all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+                }
             })?;
-            return Ok(if is_wrong { Code::Configuration.exit_code() } else { 0 });
+            return Ok(if is_wrong {
+                Code::Configuration.exit_code()
+            } else {
+                0
+            });
         }
     }
     Ok(0)

@@ -18,10 +18,15 @@ pub fn read(path: &Path) -> Result<Vec<Value>> {
     } else {
         std::fs::read_to_string(path)
     }
-    .map_err(|e| Error::io_as(Code::Configuration, "read the job file", path, e).with_code(Code::Configuration))?;
+    .map_err(|e| {
+        Error::io_as(Code::Configuration, "read the job file", path, e).with_code(Code::Configuration)
+    })?;
     let wrong = |e: String| {
-        Error::new(Code::Configuration, format!("{name} is not valid YAML or JSON: {e}"))
-            .hint("check the indentation and the quotes at that place")
+        Error::new(
+            Code::Configuration,
+            format!("{name} is not valid YAML or JSON: {e}"),
+        )
+        .hint("check the indentation and the quotes at that place")
     };
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|e| wrong(e.to_string()))?;
     let mut jobs = Vec::new();

@@ -67,6 +67,15 @@ async fn find_run(engine: &Engine, name: &str) -> Result<Uuid> {
         return Ok(engine.store.run(id).await?.id);
     }
     let job = engine.store.job(name).await?;
-    let runs = engine.store.runs(RunFilter { job: Some(job.id), limit: 1, ..RunFilter::default() }).await?;
-    runs.first().map(|r| r.id).ok_or_else(|| Error::new(Code::Configuration, format!("job {name} has not run yet")))
+    let runs = engine
+        .store
+        .runs(RunFilter {
+            job: Some(job.id),
+            limit: 1,
+            ..RunFilter::default()
+        })
+        .await?;
+    runs.first()
+        .map(|r| r.id)
+        .ok_or_else(|| Error::new(Code::Configuration, format!("job {name} has not run yet")))
 }

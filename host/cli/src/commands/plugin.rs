@@ -20,13 +20,25 @@ pub async fn run(command: Plugin, data_dir: Option<PathBuf>, output: Output) -> 
     match command {
         Plugin::List => {
             let plugins = engine.plugins.list().await?;
-            let values: Vec<_> = plugins.iter().map(|(m, bundled)| json!({ "manifest": m, "bundled": bundled })).collect();
+            let values: Vec<_> = plugins
+                .iter()
+                .map(|(m, bundled)| json!({ "manifest": m, "bundled": bundled }))
+                .collect();
             output.print(&values, || {
                 let rows = plugins.iter().map(|(m, bundled)| {
                     let origin = if *bundled { "host" } else { "installed" };
-                    vec![m.id.clone(), m.version.clone(), m.kind.to_string(), origin.to_owned(), m.summary.clone()]
+                    vec![
+                        m.id.clone(),
+                        m.version.clone(),
+                        m.kind.to_string(),
+                        origin.to_owned(),
+                        m.summary.clone(),
+                    ]
                 });
-                table(&["id", "version", "kind", "from", "summary"], &rows.collect::<Vec<_>>())
+                table(
+                    &["id", "version", "kind", "from", "summary"],
+                    &rows.collect::<Vec<_>>(),
+                )
             })?;
         }
         Plugin::Info { plugin } => {
@@ -40,11 +52,26 @@ pub async fn run(command: Plugin, data_dir: Option<PathBuf>, output: Output) -> 
             let value = json!({ "manifest": manifest, "digest": plugin.digest(), "bundled": plugin.is_bundled(), "configSchema": schema });
             output.print(&value, || {
                 let mut text = about(manifest);
-                text.push_str(&format!("digest   blake3:{}\n\nconfiguration:\n", plugin.digest()));
-                let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(|v| v.as_str()).collect();
+                text.push_str(&format!(
+                    "digest   blake3:{}\n\nconfiguration:\n",
+                    plugin.digest()
+                ));
+                let required: Vec<&str> = schema["required"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|v| v.as_str())
+                    .collect();
                 for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-                    let needed = if required.contains(&name.as_str()) { " (required)" } else { "" };
-                    let description = field["description"].as_str().unwrap_or_default().replace('\n', " ");
+                    let needed = if required.contains(&name.as_str()) {
+                        " (required)"
+                    } else {
+                        ""
+                    };
+                    let description = field["description"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .replace('\n', " ");
                     text.push_str(&format!("  {name}{needed}: {description}\n"));
                 }
                 text
@@ -57,7 +84,12 @@ pub async fn run(command: Plugin, data_dir: Option<PathBuf>, output: Output) -> 
                 confirm()?;
             }
             let manifest = engine.plugins.install(&file, engine.clock.now()).await?;
-            output.print(&manifest, || format!("installed {} {} ({})", manifest.id, manifest.version, manifest.kind))?;
+            output.print(&manifest, || {
+                format!(
+                    "installed {} {} ({})",
+                    manifest.id, manifest.version, manifest.kind
+                )
+            })?;
         }
     }
     Ok(0)
@@ -90,13 +122,23 @@ fn about(manifest: &PluginManifest) -> String {
 }
 
 fn confirm() -> Result<()> {
-    let declined = || Error::new(Code::Security, "not installed: its grants were not confirmed").hint("pass --yes to grant what it asks for");
+    let declined = || {
+        Error::new(Code::Security, "not installed: its grants were not confirmed")
+            .hint("pass --yes to grant what it asks for")
+    };
     if !std::io::stdin().is_terminal() {
         return Err(declined());
     }
     // The answer counts, not whether the question could be printed.
     let _ = write!(std::io::stderr().lock(), "grant this and install it? [y/N] ");
     let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(|e| Error::internal("cannot read the answer").because(e))?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(declined()) }
+    std::io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|e| Error::internal("cannot read the answer").because(e))?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(declined())
+    }
 }

@@ -18,6 +18,8 @@ pub async fn run(args: RecoveryKit, data_dir: Option<PathBuf>, output: Output) -
     let engine = wire::engine(data_dir).await?;
     let backup = find_backup(&engine, &args.backup).await?;
     let script = engine.recovery_kit(&backup).await?;
-    output.print(&json!({ "backup": backup.manifest.id, "script": script }), || script.clone())?;
+    output.print(&json!({ "backup": backup.manifest.id, "script": script }), || {
+        script.clone()
+    })?;
     Ok(0)
 }

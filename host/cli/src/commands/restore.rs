@@ -24,7 +24,15 @@ pub async fn run(args: Restore, data_dir: Option<PathBuf>, output: Output) -> Re
     let source = engine.plugins.load(&backup.manifest.source.plugin).await?;
     let place = match args.to.as_deref() {
         // A plugin that asks to write to the target takes a path; another's target, such as POOL/NAME, is its own.
-        Some(to) if source.manifest().capabilities.write.iter().any(|w| w.path == "{target}") && to != "-" => {
+        Some(to)
+            if source
+                .manifest()
+                .capabilities
+                .write
+                .iter()
+                .any(|w| w.path == "{target}")
+                && to != "-" =>
+        {
             Some(wire::absolute(Path::new(to))?.to_string_lossy().into_owned())
         }
         other => other.map(str::to_owned),

@@ -21,7 +21,11 @@ pub async fn run(args: Run, data_dir: Option<PathBuf>, output: Output) -> Result
     let engine = wire::recovered(data_dir, output).await?;
     let job = engine.store.job(&args.job).await?;
     let identities = Identities::from_files(&args.identity)?;
-    let options = BackupOptions { accept_shrink: args.accept_shrink, identities, context };
+    let options = BackupOptions {
+        accept_shrink: args.accept_shrink,
+        identities,
+        context,
+    };
     let lines = Arc::new(Lines::new());
     let report = engine.backup(&job, options, Arc::clone(&lines) as _).await?;
     drop(lines);

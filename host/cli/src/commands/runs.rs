@@ -19,7 +19,14 @@ pub async fn run(args: Runs, data_dir: Option<PathBuf>, output: Output) -> Resul
         Some(job) => Some(engine.store.job(job).await?.id),
         None => None,
     };
-    let runs = engine.store.runs(RunFilter { job, limit: args.limit, ..RunFilter::default() }).await?;
+    let runs = engine
+        .store
+        .runs(RunFilter {
+            job,
+            limit: args.limit,
+            ..RunFilter::default()
+        })
+        .await?;
     output.print(&runs, || {
         if runs.is_empty() {
             return "no runs yet".to_owned();
@@ -34,7 +41,10 @@ pub async fn run(args: Runs, data_dir: Option<PathBuf>, output: Output) -> Resul
                 run.error.as_ref().map_or_else(String::new, |e| e.message.clone()),
             ]
         });
-        table(&["id", "job", "kind", "status", "started", ""], &rows.collect::<Vec<_>>())
+        table(
+            &["id", "job", "kind", "status", "started", ""],
+            &rows.collect::<Vec<_>>(),
+        )
     })?;
     Ok(0)
 }

@@ -29,7 +29,9 @@ pub async fn run(args: Verify, data_dir: Option<PathBuf>, output: Output) -> Res
         Level::Restore => VerifyLevel::Restore,
     };
     let lines = Arc::new(Lines::new());
-    let report = engine.verify(&backup, level, &identities, &context, Arc::clone(&lines) as _).await?;
+    let report = engine
+        .verify(&backup, level, &identities, &context, Arc::clone(&lines) as _)
+        .await?;
     drop(lines);
     output.print(&report_json(&report), || report_text(&report))?;
     Ok(report.exit_code())

@@ -33,12 +33,20 @@ impl Lines {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Lines { bar, quiet: false, last: Mutex::new(Instant::now()) }
+        Lines {
+            bar,
+            quiet: false,
+            last: Mutex::new(Instant::now()),
+        }
     }
 
     /// Only what is a warning or worse.
     pub fn quiet() -> Self {
-        Lines { bar: None, quiet: true, last: Mutex::new(Instant::now()) }
+        Lines {
+            bar: None,
+            quiet: true,
+            last: Mutex::new(Instant::now()),
+        }
     }
 
     fn line(&self, text: &str) {
@@ -74,7 +82,10 @@ impl Observer for Lines {
             bar.set_message(describe(progress));
             return;
         }
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = self
+            .last
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if last.elapsed() >= PLAIN_EVERY {
             *last = Instant::now();
             self.line(&describe(progress));
@@ -90,7 +101,10 @@ pub fn event_line(at: jiff::Timestamp, level: Level, origin: &str, message: &str
         Level::Warn => "warn",
         Level::Error => "error",
     };
-    format!("{} {level:<5} {origin}: {message}", at.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    format!(
+        "{} {level:<5} {origin}: {message}",
+        at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    )
 }
 
 fn describe(progress: &Progress) -> String {

@@ -59,9 +59,17 @@ pub fn report_text(report: &Report) -> String {
     if run.status != RunStatus::Failed {
         for backup in &report.backups {
             let manifest = &backup.manifest;
-            text.push_str(&format!("  backup       {}\n  at           {}\n", manifest.id, place(backup)));
+            text.push_str(&format!(
+                "  backup       {}\n  at           {}\n",
+                manifest.id,
+                place(backup)
+            ));
             let entries: u64 = manifest.artifacts.iter().map(|a| a.entries).sum();
-            let entries = if entries > 0 { format!(" in {} entries", HumanCount(entries)) } else { String::new() };
+            let entries = if entries > 0 {
+                format!(" in {} entries", HumanCount(entries))
+            } else {
+                String::new()
+            };
             text.push_str(&format!(
                 "  source       {}{entries}\n  stored       {}\n",
                 HumanBytes(manifest.content_bytes()),
@@ -74,7 +82,11 @@ pub fn report_text(report: &Report) -> String {
         text.push_str(&format!("  warning      {}\n", warning.message));
     }
     if run.warnings.len() > SHOWN {
-        text.push_str(&format!("  warnings     and {} more: `backstay logs {}`\n", run.warnings.len() - SHOWN, run.id));
+        text.push_str(&format!(
+            "  warnings     and {} more: `backstay logs {}`\n",
+            run.warnings.len() - SHOWN,
+            run.id
+        ));
     }
     #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
     let seconds = run.stats.duration_ms as f64 / 1000.0;
@@ -84,10 +96,16 @@ pub fn report_text(report: &Report) -> String {
 
 /// The kind of a run in words.
 pub fn kind(run: &Run) -> String {
-    serde_json::to_value(run.kind).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+    serde_json::to_value(run.kind)
+        .ok()
+        .and_then(|v| v.as_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 /// Where a backup is: the place of its manifest without the manifest's name.
 pub fn place(backup: &Backup) -> &str {
-    backup.location.strip_suffix("/manifest.json").unwrap_or(&backup.location)
+    backup
+        .location
+        .strip_suffix("/manifest.json")
+        .unwrap_or(&backup.location)
 }

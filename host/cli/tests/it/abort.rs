@@ -153,10 +153,7 @@ impl Desk {
 
 #[test]
 fn a_source_that_exits_badly_after_50_mb() {
-    for filters in [
-        "",
-        "filters: { compression: { algorithm: zstd } }",
-    ] {
+    for filters in ["", "filters: { compression: { algorithm: zstd } }"] {
         let desk = Desk::new(filters);
         desk.script("head -c 50M /dev/zero; echo noise >&2; echo the disk is on fire >&2; exit 1");
         desk.fails(
@@ -181,19 +178,19 @@ fn a_source_that_is_killed() {
 fn a_source_that_fails_at_once_and_says_nothing() {
     let desk = Desk::new("");
     desk.script("exit 7");
-    desk.fails(4, "failed", "exited with status 7 after 0 bytes and said nothing", || {
-        desk.run()
-    });
+    desk.fails(
+        4,
+        "failed",
+        "exited with status 7 after 0 bytes and said nothing",
+        || desk.run(),
+    );
 }
 
 #[test]
 fn a_destination_never_takes_a_failed_source_for_a_complete_one() {
     let desk = Desk::with_process("cat > $0.part && mv $0.part complete", "");
     let complete = desk.file("complete");
-    desk.store_script(&format!(
-        "cat > {0}.part && mv {0}.part {0}",
-        complete.display()
-    ));
+    desk.store_script(&format!("cat > {0}.part && mv {0}.part {0}", complete.display()));
     desk.script("head -c 3M /dev/zero; exit 1");
     desk.fails(4, "failed", "exited with status 1 after 3145728 bytes", || {
         desk.run()
@@ -208,7 +205,10 @@ fn a_destination_that_dies() {
     desk.script("head -c 5M /dev/zero; sleep 100");
     let started = Instant::now();
     for (script, sentence) in [
-        ("head -c 100000 > /dev/null; echo no room for you >&2; exit 3", "exited with status 3"),
+        (
+            "head -c 100000 > /dev/null; echo no room for you >&2; exit 3",
+            "exited with status 3",
+        ),
         ("echo no room for you >&2; exit 3", "no room for you"),
         ("kill -9 $$", "was killed by signal 9"),
         ("head -c 100000 > /dev/null", "stopped reading after"),
@@ -250,7 +250,10 @@ fn a_destination_that_runs_full() {
         let free_bytes = disk.free_bytes();
         fs::write(source.join("large"), vec![7; 40 << 20]).unwrap();
         let run = desk.fails(12, "failed", "No space left on device", || desk.run());
-        assert!(run["error"]["hint"].as_str().unwrap().contains("make room"), "{run:#}");
+        assert!(
+            run["error"]["hint"].as_str().unwrap().contains("make room"),
+            "{run:#}"
+        );
         assert_eq!(files(disk.path()), before);
         assert!(disk.free_bytes() >= free_bytes, "the room was not given back");
         desk.backstay
@@ -327,7 +330,10 @@ fn a_transfer_that_takes_too_long() {
 fn what_a_late_source_started_has_ended_before_it_is_undone() {
     let desk = Desk::empty();
     let log = desk.file("log");
-    let script = format!("trap 'sleep 0.5; echo ended >> {0}; exit 1' TERM; echo started >> {0}; sleep 100 & wait", log.display());
+    let script = format!(
+        "trap 'sleep 0.5; echo ended >> {0}; exit 1' TERM; echo started >> {0}; sleep 100 & wait",
+        log.display()
+    );
     fs::write(desk.file("late.sh"), script).unwrap();
     desk.backstay
         .apply(&format!(
@@ -383,7 +389,12 @@ fn a_source_that_ignores_sigterm_is_killed() {
         "trap '' TERM; echo $$ > {}; while :; do sleep 0.1; done",
         pids.display()
     ));
-    let read = || fs::read_to_string(&pids).unwrap_or_default().trim().parse::<u32>();
+    let read = || {
+        fs::read_to_string(&pids)
+            .unwrap_or_default()
+            .trim()
+            .parse::<u32>()
+    };
     desk.fails(4, "cancelled", "cancelled", || {
         let running = desk.start();
         wait_until("the source", Duration::from_secs(60), || read().is_ok());
@@ -452,7 +463,10 @@ fn a_destination_that_is_not_there() {
     let message = run["error"]["message"].as_str().unwrap();
     assert!(message.contains("does not exist"), "{message}");
     assert!(run["error"]["hint"].as_str().unwrap().contains("mount"));
-    assert!(!desk.place.exists(), "it must not be made: a disk may belong there");
+    assert!(
+        !desk.place.exists(),
+        "it must not be made: a disk may belong there"
+    );
     fs::rename(&hidden, &desk.place).unwrap();
     desk.backstay
         .run(&["verify", "latest:j", "--level", "checksum"])
@@ -473,7 +487,12 @@ fn a_second_run_of_a_job_that_runs_is_skipped() {
     });
     let second = desk.run().code(16).json();
     assert_eq!(second["status"], "skipped");
-    assert!(second["error"]["message"].as_str().unwrap().contains("job j is running already"));
+    assert!(
+        second["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("job j is running already")
+    );
     fs::write(&go, "").unwrap();
     let first = first.wait().ok().json();
     assert_eq!(first["status"], "succeeded");
@@ -501,13 +520,20 @@ fn what_may_pass_is_tried_again_from_its_start() {
     desk.apply(&config("process"), retries);
     desk.run().ok();
     assert_eq!(fs::metadata(kept.join("1")).unwrap().len(), 2 << 20);
-    assert!(desk.events().iter().any(|e| e.starts_with("attempt 1 failed") && e.contains("busy")));
+    assert!(
+        desk.events()
+            .iter()
+            .any(|e| e.starts_with("attempt 1 failed") && e.contains("busy"))
+    );
 
     // What a failed try has stored is gone before the next, and after the last.
     desk.apply(&config("fail-after-put"), retries);
     desk.fails(5, "failed", "failed after storing", || desk.run());
     let tries = desk.events();
-    assert!(tries.iter().any(|e| e.starts_with("attempt 2 failed")), "{tries:?}");
+    assert!(
+        tries.iter().any(|e| e.starts_with("attempt 2 failed")),
+        "{tries:?}"
+    );
     assert!(!tries.iter().any(|e| e.contains("exists already")), "{tries:?}");
 
     desk.apply(
@@ -550,7 +576,10 @@ fn a_check_that_could_not_be_made_says_nothing_about_the_backup() {
     let made = Command::new("age-keygen").arg("-o").arg(&key).output().unwrap();
     assert!(made.status.success());
     let text = fs::read_to_string(&key).unwrap();
-    let recipient = text.lines().find_map(|l| l.strip_prefix("# public key: ")).unwrap();
+    let recipient = text
+        .lines()
+        .find_map(|l| l.strip_prefix("# public key: "))
+        .unwrap();
     desk.apply(
         &format!("{{ plugin: local, config: {{ path: {} }} }}", desk.place.display()),
         &format!("filters: {{ encryption: {{ recipients: [{recipient}] }} }}\nverify: {{ afterRun: true, level: archive }}"),

@@ -13,10 +13,24 @@ fn backstay() -> Backstay {
 fn diagnostics(backstay: &Backstay, job: &Value) -> Vec<(String, bool)> {
     let file = backstay.scratch_dir().join("job.json");
     fs::write(&file, job.to_string()).unwrap();
-    let said = backstay.run_json(&["job", "validate", "-f", file.to_str().unwrap()]).code(2).json();
+    let said = backstay
+        .run_json(&["job", "validate", "-f", file.to_str().unwrap()])
+        .code(2)
+        .json();
     assert_eq!(said["ok"], false);
     let found = said["diagnostics"].as_array().unwrap().iter();
-    found.map(|d| (format!("{} at {}", d["code"].as_str().unwrap(), d["pointer"].as_str().unwrap()), d["hint"].is_string())).collect()
+    found
+        .map(|d| {
+            (
+                format!(
+                    "{} at {}",
+                    d["code"].as_str().unwrap(),
+                    d["pointer"].as_str().unwrap()
+                ),
+                d["hint"].is_string(),
+            )
+        })
+        .collect()
 }
 
 #[test]
@@ -41,7 +55,12 @@ fn all_that_is_wrong_is_said_at_once_with_its_place() {
     ] {
         assert!(names.contains(&expected), "{expected} is not in {names:?}");
     }
-    assert!(found.iter().filter(|(name, _)| name.starts_with("unknown-key")).all(|(_, hint)| *hint));
+    assert!(
+        found
+            .iter()
+            .filter(|(name, _)| name.starts_with("unknown-key"))
+            .all(|(_, hint)| *hint)
+    );
 }
 
 #[test]
@@ -49,15 +68,36 @@ fn a_plugins_own_rules_point_into_its_configuration() {
     let backstay = backstay();
     let job = |source: Value| json!({ "name": "x", "source": source, "destinations": [{ "plugin": "local", "config": { "path": "/tmp" } }] });
     for (source, expected) in [
-        (json!({ "plugin": "path", "config": { "path": "relative" } }), "/source/config/path"),
-        (json!({ "plugin": "path", "config": { "path": "/does/not/exist" } }), "/source/config/path"),
-        (json!({ "plugin": "zfs", "config": { "poolName": "../x" } }), "/source/config/poolName"),
-        (json!({ "plugin": "zfs", "config": { "poolName": "/tank" } }), "/source/config/poolName"),
-        (json!({ "plugin": "zfs", "config": { "poolName": "tank", "snapshotName": "a b" } }), "/source/config/snapshotName"),
-        (json!({ "plugin": "zfs", "config": {} }), "/source/config/poolName"),
+        (
+            json!({ "plugin": "path", "config": { "path": "relative" } }),
+            "/source/config/path",
+        ),
+        (
+            json!({ "plugin": "path", "config": { "path": "/does/not/exist" } }),
+            "/source/config/path",
+        ),
+        (
+            json!({ "plugin": "zfs", "config": { "poolName": "../x" } }),
+            "/source/config/poolName",
+        ),
+        (
+            json!({ "plugin": "zfs", "config": { "poolName": "/tank" } }),
+            "/source/config/poolName",
+        ),
+        (
+            json!({ "plugin": "zfs", "config": { "poolName": "tank", "snapshotName": "a b" } }),
+            "/source/config/snapshotName",
+        ),
+        (
+            json!({ "plugin": "zfs", "config": {} }),
+            "/source/config/poolName",
+        ),
     ] {
         let found = diagnostics(&backstay, &job(source.clone()));
-        assert!(found.iter().any(|(name, _)| name.ends_with(expected)), "{source}: {found:?}");
+        assert!(
+            found.iter().any(|(name, _)| name.ends_with(expected)),
+            "{source}: {found:?}"
+        );
     }
 }
 
@@ -97,7 +137,11 @@ fn a_private_key_in_a_job_is_never_repeated() {
             "{{name: x, source: {{plugin: path, config: {{path: /etc}}}}, destinations: [{{plugin: local, config: {{path: /tmp}}}}], filters: {{encryption: {{recipients: [{key}]}}}}}}"
         ))
         .code(2);
-    assert!(!said.stderr.contains(key) && !said.stdout.contains(key), "{}", said.stderr);
+    assert!(
+        !said.stderr.contains(key) && !said.stdout.contains(key),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]
@@ -128,7 +172,10 @@ fn an_unknown_job_or_backup_is_a_usage_error_that_says_what_there_is() {
     backstay.apply("{name: docs, source: {plugin: path, config: {path: /etc}}, destinations: [{plugin: local, config: {path: /tmp}}]}").ok();
     let said = backstay.run(&["run", "dcos"]).code(2);
     assert!(said.stderr.contains("docs"), "{}", said.stderr);
-    let said = backstay.run_json(&["restore", "nonsense", "--to", "/tmp/x"]).code(2).json();
+    let said = backstay
+        .run_json(&["restore", "nonsense", "--to", "/tmp/x"])
+        .code(2)
+        .json();
     assert_eq!(said["error"]["code"], "configuration");
     backstay.run(&["run"]).code(2);
     backstay.run(&["restore", "latest:docs"]).code(2);
@@ -138,7 +185,10 @@ fn an_unknown_job_or_backup_is_a_usage_error_that_says_what_there_is() {
 fn plugins_show_what_they_may_do() {
     let backstay = backstay();
     let said = backstay.run(&["plugin", "info", "zfs"]).ok().stdout;
-    assert!(said.contains("run `zfs snapshot") && said.contains("poolName (required)"), "{said}");
+    assert!(
+        said.contains("run `zfs snapshot") && said.contains("poolName (required)"),
+        "{said}"
+    );
     let said = backstay.run(&["plugin", "info", "nonsense"]).code(2);
     assert!(said.stderr.contains("local, path, zfs"), "{}", said.stderr);
 }

@@ -51,7 +51,10 @@ impl Desk {
         let made = Command::new("age-keygen").arg("-o").arg(&key).output().unwrap();
         assert!(made.status.success());
         let text = fs::read_to_string(&key).unwrap();
-        let recipient = text.lines().find_map(|l| l.strip_prefix("# public key: ")).unwrap();
+        let recipient = text
+            .lines()
+            .find_map(|l| l.strip_prefix("# public key: "))
+            .unwrap();
         let count = if form == Form::Tree { 2 } else { 1 };
         let places: Vec<PathBuf> = (0..count)
             .map(|n| backstay.scratch_dir().join(format!("place-{n}")))
@@ -144,7 +147,12 @@ impl Desk {
         }
         let mut expected = BTreeSet::new();
         let mut trees = Vec::new();
-        for backup in self.backstay.json(&["backups", "--limit", "100000"]).as_array().unwrap() {
+        for backup in self
+            .backstay
+            .json(&["backups", "--limit", "100000"])
+            .as_array()
+            .unwrap()
+        {
             let location = |of: &Value| PathBuf::from(of["location"].as_str().unwrap());
             expected.insert(location(backup));
             for artifact in backup["manifest"]["artifacts"].as_array().unwrap() {
@@ -168,7 +176,10 @@ impl Desk {
             found.extend(paths(place));
         }
         found.retain(|path| !trees.iter().any(|tree| path.starts_with(tree) && path != tree));
-        assert_eq!(found, expected, "{at}: what is stored and what is in the catalogue differ");
+        assert_eq!(
+            found, expected,
+            "{at}: what is stored and what is in the catalogue differ"
+        );
         let scratch = self.backstay.data_dir().join("scratch");
         if scratch.exists() {
             assert!(paths(&scratch).is_empty(), "{at}: scratch files are left");
@@ -218,7 +229,10 @@ fn survives_kills_at_every_step(form: Form) {
             let runs = desk.is_clean(&at);
             if runs[0]["id"] != newest && runs[0]["status"] == "interrupted" {
                 assert!(
-                    runs[0]["error"]["message"].as_str().unwrap().contains("went away"),
+                    runs[0]["error"]["message"]
+                        .as_str()
+                        .unwrap()
+                        .contains("went away"),
                     "{at}"
                 );
             }
@@ -228,7 +242,10 @@ fn survives_kills_at_every_step(form: Form) {
             }
         }
     }
-    assert!(kills >= 20, "only {kills} steps were found to kill at: has the host changed?");
+    assert!(
+        kills >= 20,
+        "only {kills} steps were found to kill at: has the host changed?"
+    );
     desk.works("at the end");
     desk.is_clean("at the end");
     desk.restores();
@@ -281,7 +298,11 @@ fn killed_while_it_cleans_up_after_a_kill() {
     let desk = Desk::new(Form::Tree);
     let mut kills = 0;
     let wal = desk.backstay.data_dir().join("backstay.db-wal");
-    for (call, path) in [("unlinkat", None), ("fsync", Some(wal.as_path())), ("rmdir", None)] {
+    for (call, path) in [
+        ("unlinkat", None),
+        ("fsync", Some(wal.as_path())),
+        ("rmdir", None),
+    ] {
         for nth in (1..).step_by(if call == "unlinkat" { 3 } else { 1 }) {
             // A whole tree is there under its temporary name.
             assert_eq!(desk.killed_at(&["run", "j"], "renameat2", None, 1), KILLED);
@@ -296,7 +317,10 @@ fn killed_while_it_cleans_up_after_a_kill() {
             assert!(nth < 100, "it never gets to its end");
         }
     }
-    assert!(kills >= 5, "only {kills} steps were found to kill at: has the host changed?");
+    assert!(
+        kills >= 5,
+        "only {kills} steps were found to kill at: has the host changed?"
+    );
     desk.works("at the end");
 }
 
@@ -346,7 +370,10 @@ fn a_killed_restore_leaves_its_target_as_it_was() {
                 }
             }
         }
-        assert!(kills >= 4, "only {kills} steps were found to kill at: has the host changed?");
+        assert!(
+            kills >= 4,
+            "only {kills} steps were found to kill at: has the host changed?"
+        );
     }
     desk.works("at the end");
 }
@@ -354,7 +381,10 @@ fn a_killed_restore_leaves_its_target_as_it_was() {
 #[test]
 fn what_a_plugin_did_is_undone_after_a_kill_and_its_program_is_gone() {
     let backstay = Backstay::with_guests(env!("CARGO_BIN_EXE_backstay"), &["lab-source"]);
-    let (place, mark) = (backstay.scratch_dir().join("place"), backstay.scratch_dir().join("mark"));
+    let (place, mark) = (
+        backstay.scratch_dir().join("place"),
+        backstay.scratch_dir().join("mark"),
+    );
     fs::create_dir(&place).unwrap();
     let job = |undo: &str| {
         let config = format!(
@@ -389,10 +419,18 @@ fn what_a_plugin_did_is_undone_after_a_kill_and_its_program_is_gone() {
     let said = backstay.run(&["runs"]).ok();
     assert!(said.stderr.contains("could not be undone"), "{}", said.stderr);
     let doctor: Output = backstay.run_json(&["doctor"]).code(3);
-    assert!(doctor.stdout.contains("1 runs have something to undo"), "{}", doctor.stdout);
+    assert!(
+        doctor.stdout.contains("1 runs have something to undo"),
+        "{}",
+        doctor.stdout
+    );
     job("false");
     fs::write(mark.with_extension("allowed"), "").unwrap();
-    fs::rename(mark.with_extension("allowed"), format!("{}.allowed", mark.display())).unwrap();
+    fs::rename(
+        mark.with_extension("allowed"),
+        format!("{}.allowed", mark.display()),
+    )
+    .unwrap();
     backstay.run(&["runs"]).ok();
     assert!(!mark.exists(), "it was not tried again");
     backstay.run(&["doctor"]).ok();

@@ -105,12 +105,21 @@ impl Desk {
         let other = run();
         fs::write(path.join("sub/file"), &noise[..5000]).unwrap();
         fs::remove_file(path.join("new")).unwrap();
-        Desk { backstay, source: path, key, victim, other }
+        Desk {
+            backstay,
+            source: path,
+            key,
+            victim,
+            other,
+        }
     }
 
     /// Runs a command on the damaged backup, with the key if it has one.
     fn run(&self, command: &str, args: &[&str]) -> Output {
-        let key = self.key.iter().flat_map(|key| ["--identity", key.file.to_str().unwrap()]);
+        let key = self
+            .key
+            .iter()
+            .flat_map(|key| ["--identity", key.file.to_str().unwrap()]);
         let fixed = [command, self.victim["id"].as_str().unwrap()];
         let args: Vec<&str> = fixed.into_iter().chain(args.iter().copied()).chain(key).collect();
         self.backstay.run(&args)
@@ -139,9 +148,13 @@ impl Desk {
         assert_eq!(output.code, 8, "{what}: {said}");
         let names = |object: &str| {
             // `data` is the beginning of `data.index`.
-            said.match_indices(object).any(|(at, _)| !said[at + object.len()..].starts_with(['.', '-']))
+            said.match_indices(object)
+                .any(|(at, _)| !said[at + object.len()..].starts_with(['.', '-']))
         };
-        assert!(names(object) && said.contains(detail), "{what}: {object} {detail} is not named: {said}");
+        assert!(
+            names(object) && said.contains(detail),
+            "{what}: {object} {detail} is not named: {said}"
+        );
         for other in self.objects().iter().filter(|other| *other != object) {
             assert!(!names(other), "{what}: {other} is named: {said}");
         }
@@ -149,8 +162,12 @@ impl Desk {
 
     /// Does each action to the file at `path`, which belongs to `object`, and proves that all of it is found.
     fn check_all(&self, path: &str, object: &str, detail: &str) {
-        let place = Path::new(self.victim["location"].as_str().unwrap()).parent().unwrap();
-        let other = Path::new(self.other["location"].as_str().unwrap()).parent().unwrap();
+        let place = Path::new(self.victim["location"].as_str().unwrap())
+            .parent()
+            .unwrap();
+        let other = Path::new(self.other["location"].as_str().unwrap())
+            .parent()
+            .unwrap();
         let (file, other) = (place.join(path), other.join(path));
         let always = path == "manifest.json";
         let whole = fs::read(&file).unwrap();
@@ -191,14 +208,32 @@ impl Desk {
         self.found(what, object, detail, self.run("restore", &["--to", to]));
         assert!(!target.exists(), "{what}: something was restored");
         fs::create_dir(&target).unwrap();
-        self.found(what, object, detail, self.run("restore", &["--to", to, "sub/file"]));
-        assert_eq!(fs::read_dir(&target).unwrap().count(), 0, "{what}: something was restored");
+        self.found(
+            what,
+            object,
+            detail,
+            self.run("restore", &["--to", to, "sub/file"]),
+        );
+        assert_eq!(
+            fs::read_dir(&target).unwrap().count(),
+            0,
+            "{what}: something was restored"
+        );
         fs::remove_dir(&target).unwrap();
         // Each way for every second action is enough.
-        let way: &[&str] = if number % 2 == 0 { &["--to", to, "--dry-run"] } else { &["--to", "-"] };
+        let way: &[&str] = if number % 2 == 0 {
+            &["--to", to, "--dry-run"]
+        } else {
+            &["--to", "-"]
+        };
         self.found(what, object, detail, self.run("restore", way));
         let catalogue = self.backstay.json(&["backups"]);
-        let victim = catalogue.as_array().unwrap().iter().find(|b| b["id"] == self.victim["id"]).unwrap();
+        let victim = catalogue
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|b| b["id"] == self.victim["id"])
+            .unwrap();
         assert_eq!(victim["verifiedOk"], false, "{what}");
     }
 
@@ -217,7 +252,10 @@ fn modified(path: &Path) -> SystemTime {
 }
 
 fn object(backup: &Value) -> String {
-    backup["manifest"]["artifacts"][0]["object"].as_str().unwrap().to_owned()
+    backup["manifest"]["artifacts"][0]["object"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 fn manifest(backup: &Value) -> String {
@@ -281,7 +319,11 @@ fn a_manifest_that_is_not_the_one_in_the_catalogue_is_named() {
     assert!(output.stdout.contains(&sentence), "{output:?}");
     // A newer version than this host reads can't be what this host wrote either.
     let whole = serde_json::to_string(&desk.victim["manifest"]).unwrap();
-    fs::write(victim, whole.replace("\"manifestVersion\":1", "\"manifestVersion\":3")).unwrap();
+    fs::write(
+        victim,
+        whole.replace("\"manifestVersion\":1", "\"manifestVersion\":3"),
+    )
+    .unwrap();
     let output = desk.verify("size").code(8);
     assert!(output.stdout.contains(&sentence), "{output:?}");
 }
@@ -307,7 +349,10 @@ fn a_wrong_or_missing_key_is_said_and_nothing_is_restored() {
         for command in &mut commands {
             let output = desk.backstay.run(command).code(15);
             let said = format!("{}{}", output.stdout, output.stderr);
-            assert!(said.contains(" is encrypted and no key was given"), "{command:?}: {said}");
+            assert!(
+                said.contains(" is encrypted and no key was given"),
+                "{command:?}: {said}"
+            );
             assert!(said.contains("--identity KEYFILE"), "{command:?}: {said}");
             command.extend(["--identity", wrong.file.to_str().unwrap()]);
             let output = desk.backstay.run(command).code(15);
@@ -320,7 +365,8 @@ fn a_wrong_or_missing_key_is_said_and_nothing_is_restored() {
         assert_eq!(desk.backstay.json(&["backups"])[1]["verifiedOk"], Value::Null);
         desk.backstay.run(&["verify", id, "--level", "checksum"]).ok();
         let several = ["--identity", wrong.file.to_str().unwrap()];
-        desk.run("verify", &[["--level", "archive"].as_slice(), &several].concat()).ok();
+        desk.run("verify", &[["--level", "archive"].as_slice(), &several].concat())
+            .ok();
         desk.restores();
     }
 }
@@ -334,9 +380,15 @@ fn a_key_file_that_holds_no_key_is_named() {
         if let Some(content) = content {
             fs::write(&file, content).unwrap();
         }
-        let output = desk.backstay.run(&["restore", id, "--to", "-", "--identity", file.to_str().unwrap()]);
+        let output = desk
+            .backstay
+            .run(&["restore", id, "--to", "-", "--identity", file.to_str().unwrap()]);
         let output = output.code(15);
-        assert!(output.stderr.contains(file.to_str().unwrap()), "{}", output.stderr);
+        assert!(
+            output.stderr.contains(file.to_str().unwrap()),
+            "{}",
+            output.stderr
+        );
         assert!(!output.stderr.contains("1NOT"), "{}", output.stderr);
     }
 }
@@ -372,7 +424,11 @@ fn a_disk_that_is_not_mounted_now_has_lost_nothing() {
         ["restore", "latest:j", "--to", target.to_str().unwrap()],
     ] {
         let output = backstay.run(&command).code(3);
-        assert!(output.stdout.contains("which is not mounted now"), "{}", output.stdout);
+        assert!(
+            output.stdout.contains("which is not mounted now"),
+            "{}",
+            output.stdout
+        );
     }
     assert_eq!(backstay.json(&["backups"])[0]["verifiedOk"], Value::Null);
 }

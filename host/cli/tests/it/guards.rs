@@ -63,7 +63,10 @@ impl Desk {
         assert_eq!(run["status"], "failed", "{run:#}");
         let error = &run["error"];
         assert!(error["message"].as_str().unwrap().contains(sentence), "{error:#}");
-        assert!(error["hint"].as_str().unwrap_or_default().contains(hint), "{error:#}");
+        assert!(
+            error["hint"].as_str().unwrap_or_default().contains(hint),
+            "{error:#}"
+        );
         assert_eq!(run["backups"], Value::Array(Vec::new()));
         assert_eq!(files(&self.place), before, "something was left or touched");
     }
@@ -183,7 +186,11 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         let status = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        assert!(status.is_ok_and(|s| s.success()), "can't unmount {}", self.0.display());
+        assert!(
+            status.is_ok_and(|s| s.success()),
+            "can't unmount {}",
+            self.0.display()
+        );
     }
 }
 
@@ -236,7 +243,10 @@ fn a_destination_whose_file_system_is_gone() {
     let run = desk.run().json();
     assert_eq!(run["status"], "failed", "{run:#}");
     let message = run["error"]["message"].as_str().unwrap();
-    assert!(message.contains(desk.place.to_str().unwrap()) && message.contains("mounted"), "{message}");
+    assert!(
+        message.contains(desk.place.to_str().unwrap()) && message.contains("mounted"),
+        "{message}"
+    );
     assert!(files(&desk.place).is_empty(), "it was written under the mount");
 }
 
@@ -287,7 +297,10 @@ fn a_file_that_cannot_be_read_is_a_warning_in_the_run_and_in_the_manifest() {
         let run = warns(&desk, "unreadable", &desk.source.join("closed"));
         assert_eq!(desk.backstay.json(&["runs"])[0]["warnings"], run["warnings"]);
         let text = desk.backstay.run(&["run", "j"]).code(1).stdout;
-        assert!(text.contains("warning") && text.contains("could not be"), "{text}");
+        assert!(
+            text.contains("warning") && text.contains("could not be"),
+            "{text}"
+        );
         let target = desk.backstay.scratch_dir().join("target");
         // A directory that is stored closed can't be looked into again, which is said again.
         desk.backstay

@@ -1,4 +1,11 @@
 //! The `backstay` program as its users meet it: real data, real tools, real crashes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
 
 mod abort;
 mod configuration;

@@ -26,8 +26,14 @@ pub(crate) fn key(directory: &Path, name: &str) -> Key {
     let made = Command::new("age-keygen").arg("-o").arg(&file).output().unwrap();
     assert!(made.status.success(), "{made:?}");
     let text = fs::read_to_string(&file).unwrap();
-    let public = text.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
-    Key { file, public: public.to_owned() }
+    let public = text
+        .lines()
+        .find_map(|line| line.strip_prefix("# public key: "))
+        .unwrap();
+    Key {
+        file,
+        public: public.to_owned(),
+    }
 }
 
 const ZSTD: &str = "compression: { algorithm: zstd, level: 1 }";
@@ -110,7 +116,10 @@ impl Desk {
     /// Restores by the printed commands alone: a shell that finds neither the program nor its data.
     fn restored_by_kit(&self, job: &str, name: &str) -> PathBuf {
         tools::require(&["bash", "tar", "zstd", "age", "sha256sum"]);
-        let kit = self.backstay.run(&["recovery-kit", &format!("latest:{job}")]).ok();
+        let kit = self
+            .backstay
+            .run(&["recovery-kit", &format!("latest:{job}")])
+            .ok();
         let script = self.at(&format!("{name}.sh"));
         fs::write(&script, kit.stdout_bytes).unwrap();
         let hidden = self.backstay.data_dir().with_extension("hidden");
@@ -127,9 +136,16 @@ impl Desk {
             .unwrap();
         fs::rename(&hidden, self.backstay.data_dir()).unwrap();
         let said = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "{said}\n{}", fs::read_to_string(&script).unwrap());
+        assert!(
+            done.status.success(),
+            "{said}\n{}",
+            fs::read_to_string(&script).unwrap()
+        );
         // Tar wonders about times that are far away, and sets them.
-        let complaints: Vec<&str> = said.lines().filter(|line| !line.contains("time stamp ")).collect();
+        let complaints: Vec<&str> = said
+            .lines()
+            .filter(|line| !line.contains("time stamp "))
+            .collect();
         assert!(complaints.is_empty(), "{complaints:?}");
         target
     }
@@ -255,7 +271,12 @@ fn a_single_file() {
     fs::write(source.join("neighbour"), "stays").unwrap();
     fs::set_permissions(&source, fs::Permissions::from_mode(0o711)).unwrap();
     let alone = desk.directory("alone");
-    let copied = Command::new("cp").arg("-a").arg(&file).arg(&alone).status().unwrap();
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(&file)
+        .arg(&alone)
+        .status()
+        .unwrap();
     assert!(copied.success());
     for (job, options, filters) in [
         ("stream", "", String::new()),
@@ -271,9 +292,11 @@ fn a_single_file() {
             compare::trees_except(&alone, &target, &[Except::Root]).unwrap();
         }
         let target = desk.at(&format!("{job}-named"));
-        desk.restore(job, &["--to", target.to_str().unwrap(), "one\u{fc} file"]).ok();
+        desk.restore(job, &["--to", target.to_str().unwrap(), "one\u{fc} file"])
+            .ok();
         compare::trees_except(&alone, &target, &[Except::Root]).unwrap();
-        desk.restore(job, &["--to", target.to_str().unwrap(), "neighbour"]).code(2);
+        desk.restore(job, &["--to", target.to_str().unwrap(), "neighbour"])
+            .code(2);
         // Back to where it was, beside what is none of its business.
         fs::remove_file(&file).unwrap();
         desk.restore(job, &["--in-place"]).ok();
@@ -283,7 +306,10 @@ fn a_single_file() {
         assert_eq!(fs::read(&file).unwrap(), b"changed");
         desk.restore(job, &["--in-place", "--overwrite"]).ok();
         assert_eq!(fs::read(source.join("neighbour")).unwrap(), b"stays");
-        assert_eq!(fs::metadata(&source).unwrap().permissions().mode() & 0o7777, 0o711);
+        assert_eq!(
+            fs::metadata(&source).unwrap().permissions().mode() & 0o7777,
+            0o711
+        );
         fs::remove_file(source.join("neighbour")).unwrap();
         compare::trees_except(&alone, &source, &[Except::Root]).unwrap();
         fs::write(source.join("neighbour"), "stays").unwrap();
@@ -301,7 +327,10 @@ fn single_paths() {
     ] {
         desk.backup(job, &source, options, &filters);
         for (number, (paths, expected)) in [
-            (&["sub/dir"][..], &["sub/", "sub/dir/", "sub/dir/c", "sub/dir/d"][..]),
+            (
+                &["sub/dir"][..],
+                &["sub/", "sub/dir/", "sub/dir/c", "sub/dir/d"][..],
+            ),
             (&["./sub/dir/c", "a"], &["a", "sub/", "sub/dir/", "sub/dir/c"]),
             (&["sub/b/"], &["sub/", "sub/b"]),
         ]
@@ -319,7 +348,9 @@ fn single_paths() {
         // What isn't in it is named, and nothing stays behind.
         let target = desk.at(&format!("{job}-missing"));
         for path in ["sub/no", "su", "../source/a"] {
-            let output = desk.restore(job, &["--to", target.to_str().unwrap(), "a", path]).code(2);
+            let output = desk
+                .restore(job, &["--to", target.to_str().unwrap(), "a", path])
+                .code(2);
             assert!(output.stdout.contains(path), "{}", output.stdout);
             assert!(!target.exists());
         }
@@ -339,7 +370,15 @@ fn a_restore_to_standard_output() {
         let output = desk.restore(job, &["--to", "-"]).ok();
         let target = desk.directory(&format!("{job}-target"));
         let mut tar = Command::new("tar")
-            .args(["--xattrs", "--xattrs-include=*", "--numeric-owner", "--same-owner", "-xpf", "-", "-C"])
+            .args([
+                "--xattrs",
+                "--xattrs-include=*",
+                "--numeric-owner",
+                "--same-owner",
+                "-xpf",
+                "-",
+                "-C",
+            ])
             .arg(&target)
             .stdin(Stdio::piped())
             .spawn()
@@ -355,7 +394,13 @@ fn a_restore_to_standard_output() {
     let output = desk.restore("files", &["--to", "-"]).ok();
     fs::write(desk.at("files.tar"), &output.stdout_bytes).unwrap();
     let target = desk.directory("files-target");
-    let done = Command::new("tar").arg("-xpf").arg(desk.at("files.tar")).arg("-C").arg(&target).status().unwrap();
+    let done = Command::new("tar")
+        .arg("-xpf")
+        .arg(desk.at("files.tar"))
+        .arg("-C")
+        .arg(&target)
+        .status()
+        .unwrap();
     assert!(done.success());
     compare::trees(&small, &target).unwrap();
     let refused = desk.restore("files", &["--to", "-", "--dry-run"]).code(2);
@@ -434,7 +479,8 @@ fn what_is_there_is_never_written_over_unasked() {
     desk.restore("j", &[&to[..], &["--overwrite"]].concat()).code(2);
     assert_eq!(fs::read(target.join("a/mine")).unwrap(), b"mine");
     // A target that is a file.
-    desk.restore("j", &["--to", victim.to_str().unwrap(), "--overwrite"]).code(5);
+    desk.restore("j", &["--to", victim.to_str().unwrap(), "--overwrite"])
+        .code(5);
     assert_eq!(fs::read(&victim).unwrap(), b"victim");
 }
 
@@ -448,27 +494,48 @@ fn a_dry_run_lists_and_writes_nothing() {
         let target = desk.at("target");
         let to = target.to_str().unwrap();
         for (args, listed, not) in [
-            (&["--to", to, "--dry-run"][..], &["a", "sub", "sub/b", "sub/dir", "sub/dir/c"][..], &[][..]),
-            (&["--to", to, "--dry-run", "sub/dir"], &["sub/dir", "sub/dir/c"], &["a", "sub/b"]),
+            (
+                &["--to", to, "--dry-run"][..],
+                &["a", "sub", "sub/b", "sub/dir", "sub/dir/c"][..],
+                &[][..],
+            ),
+            (
+                &["--to", to, "--dry-run", "sub/dir"],
+                &["sub/dir", "sub/dir/c"],
+                &["a", "sub/b"],
+            ),
             (&["--in-place", "--dry-run"], &["a", "sub/dir/d"], &[]),
-            (&["--in-place", "--dry-run", "--overwrite"], &["a", "sub/dir/d"], &[]),
+            (
+                &["--in-place", "--dry-run", "--overwrite"],
+                &["a", "sub/dir/d"],
+                &[],
+            ),
         ] {
             fs::write(source.join("a"), "changed").unwrap();
             let before = fs::metadata(&source).unwrap().modified().unwrap();
             let output = desk.restore(job, args).ok();
-            let lines: BTreeSet<&str> = output.stderr.lines().filter_map(|line| line.rsplit(": ").next()).collect();
+            let lines: BTreeSet<&str> = output
+                .stderr
+                .lines()
+                .filter_map(|line| line.rsplit(": ").next())
+                .collect();
             for name in listed {
                 assert!(lines.contains(name), "{name} is missing: {}", output.stderr);
             }
             for name in not {
-                assert!(!lines.contains(name), "{name} was not asked for: {}", output.stderr);
+                assert!(
+                    !lines.contains(name),
+                    "{name} was not asked for: {}",
+                    output.stderr
+                );
             }
             assert!(output.stderr.contains("would restore"), "{}", output.stderr);
             assert!(!target.exists());
             assert_eq!(fs::read(source.join("a")).unwrap(), b"changed");
             assert_eq!(fs::metadata(&source).unwrap().modified().unwrap(), before);
         }
-        desk.restore(job, &["--to", to, "--dry-run", "nothing-like-it"]).code(2);
+        desk.restore(job, &["--to", to, "--dry-run", "nothing-like-it"])
+            .code(2);
         fs::write(source.join("a"), "a").unwrap();
     }
 }
@@ -481,20 +548,44 @@ fn patterns_choose_what_is_taken() {
         fs::create_dir_all(source.join(name)).unwrap();
     }
     for name in [
-        "read.txt", "read.tmp", "other", "docs/a", "docs/b.tmp", "docs/private/key", "docs/deep/er/c", "cache/x.txt",
+        "read.txt",
+        "read.tmp",
+        "other",
+        "docs/a",
+        "docs/b.tmp",
+        "docs/private/key",
+        "docs/deep/er/c",
+        "cache/x.txt",
     ] {
         fs::write(source.join(name), name).unwrap();
     }
     for (number, (config, expected)) in [
         (
             "exclude: [\"*.tmp\", /cache, docs/private/]",
-            &["docs/", "docs/a", "docs/deep/", "docs/deep/er/", "docs/deep/er/c", "other", "read.txt"][..],
+            &[
+                "docs/",
+                "docs/a",
+                "docs/deep/",
+                "docs/deep/er/",
+                "docs/deep/er/c",
+                "other",
+                "read.txt",
+            ][..],
         ),
         (
             "include: [\"*.txt\", /docs/deep/], exclude: [/cache]",
-            &["docs/", "docs/deep/", "docs/deep/er/", "docs/deep/er/c", "read.txt"],
+            &[
+                "docs/",
+                "docs/deep/",
+                "docs/deep/er/",
+                "docs/deep/er/c",
+                "read.txt",
+            ],
         ),
-        ("include: [\"docs/**/c\"]", &["docs/", "docs/deep/", "docs/deep/er/", "docs/deep/er/c"]),
+        (
+            "include: [\"docs/**/c\"]",
+            &["docs/", "docs/deep/", "docs/deep/er/", "docs/deep/er/c"],
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -518,21 +609,33 @@ fn another_file_system_is_left_out_on_request() {
     fs::create_dir(source.join("mounted")).unwrap();
     fs::write(source.join("here"), "here").unwrap();
     let mounted = source.join("mounted");
-    let mount = Command::new("mount").args(["-t", "tmpfs", "backstay-test"]).arg(&mounted).status().unwrap();
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "backstay-test"])
+        .arg(&mounted)
+        .status()
+        .unwrap();
     assert!(mount.success());
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         fs::write(mounted.join("there"), "there").unwrap();
         for (job, options, expected) in [
             ("all", "", &["here", "mounted/", "mounted/there"][..]),
             ("one", ", oneFileSystem: true", &["here", "mounted/"]),
-            ("one-files", ", oneFileSystem: true, stream: false", &["here", "mounted/"]),
+            (
+                "one-files",
+                ", oneFileSystem: true, stream: false",
+                &["here", "mounted/"],
+            ),
         ] {
             desk.backup(job, &source, options, "");
             let target = desk.restored(job, &format!("{job}-target"));
             assert_eq!(names(&target), set(expected), "{job}");
         }
     }));
-    let unmounted = Command::new("umount").arg("--lazy").arg(&mounted).status().unwrap();
+    let unmounted = Command::new("umount")
+        .arg("--lazy")
+        .arg(&mounted)
+        .status()
+        .unwrap();
     if let Err(cause) = result {
         std::panic::resume_unwind(cause);
     }
@@ -561,8 +664,18 @@ fn who_may_not_give_files_away_gets_the_content_back_and_is_told() {
     for (job, options, code) in [("stream", "", 0), ("files", ", stream: false", 1)] {
         desk.apply(job, &source, options, "");
         let run = desk.backstay.run(&["run", job]).code(code);
-        assert_eq!(run.stdout.contains("only root may give files away"), code == 1, "{}", run.stdout);
-        assert_eq!(run.stdout.contains("not all of it is kept there as it was"), code == 1, "{}", run.stdout);
+        assert_eq!(
+            run.stdout.contains("only root may give files away"),
+            code == 1,
+            "{}",
+            run.stdout
+        );
+        assert_eq!(
+            run.stdout.contains("not all of it is kept there as it was"),
+            code == 1,
+            "{}",
+            run.stdout
+        );
         for level in ["checksum", "archive"] {
             desk.verify(job, &[level]);
         }
@@ -570,10 +683,22 @@ fn who_may_not_give_files_away_gets_the_content_back_and_is_told() {
         // Of a tree the owners are lost already.
         drill.code(1 - code);
         let target = desk.at(&format!("{job}-target"));
-        let restored = desk.restore(job, &["--to", target.to_str().unwrap()]).code(1 - code);
-        assert_eq!(restored.stdout.contains("only root may give files away"), code == 0, "{}", restored.stdout);
+        let restored = desk
+            .restore(job, &["--to", target.to_str().unwrap()])
+            .code(1 - code);
+        assert_eq!(
+            restored.stdout.contains("only root may give files away"),
+            code == 0,
+            "{}",
+            restored.stdout
+        );
         let differences = compare::trees_except(&source, &target, &[Except::Allocation]).unwrap_err();
-        let meant = |line: &&str| line.contains("owner ") || line.contains("group ") || line.contains("mode ") || line.contains("char-device");
+        let meant = |line: &&str| {
+            line.contains("owner ")
+                || line.contains("group ")
+                || line.contains("mode ")
+                || line.contains("char-device")
+        };
         let others: Vec<&str> = differences.lines().filter(|line| !meant(line)).collect();
         assert!(others.is_empty(), "{others:?}");
     }

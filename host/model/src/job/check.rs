@@ -75,7 +75,10 @@ pub fn against_schema(schema: &Value, value: &Value, at: &str) -> Result<Vec<Dia
                 } else {
                     let given = error.instance().as_str().unwrap_or_default();
                     let message = format!("{} is not one of: {}", error.instance(), words.join(", "));
-                    let near = words.iter().min_by_key(|w| distance(w, given)).filter(|w| distance(w, given) <= 2);
+                    let near = words
+                        .iter()
+                        .min_by_key(|w| distance(w, given))
+                        .filter(|w| distance(w, given) <= 2);
                     let diagnostic = Diagnostic::error(pointer, "invalid", message);
                     found.push(match near {
                         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
@@ -84,8 +87,13 @@ pub fn against_schema(schema: &Value, value: &Value, at: &str) -> Result<Vec<Dia
                 }
             }
             Kind::Pattern { .. } => {
-                let diagnostic = Diagnostic::error(pointer, "invalid", format!("{} is not allowed here", error.instance()));
-                let meant = object_schema(schema, error.schema_path().as_str()).and_then(|s| s.get("description")?.as_str());
+                let diagnostic = Diagnostic::error(
+                    pointer,
+                    "invalid",
+                    format!("{} is not allowed here", error.instance()),
+                );
+                let meant = object_schema(schema, error.schema_path().as_str())
+                    .and_then(|s| s.get("description")?.as_str());
                 found.push(match meant {
                     Some(meant) => diagnostic.hint(format!("it must be: {}", meant.replace('\n', " "))),
                     None => diagnostic.hint(error.to_string()),
@@ -119,11 +127,23 @@ fn allowed_words(schema: &Value, schema_path: &str) -> Vec<String> {
     let Some(here) = object_schema(schema, schema_path) else {
         return Vec::new();
     };
-    let alternatives = ["oneOf", "anyOf"].iter().filter_map(|k| here.get(*k)?.as_array()).flatten();
+    let alternatives = ["oneOf", "anyOf"]
+        .iter()
+        .filter_map(|k| here.get(*k)?.as_array())
+        .flatten();
     let consts = alternatives.filter_map(|a| a.get("const"));
-    let nested = ["oneOf", "anyOf"].iter().filter_map(|k| here.get(*k)?.as_array()).flatten();
-    let enums = nested.chain([here]).filter_map(|a| a.get("enum")?.as_array()).flatten();
-    consts.chain(enums).filter_map(|v| v.as_str().map(str::to_owned)).collect()
+    let nested = ["oneOf", "anyOf"]
+        .iter()
+        .filter_map(|k| here.get(*k)?.as_array())
+        .flatten();
+    let enums = nested
+        .chain([here])
+        .filter_map(|a| a.get("enum")?.as_array())
+        .flatten();
+    consts
+        .chain(enums)
+        .filter_map(|v| v.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// The keys of the object schema whose `additionalProperties` is at `schema_path`.

@@ -31,7 +31,10 @@ impl Host {
             Content::Files(tree) => {
                 let Tree { spec, is_payload } = self.table.delete(tree)?;
                 let recipe = Arc::new(TarRecipe::new(TreeSpec::clone(&spec)));
-                readable(ByteStream { is_payload, ..ByteStream::plain(recipe) })
+                readable(ByteStream {
+                    is_payload,
+                    ..ByteStream::plain(recipe)
+                })
             }
         })
     }
@@ -46,9 +49,13 @@ impl Host {
         if names.is_empty() || !names.iter().all(plain) {
             return Err(refused);
         }
-        let real = Path::new(target).canonicalize().map_err(|e| Error::io("find", target, e))?;
+        let real = Path::new(target)
+            .canonicalize()
+            .map_err(|e| Error::io("find", target, e))?;
         for name in names {
-            let path = self.grants.write(&format!("{}/{name}", target.trim_end_matches('/')))?;
+            let path = self
+                .grants
+                .write(&format!("{}/{name}", target.trim_end_matches('/')))?;
             if path != real.join(name) {
                 return Err(refused);
             }
@@ -61,8 +68,16 @@ impl Host {
     /// Closing another handle to that file would drop the locks that this process has on it.
     fn tree_at(&self, path: &str, options: TreeOptions) -> Result<TreeSpec> {
         let root = self.grants.read(path)?;
-        let TreeOptions { include, mut exclude, one_file_system } = options;
-        let data_dir = self.scope.data_dir.canonicalize().unwrap_or_else(|_| self.scope.data_dir.clone());
+        let TreeOptions {
+            include,
+            mut exclude,
+            one_file_system,
+        } = options;
+        let data_dir = self
+            .scope
+            .data_dir
+            .canonicalize()
+            .unwrap_or_else(|_| self.scope.data_dir.clone());
         if let Ok(below) = data_dir.strip_prefix(&root)
             && let Some(below) = below.to_str()
         {
@@ -140,7 +155,11 @@ impl Host {
 fn literal(path: &str) -> String {
     let mut pattern = String::new();
     for c in path.chars() {
-        if "*?[]{}!\\".contains(c) { pattern.extend(['[', c, ']']) } else { pattern.push(c) }
+        if "*?[]{}!\\".contains(c) {
+            pattern.extend(['[', c, ']'])
+        } else {
+            pattern.push(c)
+        }
     }
     pattern
 }
@@ -321,7 +340,11 @@ impl wit::Host for Host {
         let recipe = Arc::new(TarRecipe::new(TreeSpec::clone(&spec)));
         self.push_stream(ByteStream {
             recipe,
-            filters: if is_payload { self.scope.filters.clone() } else { Filters::default() },
+            filters: if is_payload {
+                self.scope.filters.clone()
+            } else {
+                Filters::default()
+            },
             is_payload,
         })
     }

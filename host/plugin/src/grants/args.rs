@@ -49,7 +49,11 @@ impl Pattern {
                 .flat_map(|at| step.takes(&args[at..]).into_iter().flatten().map(move |n| at + n))
                 .collect();
         }
-        if self.open_ended { !ends.is_empty() } else { ends.contains(&args.len()) }
+        if self.open_ended {
+            !ends.is_empty()
+        } else {
+            ends.contains(&args.len())
+        }
     }
 }
 
@@ -58,7 +62,10 @@ impl Step {
     fn takes(&self, args: &[String]) -> [Option<usize>; 2] {
         match self {
             Step::One(token) => {
-                let is_match = token.as_ref().zip(args.first()).is_some_and(|(t, arg)| t.matches(arg));
+                let is_match = token
+                    .as_ref()
+                    .zip(args.first())
+                    .is_some_and(|(t, arg)| t.matches(arg));
                 [is_match.then_some(1), None]
             }
             Step::Optional(group) => {

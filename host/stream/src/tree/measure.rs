@@ -15,9 +15,13 @@ use crate::tree::spec::TreeSpec;
 /// The directory itself can't be read.
 pub fn content_bytes(directory: &Path) -> Result<u64> {
     let mut total = 0;
-    scan(&TreeSpec::all(directory)?, &Context::default(), &mut |entry, _| {
-        total += entry.size;
-        Ok(())
-    })?;
+    scan(
+        &TreeSpec::all(directory)?,
+        &Context::default(),
+        &mut |entry, _| {
+            total += entry.size;
+            Ok(())
+        },
+    )?;
     Ok(total)
 }

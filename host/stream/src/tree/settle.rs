@@ -71,7 +71,10 @@ struct Kept<'a> {
 impl Kept<'_> {
     fn compare(&mut self, expected: &Numbered, line: &Line) -> Result<()> {
         let changed = changes(&expected.line, line);
-        if let Some(what) = changed.iter().find(|what| ["type", "content", "link target"].contains(what)) {
+        if let Some(what) = changed
+            .iter()
+            .find(|what| ["type", "content", "link target"].contains(what))
+        {
             return Err(self.broken(&expected.path, &format!("has another {what} than was written")));
         }
         if !changed.is_empty() {

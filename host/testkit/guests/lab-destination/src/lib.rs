@@ -143,7 +143,8 @@ impl Destination for Lab {
         match act {
             Act::TrapAfterPut => abuse::trap(),
             Act::FailAfterPut => {
-                let failure = Failure::storage("failed after storing, as the test wished").hint("change `do`");
+                let failure =
+                    Failure::storage("failed after storing, as the test wished").hint("change `do`");
                 return Err(may_pass(config, failure));
             }
             _ => {}
