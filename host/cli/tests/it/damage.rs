@@ -221,7 +221,7 @@ impl Desk {
         );
         fs::remove_dir(&target).unwrap();
         // Each way for every second action is enough.
-        let way: &[&str] = if number % 2 == 0 {
+        let way: &[&str] = if number.is_multiple_of(2) {
             &["--to", to, "--dry-run"]
         } else {
             &["--to", "-"]

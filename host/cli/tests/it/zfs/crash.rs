@@ -73,11 +73,9 @@ fn kill_at_each(call: &str, config: Value, least: u32) {
     tools::require(&["strace"]);
     let lab = Lab::new();
     lab.apply(config);
-    let mut step = 0;
     for number in 1.. {
         assert!(number < MOST_CALLS);
-        change(lab.source.mountpoint(), step);
-        step += 1;
+        change(lab.source.mountpoint(), number.try_into().unwrap());
         if !is_killed_at(&lab, call, number, &["run", "data"]) {
             assert!(number > least, "only {number} moments were tried");
             break;
