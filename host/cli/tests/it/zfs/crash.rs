@@ -75,7 +75,7 @@ fn kill_at_each(call: &str, config: Value, least: u32) {
     lab.apply(config);
     for number in 1.. {
         assert!(number < MOST_CALLS);
-        change(lab.source.mountpoint(), number.try_into().unwrap());
+        change(lab.source.mountpoint(), number - 1);
         if !is_killed_at(&lab, call, number, &["run", "data"]) {
             assert!(number > least, "only {number} moments were tried");
             break;
