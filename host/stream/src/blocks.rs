@@ -13,8 +13,8 @@ use backstay_model::{Code, Error, Result};
 /// Bytes in a block: large enough that handing one over costs nothing beside filling it.
 pub const BLOCK_BYTES: usize = 1 << 20;
 
-/// Blocks of one stream: two for each side to work on, and some to even out bursts.
-const POOL_BLOCKS: usize = 8;
+/// Blocks of one stream: enough to even out bursts when there are more threads than processors.
+const POOL_BLOCKS: usize = 16;
 
 /// A full block. Dropping the last reference returns its memory to the pool.
 #[derive(Debug)]

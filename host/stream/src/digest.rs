@@ -1,9 +1,13 @@
-//! BLAKE3 and SHA-256 over the same bytes in one pass.
+//! BLAKE3 and SHA-256 over the same bytes, read once.
 
 use std::io::{self, Read};
+use std::thread::JoinHandle;
 
 use backstay_model::manifest::Digest;
+use backstay_model::{Code, Error, Result};
 use sha2::Digest as _;
+
+use crate::blocks::BlockReceiver;
 
 /// Hashes bytes with both functions and counts them.
 #[derive(Clone, Default)]
@@ -39,17 +43,71 @@ impl Hasher {
 
     /// Size and both hashes.
     pub fn finish(self) -> Digest {
-        Digest {
-            bytes: self.bytes,
-            blake3: self.blake3.finalize().to_hex().to_string(),
-            sha256: self
-                .sha256
-                .finalize()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+        digest(self.bytes, &self.blake3, self.sha256)
+    }
+}
+
+fn digest(bytes: u64, blake3: &blake3::Hasher, sha256: sha2::Sha256) -> Digest {
+    Digest {
+        bytes,
+        blake3: blake3.finalize().to_hex().to_string(),
+        sha256: sha256
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+    }
+}
+
+/// Hashes blocks with each function on a thread of its own: one thread for both is slower than a fast disk.
+pub(crate) struct HashingThreads {
+    blake3: JoinHandle<(u64, blake3::Hasher)>,
+    sha256: JoinHandle<sha2::Sha256>,
+}
+
+impl HashingThreads {
+    /// Takes two ends of the same stream.
+    ///
+    /// # Errors
+    /// A thread can't be started.
+    pub(crate) fn start([first, second]: [BlockReceiver; 2]) -> Result<Self> {
+        Ok(HashingThreads {
+            blake3: spawn("blake3", move || {
+                let mut hasher = blake3::Hasher::new();
+                for block in first {
+                    hasher.update(&block);
+                }
+                (hasher.count(), hasher)
+            })?,
+            sha256: spawn("sha256", move || {
+                let mut hasher = sha2::Sha256::new();
+                for block in second {
+                    hasher.update(&**block);
+                }
+                hasher
+            })?,
+        })
+    }
+
+    /// Waits for the end of the stream.
+    ///
+    /// # Errors
+    /// A thread panicked.
+    pub(crate) fn finish(self) -> Result<Digest> {
+        match (self.blake3.join(), self.sha256.join()) {
+            (Ok((bytes, blake3)), Ok(sha256)) => Ok(digest(bytes, &blake3, sha256)),
+            _ => Err(Error::internal("a thread that hashes panicked")),
         }
     }
+}
+
+fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(work).map_err(|e| {
+        Error::new(Code::Environment, "cannot start a thread")
+            .because(e)
+            .retryable()
+    })
 }
 
 /// Hashes what is read through it.

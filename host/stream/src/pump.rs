@@ -2,16 +2,15 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use backstay_model::filters::Filters;
 use backstay_model::manifest::{Digest, UsedCompression, UsedEncryption};
-use backstay_model::{Code, Error, Result};
+use backstay_model::{Error, Result};
 
 use crate::blocks::{BlockReceiver, blocks};
 use crate::codec::Encoder;
 use crate::context::Context;
-use crate::digest::Hasher;
+use crate::digest::{Hasher, HashingThreads};
 use crate::read::Producer;
 use crate::recipe::{Produced, Recipe};
 
@@ -78,14 +77,14 @@ pub fn pump<S: Sink>(
     context: &Context,
 ) -> Result<(Transfer, S::Stored)> {
     let _storing = context.meter.store();
-    let (out, takers) = blocks(2);
-    let [mine, hashed]: [BlockReceiver; 2] = match takers.try_into() {
-        Ok(pair) => pair,
+    let (out, takers) = blocks(3);
+    let [mine, first, second]: [BlockReceiver; 3] = match takers.try_into() {
+        Ok(takers) => takers,
         Err(_) => return Err(sink.abort(Error::internal("a stream has no takers"))),
     };
-    let started =
-        start_hasher(hashed).and_then(|hasher| Ok((hasher, Producer::start(recipe, context.clone(), out)?)));
-    let (hasher, producer) = match started {
+    let started = HashingThreads::start([first, second])
+        .and_then(|hashers| Ok((hashers, Producer::start(recipe, context.clone(), out)?)));
+    let (hashers, producer) = match started {
         Ok(started) => started,
         Err(error) => return Err(sink.abort(error)),
     };
@@ -113,9 +112,9 @@ pub fn pump<S: Sink>(
         Ok(produced) => produced,
         Err(error) => return Err(sink.abort(stopped(context, error))),
     };
-    let raw = match hasher.join() {
+    let raw = match hashers.finish() {
         Ok(raw) => raw,
-        Err(_) => return Err(sink.abort(Error::internal("the thread that hashes panicked"))),
+        Err(error) => return Err(sink.abort(error)),
     };
     if let Err(error) = context.cancel.check() {
         return Err(sink.abort(error));
@@ -179,23 +178,6 @@ fn stopped(context: &Context, error: Error) -> Error {
     } else {
         error
     }
-}
-
-fn start_hasher(blocks: BlockReceiver) -> Result<JoinHandle<Digest>> {
-    std::thread::Builder::new()
-        .name("hasher".to_owned())
-        .spawn(move || {
-            let mut hasher = Hasher::default();
-            for block in blocks {
-                hasher.update(&block);
-            }
-            hasher.finish()
-        })
-        .map_err(|e| {
-            Error::new(Code::Environment, "cannot start a thread")
-                .because(e)
-                .retryable()
-        })
 }
 
 /// The sink as something that filters write to, hashing what they wrote.

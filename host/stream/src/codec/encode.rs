@@ -6,11 +6,21 @@ use age::stream::StreamWriter;
 use backstay_model::filters::{Algorithm, Filters};
 use backstay_model::manifest::{UsedCompression, UsedEncryption};
 use backstay_model::{Code, Error, Result};
+use zstd::zstd_safe::CParameter;
 
 use crate::codec::key::parse_recipients;
 
 /// zstd's own default level.
 const ZSTD_DEFAULT_LEVEL: i32 = 3;
+
+/// What a thread of zstd compresses at a time: half of its own choice at the default level, which halves the memory
+/// and was measured to cost neither time nor size. Levels with a larger window raise it by themselves.
+const ZSTD_JOB_BYTES: u32 = 4 << 20;
+
+/// The tables in which a thread looks for repetitions at the default level: together 384 KiB, which stays in a
+/// processor's second cache, where zstd's own choice of 768 KiB doesn't. Measured: a sixth less time, and at most a
+/// sixtieth more bytes. That is what the hashes cost.
+const ZSTD_TABLES: [CParameter; 2] = [CParameter::HashLog(16), CParameter::ChainLog(15)];
 
 /// Compresses and encrypts what is written into it, as the filters say.
 pub struct Encoder<W: Write> {
@@ -75,6 +85,14 @@ impl<W: Write> Encoder<W> {
                     let mut encoder = zstd::stream::write::Encoder::new(encrypt, level).map_err(failed)?;
                     encoder.multithread(threads).map_err(failed)?;
                     encoder.include_checksum(true).map_err(failed)?;
+                    let tables = if level == ZSTD_DEFAULT_LEVEL {
+                        &ZSTD_TABLES[..]
+                    } else {
+                        &[]
+                    };
+                    for parameter in [CParameter::JobSize(ZSTD_JOB_BYTES)].iter().chain(tables) {
+                        encoder.set_parameter(*parameter).map_err(failed)?;
+                    }
                     let used = UsedCompression {
                         algorithm: Algorithm::Zstd,
                         level,
