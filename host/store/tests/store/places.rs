@@ -10,11 +10,11 @@ use backstay_store::FILE_NAME;
 
 use crate::fixtures::{begun, event, job, lab, open};
 
-/// Runs one of the ignored tests below after `mount`, a shell command in which `$D` is the directory.
+/// Runs a test again, in another process, after `mount`, a shell command in which `$D` is the directory.
 fn in_a_namespace(mount: &str, test: &str, dir: &Path) {
     let output = Command::new("unshare")
         .args(["--map-root-user", "--mount", "sh", "-ec"])
-        .arg(format!("{mount}\nexec \"$0\" places::{test} --exact --ignored"))
+        .arg(format!("{mount}\nexec \"$0\" places::{test} --exact"))
         .arg(std::env::current_exe().unwrap())
         .env("D", dir)
         .output()
@@ -30,26 +30,27 @@ fn in_a_namespace(mount: &str, test: &str, dir: &Path) {
     assert!(out.contains("1 passed"), "{out}");
 }
 
+/// The directory, in the other process.
 fn place() -> Option<PathBuf> {
     std::env::var_os("D").map(PathBuf::from)
 }
 
 #[tokio::test]
 async fn a_read_only_place_is_refused() {
+    if let Some(dir) = place() {
+        return child_is_read_only(&dir).await;
+    }
     let lab = lab().await;
     lab.store.close().await;
     in_a_namespace(
         "mount --bind \"$D\" \"$D\"; mount -o remount,bind,ro \"$D\"",
-        "child_is_read_only",
+        "a_read_only_place_is_refused",
         lab.dir.path(),
     );
 }
 
-#[tokio::test]
-#[ignore = "is started by the test above"]
-async fn child_is_read_only() {
-    let Some(dir) = place() else { return };
-    let error = open(&dir).await.unwrap_err();
+async fn child_is_read_only(dir: &Path) {
+    let error = open(dir).await.unwrap_err();
     assert_eq!(error.code(), Code::Permission);
     assert_eq!(
         error.report(),
@@ -69,20 +70,20 @@ async fn child_is_read_only() {
     );
 }
 
-#[test]
-fn a_full_disk_loses_nothing_and_is_got_over() {
+#[tokio::test]
+async fn a_full_disk_loses_nothing_and_is_got_over() {
+    if let Some(dir) = place() {
+        return child_fills_the_disk(&dir).await;
+    }
     let dir = tempfile::tempdir().unwrap();
     in_a_namespace(
         "mount -t tmpfs -o size=2m tmpfs \"$D\"",
-        "child_fills_the_disk",
+        "a_full_disk_loses_nothing_and_is_got_over",
         dir.path(),
     );
 }
 
-#[tokio::test]
-#[ignore = "is started by the test above"]
-async fn child_fills_the_disk() {
-    let Some(dir) = place() else { return };
+async fn child_fills_the_disk(dir: &Path) {
     let ballast = dir.join("ballast");
     fs::write(&ballast, vec![0; 1 << 20]).unwrap();
     let data_dir = dir.join("data");
