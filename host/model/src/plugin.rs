@@ -99,8 +99,9 @@ pub struct ExecRequest {
 ///
 /// In a pattern `*` stands for any characters, except that a pattern which begins with `*` never
 /// matches an argument that begins with `-`. `{config.FIELD}` stands for exactly the value in the
-/// job's configuration, and `{target}` for exactly the target of a restore. `**` alone at the end of
-/// the list stands for any further arguments.
+/// job's configuration (`{config.FIELD:-TEXT}` for TEXT where the job has none), `{target}` for exactly the
+/// target of a restore, and `{scratch}` for the call's scratch directory, which no `..` leads out of. `**`
+/// alone at the end of the list stands for any further arguments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ArgPattern {
@@ -114,7 +115,8 @@ pub enum ArgPattern {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PathRequest {
-    /// An absolute path, `{config.FIELD}`, or `{target}` (what a restore names). It covers all below it.
+    /// An absolute path, `{config.FIELD}` (or `{config.FIELD:-}` for nothing where the job has none) perhaps with
+    /// more behind it, or `{target}` (what a restore names). It covers all below it.
     pub path: String,
     /// Why.
     pub reason: String,

@@ -12,6 +12,7 @@ pub mod imports {
             "backstay:plugin/data.byte-stream": crate::host::ByteStream,
             "backstay:plugin/data.tree": crate::host::Tree,
             "backstay:plugin/storage.store": crate::host::Store,
+            "backstay:plugin/scratch.directory": crate::scratch::Scratch,
         },
     });
 }
@@ -32,6 +33,7 @@ pub mod source {
             "backstay:plugin/data": super::imports::backstay::plugin::data,
             "backstay:plugin/process": super::imports::backstay::plugin::process,
             "backstay:plugin/storage": super::imports::backstay::plugin::storage,
+            "backstay:plugin/scratch": super::imports::backstay::plugin::scratch,
         },
     });
 }
@@ -52,6 +54,7 @@ pub mod destination {
             "backstay:plugin/data": super::imports::backstay::plugin::data,
             "backstay:plugin/process": super::imports::backstay::plugin::process,
             "backstay:plugin/storage": super::imports::backstay::plugin::storage,
+            "backstay:plugin/scratch": super::imports::backstay::plugin::scratch,
         },
     });
 }

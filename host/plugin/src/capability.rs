@@ -5,6 +5,7 @@ mod journal;
 mod log;
 mod process;
 mod progress;
+mod scratch;
 mod secrets;
 mod state;
 mod storage;

@@ -38,6 +38,8 @@ pub struct Values<'a> {
     pub config: &'a Map<String, Value>,
     /// What a restore names as its target.
     pub target: Option<&'a str>,
+    /// Where the call may have its scratch directory.
+    pub scratch: Option<&'a str>,
 }
 
 impl Values<'_> {
@@ -56,13 +58,21 @@ impl Values<'_> {
     }
 
     fn value(&self, name: &str) -> Option<String> {
-        if name == "target" {
-            return self.target.map(str::to_owned);
+        match name {
+            "target" => return self.target.map(str::to_owned),
+            "scratch" => return self.scratch.map(str::to_owned),
+            _ => {}
         }
-        match self.config.get(name.strip_prefix("config.")?)? {
-            Value::String(text) if !text.is_empty() => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
+        let field = name.strip_prefix("config.")?;
+        let (field, otherwise) = match field.split_once(":-") {
+            Some((field, otherwise)) => (field, Some(otherwise.to_owned())),
+            None => (field, None),
+        };
+        match self.config.get(field) {
+            None | Some(Value::Null) => otherwise,
+            Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+            Some(Value::Number(number)) => Some(number.to_string()),
+            Some(_) => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What an instance holds on the host's side: its scope, its grants, its handles and what it used up.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,6 +19,7 @@ use crate::guest_error::failure;
 use crate::memory::Ceiling;
 use crate::plugins::Plugin;
 use crate::scope::{Moved, RunScope, Scope};
+use crate::scratch;
 
 /// A `byte-stream` of a guest: a recipe, and what happens to its bytes on the way.
 #[derive(Debug, Clone)]
@@ -65,6 +67,8 @@ pub struct Host {
     pub(crate) busy: Busy,
     pub(crate) used: Used,
     pub(crate) moved: Vec<Moved>,
+    /// Where a scratch directory may be made; nothing if this call has none, or once it has one.
+    pub(crate) scratch_place: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Host {
@@ -80,6 +84,8 @@ pub(crate) struct Used {
     pub(crate) journal_entries: u32,
     pub(crate) cpu_ticks: u64,
     pub(crate) kept_bytes: usize,
+    pub(crate) scratch_names: u32,
+    pub(crate) scratch_bytes: u64,
 }
 
 /// How many things the host is doing for a guest right now.
@@ -121,11 +127,14 @@ impl Host {
             .allow_ip_name_lookup(false)
             .build();
         let memory = Ceiling::new(&scope.limits);
+        let scratch_place = scope.scratch_place();
+        let scratch_path = scratch_place.as_deref().map(scratch::visible);
         let grants = Grants::new(
             plugin.manifest(),
             Values {
                 config: &scope.config,
                 target: scope.target.as_deref(),
+                scratch: scratch_path.as_deref().and_then(Path::to_str),
             },
         );
         let mut table = ResourceTable::new();
@@ -142,6 +151,7 @@ impl Host {
             busy: Busy::default(),
             used: Used::default(),
             moved: Vec::new(),
+            scratch_place,
         }
     }
 

@@ -22,6 +22,7 @@ mod memory;
 mod plugins;
 mod runtime;
 mod scope;
+mod scratch;
 mod source;
 
 pub use destination::{ObjectFacts, StoreRequest, StoredObject, Usage};

@@ -24,6 +24,12 @@ pub struct Limits {
     pub copied_bytes: usize,
     /// Bytes of texts, arguments and patterns that the host keeps for one call: stops making long texts without end.
     pub kept_bytes: usize,
+    /// Names that a guest makes in its scratch directory: stops using up a disk's inodes.
+    pub scratch_names: u32,
+    /// Bytes that the host writes into a scratch directory, copied files included: stops filling the disk.
+    pub scratch_bytes: u64,
+    /// The longest time that a guest may give a program whose output goes into its scratch directory.
+    pub scratch_run: Duration,
     /// Log lines of one call. Past it lines are dropped and counted.
     pub log_lines: u32,
     /// Log lines of one call past which the guest is ended: stops a million lines from costing a million checks.
@@ -52,6 +58,9 @@ impl Default for Limits {
             handles: 10_000,
             copied_bytes: 4 << 20,
             kept_bytes: 16 << 20,
+            scratch_names: 10_000,
+            scratch_bytes: 1 << 30,
+            scratch_run: Duration::from_secs(3600),
             log_lines: 1_000,
             log_flood_lines: 100_000,
             journal_entries: 1_000,

@@ -47,6 +47,15 @@ pub struct Scope {
     pub limits: Limits,
 }
 
+impl Scope {
+    /// A place of its own for the scratch directory of one call. Only a source's calls have one.
+    pub(crate) fn scratch_place(&self) -> Option<PathBuf> {
+        let run = self.run.as_ref().filter(|run| run.destination.is_none())?;
+        let name = format!("{}-{}", run.run_id, Uuid::now_v7());
+        Some(self.data_dir.join("scratch").join(name))
+    }
+}
+
 /// The run that a call is part of.
 #[derive(Debug, Clone)]
 pub struct RunScope {

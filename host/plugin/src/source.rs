@@ -270,6 +270,8 @@ impl Plugin {
     /// It can't; the entry must stay.
     pub async fn undo_source(&self, scope: &Scope, entry: &str) -> Result<()> {
         let mut call = self.source(scope).await?;
+        // Undoing makes nothing new that would have to be undone.
+        call.store.data_mut().scratch_place = None;
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_source_plugin();
         let config = text(&scope.config);

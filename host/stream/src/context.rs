@@ -113,6 +113,14 @@ impl Notes {
         }
     }
 
+    /// Records what was collected elsewhere, and how many more there were.
+    pub fn add(&self, warnings: Vec<Warning>, more: u64) {
+        for warning in warnings {
+            self.warn(&warning.code, warning.message, warning.path);
+        }
+        lock(&self.0).more += more;
+    }
+
     /// Takes what was recorded since the last call, and how many more there were.
     pub fn take(&self) -> (Vec<Warning>, u64) {
         let collected = std::mem::take(&mut *lock(&self.0));

@@ -5,6 +5,7 @@
 
 pub mod child;
 mod keep;
+pub mod record;
 pub mod run;
 
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use crate::pump::{Completed, Sink};
 use crate::recipe::{Produced, Recipe};
 use child::Child;
 use keep::{Kept, Part, keep};
+pub use record::{Bounds, Recorded, record};
 pub use run::{Output, run};
 
 /// A program to run, fully decided.

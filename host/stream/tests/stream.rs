@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use backstay_model::filters::{Algorithm, Compression, Encryption, Filters};
 use backstay_model::{Code, Error, Result};
 use backstay_stream::codec::{DecodedRecipe, Expected, Identities};
-use backstay_stream::process::{CommandRecipe, CommandSink, CommandSpec};
+use backstay_stream::process::{Bounds, CommandRecipe, CommandSink, CommandSpec, record};
 use backstay_stream::pump::pump;
 use backstay_stream::read::read;
 use backstay_stream::recipe::TextRecipe;
@@ -244,4 +244,38 @@ fn what_is_compressed_and_encrypted_comes_back_and_plain_tools_open_it() {
     }
     let error = decode(stored[..stored.len() - 1].to_vec(), &expected, &identities).unwrap_err();
     assert_eq!(error.code(), Code::Verification);
+}
+
+#[test]
+fn a_program_that_is_recorded_ends_at_the_end_of_its_time_or_when_somebody_cancels() {
+    let record = |script: &str, time, context: &Context| {
+        let bounds = Bounds { time, bytes: 10 };
+        record(
+            &sh(script, Code::Collection),
+            tempfile::tempfile().unwrap(),
+            bounds,
+            context,
+        )
+    };
+    let short = Duration::from_millis(300);
+    for (script, timed_out, status, bytes, truncated) in [
+        ("printf 12345", false, 0, 5, false),
+        ("printf 1234567890", false, 0, 10, false),
+        ("printf 12345678901; exit 7", false, 7, 10, true),
+        ("sleep 1000", true, 137, 0, false),
+        ("trap '' TERM; printf 1; while :; do :; done", true, 137, 1, false),
+        ("exec >&-; sleep 1000", true, 137, 0, false),
+        ("yes", true, 137, 10, true),
+    ] {
+        let limit = if timed_out { short } else { Duration::from_secs(60) };
+        let said = record(script, limit, &Context::default()).unwrap();
+        let found = (said.timed_out, said.status, said.bytes, said.truncated);
+        assert_eq!(found, (timed_out, status, bytes, truncated), "{script}");
+    }
+    let context = Context::default();
+    let cancel = context.cancel.clone();
+    let waiting = std::thread::spawn(move || record("sleep 1000", Duration::from_secs(500), &context));
+    std::thread::sleep(short);
+    cancel.cancel(&Error::new(Code::Cancelled, "enough"));
+    assert_eq!(waiting.join().unwrap().unwrap_err().to_string(), "enough");
 }

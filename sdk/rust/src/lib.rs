@@ -24,6 +24,7 @@ pub mod journal;
 pub mod log;
 pub mod manifest;
 pub mod progress;
+pub mod scratch;
 pub mod secrets;
 pub mod shell;
 mod source;
@@ -43,6 +44,7 @@ pub use content::{
 pub use destination::Destination;
 pub use failure::Result;
 pub use journal::When;
+pub use scratch::Scratch;
 pub use source::Source;
 pub use storage::{ObjectInfo, Space, Store};
 

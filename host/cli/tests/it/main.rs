@@ -14,4 +14,5 @@ mod damage;
 mod guards;
 mod hostile_plugins;
 mod roundtrip;
+mod scratch;
 mod zfs;

@@ -39,13 +39,14 @@ impl Host {
         })
     }
 
-    /// The directory that may be unpacked into; or one in which at least each of `names` may be written.
+    /// The directory that may be unpacked into; or one in which at least each of `names` may be written. Directories on
+    /// the way to a name are left as they are, and none of them may be a link.
     fn granted_target(&self, target: &str, names: &[String]) -> Result<PathBuf> {
         let refused = match self.grants.write(target) {
             Ok(real) => return Ok(real),
             Err(refused) => refused,
         };
-        let plain = |name: &String| !name.is_empty() && name != ".." && name != "." && !name.contains('/');
+        let plain = |name: &String| name.split('/').all(|part| !matches!(part, "" | "." | ".."));
         if names.is_empty() || !names.iter().all(plain) {
             return Err(refused);
         }
@@ -66,7 +67,9 @@ impl Host {
     /// The tree at a path, without the host's own database.
     ///
     /// Closing another handle to that file would drop the locks that this process has on it.
-    fn tree_at(&self, path: &str, options: TreeOptions) -> Result<TreeSpec> {
+    ///
+    /// Patterns are relative to a directory in which it is called `place`; nothing for the path itself.
+    pub(super) fn tree_at(&self, path: &str, place: Option<&str>, options: TreeOptions) -> Result<TreeSpec> {
         let root = self.grants.read(path)?;
         let TreeOptions {
             include,
@@ -81,7 +84,9 @@ impl Host {
         if let Ok(below) = data_dir.strip_prefix(&root)
             && let Some(below) = below.to_str()
         {
-            let database = Path::new(below).join(backstay_store::FILE_NAME);
+            let database = Path::new(place.unwrap_or_default())
+                .join(below)
+                .join(backstay_store::FILE_NAME);
             let database = database.to_string_lossy();
             let is_left_out = |pattern: &String| {
                 let pattern = pattern.trim_matches(['/', '*']);
@@ -96,7 +101,11 @@ impl Host {
             }
             exclude.push(format!("/{}*", literal(&database)));
         }
-        TreeSpec::new(root, &include, &exclude, one_file_system)
+        let spec = TreeSpec::new(root, &include, &exclude, one_file_system)?;
+        Ok(match place {
+            Some(place) => spec.placed(place),
+            None => spec,
+        })
     }
 
     async fn unpack_into(
@@ -329,7 +338,7 @@ impl wit::Host for Host {
         let patterns = options.include.iter().chain(&options.exclude);
         // A compiled pattern is larger than its text.
         self.keep(patterns.map(|pattern| 256 + 16 * pattern.len()).sum())?;
-        match self.tree_at(&path, options) {
+        match self.tree_at(&path, None, options) {
             Ok(spec) => Ok(Ok(self.push_tree(Arc::new(spec))?)),
             Err(error) => answer(Err(error)),
         }

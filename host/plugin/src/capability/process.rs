@@ -15,7 +15,7 @@ use crate::scope::Moved;
 
 impl Host {
     /// A command that was granted, with its secrets in place.
-    fn granted(&self, command: Command, code: Code) -> Result<CommandSpec> {
+    pub(super) fn granted(&self, command: Command, code: Code) -> Result<CommandSpec> {
         let named = command
             .env
             .iter()

@@ -21,7 +21,11 @@ enum Step {
 
 /// Literal pieces with anything between them. Values from the configuration are always literal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Token(Vec<String>);
+struct Token {
+    pieces: Vec<String>,
+    /// It names something in the scratch directory, which nothing in it may lead out of.
+    is_scratch: bool,
+}
 
 impl Pattern {
     /// Compiles the patterns of a manifest. What has a placeholder without a value matches nothing.
@@ -83,11 +87,17 @@ impl Token {
         text.split('*')
             .map(|piece| values.fill(piece))
             .collect::<Option<Vec<_>>>()
-            .map(Token)
+            .map(|pieces| Token {
+                pieces,
+                is_scratch: text.contains("{scratch}"),
+            })
     }
 
     fn matches(&self, arg: &str) -> bool {
-        let [first, middle @ ..] = self.0.as_slice() else {
+        if self.is_scratch && arg.split('/').any(|name| name == "..") {
+            return false;
+        }
+        let [first, middle @ ..] = self.pieces.as_slice() else {
             return false;
         };
         let Some((last, middle)) = middle.split_last() else {
@@ -127,6 +137,7 @@ mod tests {
             Values {
                 config: &config,
                 target: Some("tank/new"),
+                scratch: Some("/var/scratch/1"),
             },
         )
     }
@@ -181,6 +192,24 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_the_job_does_not_name_may_have_a_default() {
+        let args = json!(["cat", "{config.root:-}/etc/os-release"]);
+        assert!(matches(&pattern(args.clone(), json!({})), "cat /etc/os-release"));
+        let named = pattern(args, json!({ "root": "/mnt" }));
+        assert!(matches(&named, "cat /mnt/etc/os-release"));
+        assert!(!matches(&named, "cat /etc/os-release"));
+    }
+
+    #[test]
+    fn a_star_in_the_scratch_directory_never_leads_out_of_it() {
+        let touch = pattern(json!(["{scratch}/*"]), json!({}));
+        assert!(matches(&touch, "/var/scratch/1/a/b..c"));
+        for path in ["/var/scratch/1/../2", "/var/scratch/1/a/..", "/var/scratch/10"] {
+            assert!(!matches(&touch, path), "{path}");
+        }
+    }
+
+    #[test]
     fn many_optional_groups_take_no_time() {
         let groups: Vec<Value> = (0..200).map(|_| json!(["a"])).collect();
         let many = pattern(Value::Array(groups), json!({}));
@@ -204,7 +233,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_matches_has_the_literal_ends(arg in ".{0,20}") {
-            let token = Token(vec!["a@".to_owned(), "-z".to_owned()]);
+            let token = Token { pieces: vec!["a@".to_owned(), "-z".to_owned()], is_scratch: false };
             prop_assert_eq!(token.matches(&arg), arg.len() >= 4 && arg.starts_with("a@") && arg.ends_with("-z"));
         }
     }

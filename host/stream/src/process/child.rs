@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backstay_model::{Code, Error, Result};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
@@ -181,6 +181,11 @@ impl Child {
         Ok(self.exit_of(status))
     }
 
+    /// Whether it ends by `deadline`. It isn't reaped: [`Child::wait`] does that.
+    pub fn ends_by(&self, deadline: Instant) -> bool {
+        self.exit.is_some() || self.wait_unreaped(Some(deadline.saturating_duration_since(Instant::now())))
+    }
+
     /// Kills it and its group, waits, and says how it ended, if it ended before that.
     pub fn kill(&mut self) -> Option<Exit> {
         if self.exit.is_none() {
@@ -211,13 +216,14 @@ impl Child {
             return true;
         };
         let step = Duration::from_millis(10);
-        for _ in 0..limit.as_millis() / step.as_millis() {
+        let deadline = Instant::now() + limit;
+        loop {
             match rustix::process::waitid(WaitId::Pid(pid), options | WaitIdOptions::NOHANG) {
+                Ok(None) | Err(rustix::io::Errno::INTR) if Instant::now() >= deadline => return false,
                 Ok(None) | Err(rustix::io::Errno::INTR) => std::thread::sleep(step),
                 _ => return true,
             }
         }
-        false
     }
 
     /// Ends what is left of its group while the leader's number is still its own, then reaps it.

@@ -113,6 +113,24 @@ impl<'a> Place<'a> {
         done
     }
 
+    /// Makes a directory on the way to what was asked for. One that is there stays as it is.
+    pub(crate) fn lead(&mut self, entry: &Entry) -> Result<()> {
+        let (parent, name) = path::split(&entry.path);
+        self.enter(parent)?;
+        let name =
+            CString::new(name).map_err(|_| self.refused(&entry.path, "has a zero byte in its name"))?;
+        match mkdirat(self.stack.current(), name.as_c_str(), Mode::RWXU) {
+            Ok(()) => {
+                self.drop_inherited(&name, &entry.path)?;
+                self.directories.push(entry.clone());
+                Ok(())
+            }
+            // What else it could be is found out by what comes below it.
+            Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(self.failed("make", &entry.path, error)),
+        }
+    }
+
     /// Gives directories their attributes, the deepest first. Says whether anything is not as it was.
     pub(crate) fn finish(mut self) -> Result<bool> {
         let mut directories = std::mem::take(&mut self.directories);

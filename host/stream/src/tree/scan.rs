@@ -73,7 +73,7 @@ pub(crate) fn scan(spec: &TreeSpec, context: &Context, visit: &mut Visit<'_>) ->
     let top = Frame {
         names: names.into_iter(),
         path_bytes: 0,
-        included: spec.include.is_empty(),
+        included: spec.takes_root(),
     };
     let scan = Scan {
         spec,
@@ -83,6 +83,7 @@ pub(crate) fn scan(spec: &TreeSpec, context: &Context, visit: &mut Visit<'_>) ->
         stack: DirectoryStack::new(root),
         frames: vec![top],
         path: Vec::new(),
+        placed: Vec::new(),
         pending: Vec::new(),
     };
     scan.run()
@@ -97,6 +98,8 @@ struct Scan<'a, 'v> {
     /// The directories down to the one at hand.
     frames: Vec<Frame>,
     path: Vec<u8>,
+    /// The path as patterns see it, for a tree that has a place.
+    placed: Vec<u8>,
     /// Directories down to the one at hand that nobody has asked for yet.
     pending: Vec<Entry>,
 }
@@ -126,6 +129,17 @@ impl Scan<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// The path at hand as patterns see it.
+    fn pattern_path(&mut self) -> &[u8] {
+        if self.spec.place.is_empty() {
+            return &self.path;
+        }
+        self.placed.clone_from(&self.spec.place);
+        self.placed.push(b'/');
+        self.placed.extend_from_slice(&self.path);
+        &self.placed
     }
 
     fn leave(&mut self) -> Result<()> {
@@ -158,12 +172,14 @@ impl Scan<'_, '_> {
             known => known,
         };
         let is_directory = file_type == FileType::Directory;
-        if self.spec.exclude.matches(&self.path, is_directory) {
+        let spec = self.spec;
+        let pattern_path = self.pattern_path();
+        if spec.exclude.matches(pattern_path, is_directory) {
             return Ok(());
         }
-        let included = included || self.spec.include.matches(&self.path, is_directory);
+        let included = included || spec.include.matches(pattern_path, is_directory);
         if is_directory {
-            if included || self.spec.include.may_match_below(&self.path) {
+            if included || spec.include.may_match_below(pattern_path) {
                 return self.directory(name, included);
             }
             return Ok(());

@@ -13,6 +13,8 @@ pub struct TreeSpec {
     pub(crate) include: Patterns,
     pub(crate) exclude: Patterns,
     pub(crate) one_file_system: bool,
+    /// Where the root is in what patterns are relative to; empty if that is the root itself.
+    pub(crate) place: Vec<u8>,
 }
 
 impl TreeSpec {
@@ -38,7 +40,45 @@ impl TreeSpec {
             include: Patterns::new(include, "include")?,
             exclude: Patterns::new(exclude, "exclude")?,
             one_file_system,
+            place: Vec::new(),
         })
+    }
+
+    /// The same tree with patterns that are relative to a directory in which its root is called `place`, a
+    /// relative path of plain names. They apply to a root that is a file then, too.
+    pub fn placed(mut self, place: &str) -> Self {
+        self.place = place.as_bytes().to_vec();
+        self
+    }
+
+    /// Whether the patterns leave out a placed tree as a whole.
+    pub fn is_left_out(&self) -> bool {
+        let is_directory = self.root.is_dir();
+        let whole = self.place.len();
+        let excluded = |end: usize| {
+            self.exclude
+                .matches(&self.place[..end], end < whole || is_directory)
+        };
+        let may_hold_more = is_directory && self.include.may_match_below(&self.place);
+        self.place_ends().any(excluded) || !(self.takes_root() || may_hold_more)
+    }
+
+    /// Whether all below the root is meant.
+    pub(crate) fn takes_root(&self) -> bool {
+        let is_directory = self.root.is_dir();
+        let whole = self.place.len();
+        let included = |end: usize| {
+            self.include
+                .matches(&self.place[..end], end < whole || is_directory)
+        };
+        self.include.is_empty() || self.place_ends().any(included)
+    }
+
+    /// Where each of the names in the place ends.
+    fn place_ends(&self) -> impl Iterator<Item = usize> {
+        let slashes = self.place.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let whole = (!self.place.is_empty()).then_some(self.place.len());
+        slashes.map(|(at, _)| at).chain(whole)
     }
 
     /// All below `root`.

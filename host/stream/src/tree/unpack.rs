@@ -33,6 +33,8 @@ pub struct UnpackOptions {
 pub struct Unpacked {
     /// Files, directories, links and devices.
     pub entries: u64,
+    /// Those of them that are directories.
+    pub directories: u64,
     /// Bytes of files, with their holes.
     pub content_bytes: u64,
     /// Whether something is not as it was, for want of rights or of a file system that takes it; warnings say what.
@@ -44,7 +46,7 @@ pub struct Unpacked {
 ///
 /// Nothing outside of `target` is ever touched, whatever the archive says. What is there is replaced by
 /// new files, never written through. A directory that is there and not empty keeps its own owner, mode
-/// and times unless `overwrite` is set. With `index`, one line for each entry is written to it, in the
+/// and times unless `overwrite` is set, and one that only leads to what was asked for keeps them always. With `index`, one line for each entry is written to it, in the
 /// order of the archive; see [`index_directory`](crate::tree::index_directory()).
 ///
 /// The codes of warnings, for what the system doesn't allow or take: `owner-not-restored` (once; set-user-id
@@ -129,7 +131,8 @@ fn read(
             hasher: hashed.then(blake3::Hasher::new),
         };
         match &mut place {
-            Some(place) => place.restore(&member, &mut content)?,
+            Some(place) if selection.contains(&entry.path) => place.restore(&member, &mut content)?,
+            Some(place) => place.lead(entry)?,
             None => content.copy(&member, &mut |_, _| Ok(()))?,
         }
         if let Some(index) = &mut index {
@@ -137,6 +140,7 @@ fn read(
             Line::new(entry, hash).write(*index)?;
         }
         done.entries += 1;
+        done.directories += u64::from(entry.kind == Kind::Directory);
         done.content_bytes = done.content_bytes.saturating_add(entry.size);
     }
     if let Some(place) = place {

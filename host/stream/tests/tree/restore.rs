@@ -47,6 +47,39 @@ fn a_path_longer_than_linux_takes_at_once_comes_back() {
 }
 
 #[test]
+fn a_directory_that_only_leads_to_what_was_asked_for_stays_as_it_is() {
+    let (from, to) = (scratch(), scratch());
+    fs::create_dir_all(from.path().join("etc/pve/deep")).unwrap();
+    fs::write(from.path().join("etc/pve/deep/user.cfg"), "user").unwrap();
+    fs::set_permissions(from.path().join("etc"), Permissions::from_mode(0o700)).unwrap();
+    fs::create_dir_all(to.path().join("etc/other")).unwrap();
+    fs::set_permissions(to.path().join("etc"), Permissions::from_mode(0o711)).unwrap();
+    let before = fs::metadata(to.path().join("etc")).unwrap().permissions();
+    let archive = archive(from.path());
+    let only = |path: &str, to: &std::path::Path| {
+        let options = UnpackOptions {
+            paths: vec![path.as_bytes().to_vec()],
+            overwrite: true,
+            ..UnpackOptions::default()
+        };
+        unpack(archive.bytes.as_slice(), to, &options, &Context::default(), None)
+    };
+    let done = only("etc/pve/deep", to.path()).unwrap();
+    assert_eq!((done.entries, done.directories), (4, 3));
+    assert_eq!(fs::read(to.path().join("etc/pve/deep/user.cfg")).unwrap(), b"user");
+    assert_eq!(fs::metadata(to.path().join("etc")).unwrap().permissions(), before);
+    let mode = |path: &str| fs::metadata(to.path().join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode("etc/pve"), fs::metadata(from.path().join("etc/pve")).unwrap().permissions().mode() & 0o777);
+
+    // One that is a link is not followed, nor replaced.
+    let linked = scratch();
+    std::os::unix::fs::symlink(to.path(), linked.path().join("etc")).unwrap();
+    let error = only("etc/pve/deep", linked.path()).unwrap_err();
+    assert!(error.to_string().contains("is not a directory, perhaps a link"), "{error}");
+    assert!(linked.path().join("etc").is_symlink());
+}
+
+#[test]
 fn a_single_file_comes_back_under_its_name() {
     let (from, to) = (scratch(), scratch());
     fs::create_dir(from.path().join("tree")).unwrap();

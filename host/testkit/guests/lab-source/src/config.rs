@@ -168,4 +168,14 @@ pub enum Act {
     BadArtifactName,
     /// Say that it is an increment to a backup that doesn't exist.
     BadBase,
+    /// Offer a scratch directory as a tree: a text at INNER, what `sh -c SCRIPT` writes as `said`, a copy of ROOT.
+    Scratch,
+    /// Link `link` in the scratch directory to ROOT, and write to `link/new`.
+    ScratchLink,
+    /// Link by a `..` in the argument out of the scratch directory.
+    ScratchClimb,
+    /// Ask for two scratch directories.
+    ScratchTwice,
+    /// Write COUNT files.
+    ScratchFlood,
 }

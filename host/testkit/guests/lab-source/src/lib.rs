@@ -7,9 +7,11 @@ mod abuse;
 pub mod config;
 
 use backstay_sdk::{
-    Artifact, ByteStream, Code, Command, Diagnostic, Failure, Previous, Restored, Result, RunInfo, Source,
-    Target, Tree, TreeOptions, When, journal, log, schema_of, state,
+    Artifact, ByteStream, Code, Command, Diagnostic, Failure, Previous, Restored, Result, RunInfo, Scratch,
+    Source, Target, Tree, TreeOptions, When, journal, log, schema_of, state,
 };
+
+use backstay_sdk::scratch::{Bounds, Copied, Recorded};
 
 use crate::config::{Act, Call, Config};
 
@@ -118,6 +120,7 @@ fn act_if(config: &Config, call: Call) -> Result<Act> {
             state::set("attempted", "yes")?;
             return Err(Failure::new(Code::Network, "failed once, as the test wished").retry());
         }
+        Act::Scratch if call == Call::Validate => drop(Scratch::make()?),
         Act::ExecUngranted => drop(Command::new("id").run()?),
         Act::ExecUngrantedArgs => drop(sh("id").run()?),
         Act::ExecPath => drop(Command::new("/bin/sh").args(["-c", &config.script]).run()?),
@@ -183,9 +186,76 @@ fn offer(config: &Config, act: Act) -> Result<Vec<Artifact>> {
         Act::ManyArtifacts => return Ok((0..config.count).map(|n| text(&format!("data-{n}"))).collect()),
         Act::DuplicateArtifacts => return Ok(vec![text("data"), text("data")]),
         Act::BadArtifactName => text("../x"),
+        Act::Scratch => scratch(config)?,
+        Act::ScratchLink => {
+            let scratch = Scratch::make()?;
+            link(config, &format!("{}/link", scratch.path()))?;
+            scratch.write("link/new", "x")?;
+            text("data")
+        }
+        Act::ScratchClimb => {
+            link(config, &format!("{}/../link", Scratch::make()?.path()))?;
+            text("data")
+        }
+        Act::ScratchTwice => {
+            let _first = Scratch::make()?;
+            Artifact::tree("data", Scratch::make()?.tree(&TreeOptions::default())?)
+        }
+        Act::ScratchFlood => {
+            let scratch = Scratch::make()?;
+            for n in 0..config.count {
+                scratch.write(&n.to_string(), "")?;
+            }
+            text("data")
+        }
         Act::BadBase => text("data").based_on("0199a5b2-7c00-7000-8000-000000000000"),
         _ => text("data"),
     }])
+}
+
+/// A scratch directory with a bit of everything, as a tree.
+fn scratch(config: &Config) -> Result<Artifact> {
+    let scratch = Scratch::make()?;
+    if !config.inner.is_empty() {
+        scratch.write(&config.inner, &config.text)?;
+    }
+    if !config.script.is_empty() {
+        let bounds = Bounds {
+            seconds: 2,
+            bytes: 1 << 20,
+        };
+        let said = scratch.record("said", &sh(&config.script), bounds)?;
+        let Recorded {
+            status,
+            bytes,
+            stderr,
+            timed_out,
+            truncated,
+        } = said;
+        scratch.write(
+            "how",
+            &format!("{status} {bytes} {timed_out} {truncated} {stderr}"),
+        )?;
+    }
+    if !config.root.is_empty() {
+        let copied = scratch.copy(&config.root, "copy", &TreeOptions::default())?;
+        let Copied {
+            files,
+            directories,
+            bytes,
+            failed,
+        } = copied;
+        scratch.write("copied", &format!("{files} {directories} {bytes} {failed}"))?;
+    }
+    Ok(Artifact::tree("data", scratch.tree(&TreeOptions::default())?))
+}
+
+/// Makes a symbolic link to ROOT.
+fn link(config: &Config, at: &str) -> Result<()> {
+    Command::new("ln")
+        .args(["-s", &config.root, at])
+        .run_ok()
+        .map(drop)
 }
 
 fn inner(config: &Config) -> String {
