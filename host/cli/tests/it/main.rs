@@ -13,6 +13,7 @@ mod crash;
 mod damage;
 mod guards;
 mod hostile_plugins;
+mod proxmox;
 mod roundtrip;
 mod scratch;
 mod zfs;
