@@ -86,7 +86,7 @@ pub fn collect(config: &Config, run: &RunInfo, scratch: &Scratch) -> Result<Fact
             collection.look_for(item, files)?;
         }
         for command in item.commands {
-            progress::stage(&format!("collecting {}.{}", item.collector.name(), item.name));
+            progress::stage(&format!("{}.{} {}", item.collector.name(), item.name, command.reason));
             collection.command(item, command)?;
         }
     }
