@@ -58,7 +58,7 @@ impl Default for Limits {
             handles: 10_000,
             copied_bytes: 4 << 20,
             kept_bytes: 16 << 20,
-            scratch_names: 10_000,
+            scratch_names: 1_000,
             scratch_bytes: 1 << 30,
             scratch_run: Duration::from_secs(3600),
             log_lines: 1_000,

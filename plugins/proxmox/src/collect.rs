@@ -86,7 +86,12 @@ pub fn collect(config: &Config, run: &RunInfo, scratch: &Scratch) -> Result<Fact
             collection.look_for(item, files)?;
         }
         for command in item.commands {
-            progress::stage(&format!("{}.{} {}", item.collector.name(), item.name, command.reason));
+            progress::stage(&format!(
+                "{}.{} {}",
+                item.collector.name(),
+                item.name,
+                command.reason
+            ));
             collection.command(item, command)?;
         }
     }
@@ -135,14 +140,14 @@ fn is_local(failure: &Failure) -> bool {
 
 impl Collection<'_> {
     fn warn(&mut self, code: &str, operation: Operation, item: &str, path: &str, message: String) {
-        let verb = match operation {
-            Operation::Find => "find",
-            Operation::Copy => "copy",
-            Operation::Command => "run",
+        let doing = match operation {
+            Operation::Find => format!("looking for {path}"),
+            Operation::Copy => format!("copying {path}"),
+            Operation::Command => format!("running `{path}`"),
         };
         log::warning(
             code,
-            format!("collection of {item}: cannot {verb} {path}: {message}"),
+            format!("collection of {item}: {doing}: {message}"),
             Some(path),
         );
         self.facts.errors.push(CollectionError {

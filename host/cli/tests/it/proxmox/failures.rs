@@ -79,7 +79,7 @@ fn every_file_that_is_missing_or_closed_is_named() {
     let lab = Lab::with_program(&weak);
     for path in [
         "etc/pve/priv/shadow.cfg",
-        "etc/pve/nodes/pve1/priv",
+        "etc/pve/nodes/pve1/priv/note",
         "etc/crontab",
     ] {
         fs::set_permissions(lab.root.join(path), Permissions::from_mode(0)).unwrap();
