@@ -66,16 +66,29 @@ fn a_directory_that_only_leads_to_what_was_asked_for_stays_as_it_is() {
     };
     let done = only("etc/pve/deep", to.path()).unwrap();
     assert_eq!((done.entries, done.directories), (4, 3));
-    assert_eq!(fs::read(to.path().join("etc/pve/deep/user.cfg")).unwrap(), b"user");
+    assert_eq!(
+        fs::read(to.path().join("etc/pve/deep/user.cfg")).unwrap(),
+        b"user"
+    );
     assert_eq!(fs::metadata(to.path().join("etc")).unwrap().permissions(), before);
     let mode = |path: &str| fs::metadata(to.path().join(path)).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode("etc/pve"), fs::metadata(from.path().join("etc/pve")).unwrap().permissions().mode() & 0o777);
+    assert_eq!(
+        mode("etc/pve"),
+        fs::metadata(from.path().join("etc/pve"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777
+    );
 
     // One that is a link is not followed, nor replaced.
     let linked = scratch();
     std::os::unix::fs::symlink(to.path(), linked.path().join("etc")).unwrap();
     let error = only("etc/pve/deep", linked.path()).unwrap_err();
-    assert!(error.to_string().contains("is not a directory, perhaps a link"), "{error}");
+    assert!(
+        error.to_string().contains("is not a directory, perhaps a link"),
+        "{error}"
+    );
     assert!(linked.path().join("etc").is_symlink());
 }
 
