@@ -190,5 +190,9 @@ fn plugins_show_what_they_may_do() {
         "{said}"
     );
     let said = backstay.run(&["plugin", "info", "nonsense"]).code(2);
-    assert!(said.stderr.contains("local, path, proxmox, zfs"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("local, path, proxmox, zfs"),
+        "{}",
+        said.stderr
+    );
 }

@@ -16,4 +16,5 @@ mod hostile_plugins;
 mod proxmox;
 mod roundtrip;
 mod scratch;
+mod words;
 mod zfs;
