@@ -88,7 +88,8 @@ pub struct ExecRequest {
     pub program: String,
     /// What its arguments may be, one pattern for each; a list in the list is an optional group.
     pub args: Vec<ArgPattern>,
-    /// Names of variables that the plugin may set for it. Some programs take orders from their environment.
+    /// Variables that the plugin may set for it: `NAME` for any value, or `NAME=VALUE`. Some programs take orders
+    /// from their environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
     /// Why, for a person who decides.
@@ -99,8 +100,8 @@ pub struct ExecRequest {
 ///
 /// In a pattern `*` stands for any characters, except that a pattern which begins with `*` never
 /// matches an argument that begins with `-`. `{config.FIELD}` stands for exactly the value in the
-/// job's configuration, and `{target}` for exactly the target of a restore. `**` alone at the end of
-/// the list stands for any further arguments.
+/// job's configuration, `{config.FIELD|DEFAULT}` also for what an absent field means, and `{target}` for
+/// exactly the target of a restore. `**` alone at the end of the list stands for any further arguments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ArgPattern {
@@ -114,7 +115,8 @@ pub enum ArgPattern {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PathRequest {
-    /// An absolute path, `{config.FIELD}`, or `{target}` (what a restore names). It covers all below it.
+    /// An absolute path, `{config.FIELD}` (or `{config.FIELD|DEFAULT}`, for a field that may be absent), or
+    /// `{target}` (what a restore names). It covers all below it.
     pub path: String,
     /// Why.
     pub reason: String,

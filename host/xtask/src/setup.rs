@@ -35,7 +35,7 @@ type Tool = (&'static str, &'static str);
 
 const DEMO_TOOLS: [Tool; 3] = [("cc", "build-essential"), ("diff", "diffutils"), ("tar", "tar")];
 
-const TEST_TOOLS: [Tool; 12] = [
+const TEST_TOOLS: [Tool; 15] = [
     ("zfs-fuse", "zfs-fuse"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
@@ -47,6 +47,9 @@ const TEST_TOOLS: [Tool; 12] = [
     ("python3", "python3"),
     ("bwrap", "bubblewrap"),
     ("git", "git"),
+    ("strace", "strace"),
+    ("fusefat", "fusefat"),
+    ("mkfs.vfat", "dosfstools"),
     ("find", "findutils"),
 ];
 
