@@ -240,7 +240,7 @@ mod tests {
         };
         assert_eq!(readable(json!({})), [PathBuf::from("/boot")]);
         assert_eq!(readable(json!({ "path": "/mnt/x" })), [PathBuf::from("/mnt/x")]);
-        assert_eq!(readable(json!({ "path": "" })), [PathBuf::new(); 0]);
+        assert!(readable(json!({ "path": "" })).is_empty());
     }
 
     #[test]

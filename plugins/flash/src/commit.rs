@@ -88,7 +88,7 @@ pub fn commit(config: &Config, git: &Git) -> Result<Committed> {
 fn drop_untracked(config: &Config, git: &Git) -> Result<()> {
     let pathspecs = pathspecs(config, "");
     if !pathspecs.is_empty() {
-        let output = git.run_with(&git.drop(), &pathspecs)?;
+        let output = git.run_with(&git.untrack(), &pathspecs)?;
         let dropped = output
             .stdout
             .lines()

@@ -3,7 +3,7 @@
 use backstay_sdk::{Code, Failure, Output};
 
 /// Complaints of a repository that isn't whole.
-const DAMAGED: [&str; 13] = [
+const DAMAGED: [&str; 14] = [
     "not a git repository",
     "bad object",
     "is empty",
@@ -17,6 +17,7 @@ const DAMAGED: [&str; 13] = [
     "bad tree object",
     "unable to find",
     "bad config",
+    "unexpected diff status",
 ];
 
 /// A failure with the cause that git names first.

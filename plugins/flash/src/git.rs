@@ -98,7 +98,7 @@ impl Git {
     }
 
     /// Drops the files that pathspecs on standard input match from the index, and names them.
-    pub fn drop(&self) -> Command {
+    pub fn untrack(&self) -> Command {
         self.sub([
             "rm",
             "-r",
@@ -346,7 +346,7 @@ mod tests {
                 source.filters(),
                 source.id_of("HEAD^{tree}"),
                 source.branch(),
-                source.drop(),
+                source.untrack(),
                 source.list_ignored(),
                 source.forget(),
                 source.add(),

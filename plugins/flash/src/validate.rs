@@ -18,9 +18,10 @@ pub fn look(config: &Config) -> Vec<Diagnostic> {
         found.push(unstartable(failure));
     }
     if let Err(failure) = stick::look(config) {
-        let pointer = match failure.message.starts_with("no filesystem") {
-            true => "/requireMount",
-            false => "/path",
+        let pointer = if failure.message.starts_with("no filesystem") {
+            "/requireMount"
+        } else {
+            "/path"
         };
         found.push(Diagnostic::from_failure(pointer, "bad-path", failure));
     }

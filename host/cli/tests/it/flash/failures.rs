@@ -69,7 +69,7 @@ fn a_damaged_repository_is_named_and_nothing_of_it_is_lost() {
     fs::write(lab.git_dir.join("HEAD"), head).unwrap();
 
     let index = fs::read(lab.git_dir.join("index")).unwrap();
-    fs::write(lab.git_dir.join("index"), &index[..index.len() / 2]).unwrap();
+    fs::write(lab.git_dir.join("index"), &index[..5]).unwrap();
     let (_, message, hint) = lab.fails();
     assert!(
         message.contains("index file") || message.contains("index uses"),
