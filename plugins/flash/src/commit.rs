@@ -117,13 +117,21 @@ fn add(config: &Config, git: &Git) -> Result<()> {
     }
     // With 1 it has added all but some.
     let refused = refused_files(&output.stderr);
-    if output.is_success() || (output.status == 1 && refused.is_some()) {
+    let is_only_note = refused.is_none() && is_note(&output.stderr);
+    if output.is_success() || (output.status == 1 && (refused.is_some() || is_only_note)) {
         for line in refused.unwrap_or_default().into_iter().take(MOST_NAMED) {
             log::warning("not-in-git", format!("git can't keep a file: {line}"), None);
         }
         return Ok(());
     }
     Err(fault::explain(&output, &git.git_dir))
+}
+
+/// Whether git only says that a pattern of what to leave out names files which its own lists leave out too.
+fn is_note(stderr: &str) -> bool {
+    let is_wrong = |line: &str| line.starts_with("error: ") || line.starts_with("fatal: ");
+    stderr.starts_with("The following paths are ignored by one of your .gitignore files")
+        && !stderr.lines().any(is_wrong)
 }
 
 /// The complaints of `git add` about single files; nothing if it complains of anything else.

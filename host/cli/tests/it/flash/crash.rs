@@ -125,7 +125,7 @@ fn killed_while_any_command_of_a_later_run_works() {
 
 #[test]
 fn killed_at_any_durable_write_of_the_journal() {
-    kill_at_each("fsync", true, true, json!({ "includeGitHistory": false }), 5);
+    kill_at_each("fsync", true, true, json!({ "includeGitHistory": false }), 3);
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn any_file_name_is_only_a_name() {
         b"-rf",
         b"--force",
         b":(exclude)config",
-        b":/",
+        b":(top)x",
         b"new\nline",
         b"not-utf8-\xff",
         b"quote'\"$(touch x)`",
