@@ -2,7 +2,6 @@
 //! half repository, and the next run works.
 
 use std::fs;
-use std::io::Read as _;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,7 +11,7 @@ use backstay_testkit::process::wait_until;
 use backstay_testkit::{flash, tools};
 use serde_json::{Value, json};
 
-use super::lab::{BINARY, GitData, Lab};
+use super::lab::{BINARY, GitData, Lab, noise};
 
 /// No run makes this many calls of one kind on one thread.
 const MOST_CALLS: u32 = 80;
@@ -114,7 +113,7 @@ fn kill_at_each(call: &str, of_database: bool, fresh: bool, config: Value, least
 
 #[test]
 fn killed_while_any_command_of_a_first_run_works() {
-    kill_at_each("waitid", false, true, json!({ "includeGitHistory": false }), 12);
+    kill_at_each("waitid", false, true, json!({ "includeGitHistory": false }), 6);
 }
 
 #[test]
@@ -163,13 +162,7 @@ fn a_git_that_is_killed_itself_fails_the_run_and_leaves_no_lock() {
 
 /// A run that is killed while git holds the index: it has a large file to read.
 fn killed_while_locked(lab: &Lab) {
-    let mut noise = Vec::new();
-    fs::File::open("/dev/urandom")
-        .unwrap()
-        .take(48 << 20)
-        .read_to_end(&mut noise)
-        .unwrap();
-    flash::write(&lab.drive, "config/large", &noise);
+    flash::write(&lab.drive, "config/large", &noise(48 << 20));
     let mut run = lab.backstay.spawn(&["run", "flash"]);
     let lock = lab.git_dir.join("index.lock");
     let objects = || {

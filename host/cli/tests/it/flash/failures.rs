@@ -8,7 +8,7 @@ use backstay_testkit::disk::SmallDisk;
 use backstay_testkit::flash;
 use serde_json::json;
 
-use super::lab::{BINARY, GitData, Lab};
+use super::lab::{BINARY, GitData, Lab, noise};
 
 #[test]
 fn a_lock_of_somebody_else_is_named_and_left_alone() {
@@ -110,10 +110,7 @@ fn no_room_for_git() {
     let disk = SmallDisk::mount(600 << 10);
     let lab = Lab::new(GitData::Elsewhere);
     let git_dir = disk.path().join(".git");
-    let noise: Vec<u8> = (0..1_000_000_u32)
-        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
-        .collect();
-    flash::write(&lab.drive, "config/noise", &noise);
+    flash::write(&lab.drive, "config/noise", &noise(1_000_000));
     lab.apply(json!({ "gitPath": git_dir }));
     let (code, message, hint) = lab.fails();
     assert_eq!(code, 12, "{message}");
@@ -229,7 +226,7 @@ fn a_failed_destination_leaves_the_commit_and_nothing_else() {
     fs::remove_dir(&lab.place).unwrap();
     let (code, message, _) = lab.fails();
     assert_eq!(code, 3, "{message}");
-    assert!(message.contains("there is no directory"), "{message}");
+    assert!(message.contains("does not exist"), "{message}");
     assert!(!cache.exists());
     assert_eq!(lab.commits(), 1);
     fs::create_dir(&lab.place).unwrap();

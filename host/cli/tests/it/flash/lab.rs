@@ -1,6 +1,7 @@
 //! A drive, a job for it, and git as a person would run it.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -211,6 +212,15 @@ pub fn objects(git_dir: &Path) -> Vec<u8> {
     );
     assert!(output.status.success());
     output.stdout
+}
+
+/// Bytes that can't be compressed.
+#[track_caller]
+pub fn noise(bytes: u64) -> Vec<u8> {
+    let mut noise = Vec::new();
+    let random = fs::File::open("/dev/urandom").unwrap();
+    random.take(bytes).read_to_end(&mut noise).unwrap();
+    noise
 }
 
 pub fn contains(bytes: &[u8], text: &str) -> bool {
