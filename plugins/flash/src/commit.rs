@@ -208,8 +208,14 @@ mod tests {
 
     #[test]
     fn large_files_are_found_in_a_listing() {
-        let listing = "100644 blob aa      12\ta b\0100644 blob bb 20000000\tbig\tname\0160000 commit cc       -\tsub\0";
-        let found: Vec<(&str, u64)> = larger_than(listing, 12)
+        let listing = [
+            "100644 blob aa      12\ta b",
+            "100644 blob bb 20000000\tbig\tname",
+            "160000 commit cc       -\tsub",
+            "",
+        ]
+        .join("\0");
+        let found: Vec<(&str, u64)> = larger_than(&listing, 12)
             .iter()
             .map(|l| (l.path, l.bytes))
             .collect();

@@ -202,7 +202,7 @@ fn killed_again_while_it_cleans_up() {
     let lab = Lab::new(GitData::Elsewhere);
     lab.apply(json!({ "includeGitHistory": false }));
     for (call, least) in [("unlinkat", 3), ("waitid", 1)] {
-        for number in 1.. {
+        for number in (1..).step_by(if call == "unlinkat" { 3 } else { 1 }) {
             assert!(number < MOST_CALLS, "it never gets to its end");
             let _ = fs::remove_dir_all(&lab.git_dir);
             // By then there is a repository without a commit.
