@@ -113,13 +113,13 @@ fn kill_at_each(call: &str, of_database: bool, fresh: bool, config: Value, least
 
 #[test]
 fn killed_while_any_command_of_a_first_run_works() {
-    kill_at_each("waitid", false, true, json!({ "includeGitHistory": false }), 6);
+    kill_at_each("waitid", false, true, json!({ "includeGitHistory": false }), 4);
 }
 
 #[test]
 fn killed_while_any_command_of_a_later_run_works() {
     let config = json!({ "streamDirect": false, "localCachePath": true });
-    kill_at_each("waitid", false, false, config, 10);
+    kill_at_each("waitid", false, false, config, 5);
 }
 
 #[test]
