@@ -174,6 +174,7 @@ impl Engine {
     ) -> Result<()> {
         let link = self.link(backup.clone(), base, context, recorder).await?;
         link.check_manifest().await?;
+        let has_files = backup.manifest.artifacts.iter().any(|a| a.form != Form::Stream);
         for artifact in &backup.manifest.artifacts {
             // The index of a tree says more than its size: which file it is.
             if level == VerifyLevel::Size || artifact.form != Form::Tree {
@@ -192,14 +193,15 @@ impl Engine {
                     };
                     blocking(move || check_stored(stored, &expected, &context)).await?;
                 }
-                (VerifyLevel::Archive, _) => {
-                    let Content::Stream(content) = link.content(artifact, identities).await? else {
-                        return Err(Error::internal("a stream turned into a tree"));
-                    };
-                    let (walked, walking) = (artifact.clone(), context.clone());
-                    if let Err(error) = blocking(move || walk(content, &walked, &walking)).await {
-                        return Err(link.damage_behind(artifact, error, context).await);
-                    }
+                (VerifyLevel::Archive, _) => decode(&link, artifact, identities, context).await?,
+                // Beside files it is checked as far as it can be.
+                (VerifyLevel::Restore, Form::Stream) if has_files => {
+                    decode(&link, artifact, identities, context).await?;
+                    let message = format!(
+                        "{} is not tried out: only plugin {} knows where it goes",
+                        artifact.name, backup.manifest.source.plugin
+                    );
+                    recorder.say(Level::Info, "host", message);
                 }
                 (VerifyLevel::Restore, Form::Stream) => {
                     return Err(Error::new(
@@ -310,6 +312,23 @@ pub(crate) async fn check_tree(link: &Link, artifact: &StoredArtifact, context: 
         refuse_differences(&place, &differences)
     })
     .await
+}
+
+/// Decodes a stored stream to its end, and looks at each entry if it is an archive.
+async fn decode(
+    link: &Link,
+    artifact: &StoredArtifact,
+    identities: &Identities,
+    context: &Context,
+) -> Result<()> {
+    let Content::Stream(content) = link.content(artifact, identities).await? else {
+        return Err(Error::internal("a stream turned into a tree"));
+    };
+    let (walked, walking) = (artifact.clone(), context.clone());
+    match blocking(move || walk(content, &walked, &walking)).await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(link.damage_behind(artifact, error, context).await),
+    }
 }
 
 fn walk(content: Arc<dyn Recipe>, artifact: &StoredArtifact, context: &Context) -> Result<()> {

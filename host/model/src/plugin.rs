@@ -88,7 +88,8 @@ pub struct ExecRequest {
     pub program: String,
     /// What its arguments may be, one pattern for each; a list in the list is an optional group.
     pub args: Vec<ArgPattern>,
-    /// Names of variables that the plugin may set for it. Some programs take orders from their environment.
+    /// Variables that the plugin may set for it: `NAME` for any value, or `NAME=VALUE`. Some programs take orders
+    /// from their environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
     /// Why, for a person who decides.

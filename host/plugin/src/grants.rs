@@ -31,6 +31,25 @@ struct ExecGrant {
     env: Vec<String>,
 }
 
+/// A variable for a program's environment.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its value; nothing if it is a secret.
+    pub value: Option<&'a str>,
+}
+
+impl Variable<'_> {
+    /// A grant is a name, for any value, or `NAME=VALUE`.
+    fn is_granted_by(&self, grant: &str) -> bool {
+        match grant.split_once('=') {
+            Some((name, value)) => self.name == name && self.value == Some(value),
+            None => self.name == grant,
+        }
+    }
+}
+
 /// Values for the placeholders in a manifest.
 #[derive(Debug, Clone, Copy)]
 pub struct Values<'a> {
@@ -114,15 +133,15 @@ impl Grants {
     ///
     /// # Errors
     /// [`Code::Security`] if there is no grant for it.
-    pub fn exec(&self, program: &str, args: &[String], env: &[&str]) -> Result<()> {
+    pub fn exec(&self, program: &str, args: &[String], env: &[Variable<'_>]) -> Result<()> {
         let named: Vec<&ExecGrant> = self.exec.iter().filter(|g| g.program == program).collect();
         let shown =
             backstay_model::error::show_bytes(format!("{program} {}", args.join(" ")).trim().as_bytes());
         let Some(grant) = named.iter().find(|g| g.pattern.matches(args)) else {
             return Err(self.refuse(&format!("run `{}`", shorten(&shown)), "exec"));
         };
-        if let Some(name) = env.iter().find(|name| !grant.env.iter().any(|g| g == *name)) {
-            return Err(self.refuse(&format!("set {name} for `{program}`"), "exec"));
+        if let Some(variable) = env.iter().find(|v| !grant.env.iter().any(|g| v.is_granted_by(g))) {
+            return Err(self.refuse(&format!("set {} for `{program}`", variable.name), "exec"));
         }
         Ok(())
     }
@@ -190,5 +209,51 @@ fn shorten(text: &str) -> String {
         text.chars().take(MOST_CHARS).chain(['…']).collect()
     } else {
         text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn grants(capabilities: Value, config: Value) -> Grants {
+        let manifest = serde_json::from_value(json!({
+            "id": "x", "version": "1.0.0", "kind": "source", "api": "0.1.0", "summary": "x", "license": "MIT",
+            "content": ["stream"], "capabilities": capabilities,
+        }))
+        .unwrap();
+        let config: Map<String, Value> = serde_json::from_value(config).unwrap();
+        Grants::new(
+            &manifest,
+            Values {
+                config: &config,
+                target: None,
+                scratch: None,
+            },
+        )
+    }
+
+    #[test]
+    fn a_placeholder_may_have_a_default_for_a_field_that_is_not_set() {
+        let read = json!({ "read": [{ "path": "{config.path:-/boot}", "reason": "x" }] });
+        let readable = |config| {
+            grants(read.clone(), config)
+                .readable()
+                .map(Path::to_path_buf)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(readable(json!({})), [PathBuf::from("/boot")]);
+        assert_eq!(readable(json!({ "path": "/mnt/x" })), [PathBuf::from("/mnt/x")]);
+        assert!(readable(json!({ "path": "" })).is_empty());
+    }
+
+    #[test]
+    fn a_variable_may_be_granted_with_one_value_only() {
+        let exec = json!({ "exec": [{ "program": "p", "args": [], "env": ["A", "B=1"], "reason": "x" }] });
+        let grants = grants(exec, json!({}));
+        let may = |name, value| grants.exec("p", &[], &[Variable { name, value }]).is_ok();
+        assert!(may("A", Some("any")) && may("A", None) && may("B", Some("1")));
+        assert!(!may("B", Some("2")) && !may("B", None) && !may("B=1", Some("1")) && !may("C", Some("1")));
     }
 }

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod compare;
 pub mod disk;
 mod fail;
+pub mod flash;
 pub mod guests;
 pub mod process;
 mod template;

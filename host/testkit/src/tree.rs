@@ -190,7 +190,7 @@ fn directory(parent: &Path, name: &[u8]) -> PathBuf {
 }
 
 /// Bytes that don't compress, the same for the same seed (xorshift64).
-fn noise(bytes: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn noise(bytes: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut out = Vec::with_capacity(bytes + 8);
     while out.len() < bytes {

@@ -35,7 +35,7 @@ type Tool = (&'static str, &'static str);
 
 const DEMO_TOOLS: [Tool; 3] = [("cc", "build-essential"), ("diff", "diffutils"), ("tar", "tar")];
 
-const TEST_TOOLS: [Tool; 14] = [
+const TEST_TOOLS: [Tool; 16] = [
     ("zfs-fuse", "zfs-fuse"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
@@ -47,8 +47,10 @@ const TEST_TOOLS: [Tool; 14] = [
     ("python3", "python3"),
     ("bwrap", "bubblewrap"),
     ("git", "git"),
-    ("find", "findutils"),
     ("strace", "strace"),
+    ("fusefat", "fusefat"),
+    ("mkfs.vfat", "dosfstools"),
+    ("find", "findutils"),
     ("ip", "iproute2"),
 ];
 

@@ -48,6 +48,16 @@ impl Command {
         self
     }
 
+    /// Its arguments, for tests.
+    pub fn arguments(&self) -> &[String] {
+        &self.0.args
+    }
+
+    /// The variables that it sets, for tests; not those that hold a secret.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.0.env
+    }
+
     /// Runs it to its end. A program that ends badly is an [`Output`], not a failure.
     ///
     /// # Errors

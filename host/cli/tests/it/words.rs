@@ -56,7 +56,7 @@ fn what_a_backup_and_its_way_back_say() {
     std::fs::write(format!("{scratch}/source/sub/file"), "content").unwrap();
     backstay
         .apply(&format!(
-            "name: words\nsource: {{ plugin: path, config: {{ path: {scratch}/source }} }}\ndestinations: [{{ plugin: local, config: {{ path: {scratch}/place }} }}]\nfilters: {{ compression: {{ algorithm: zstd }} }}\n"
+            "name: words\nsource: {{ plugin: path, config: {{ path: {scratch}/source }} }}\ndestinations: [{{ plugin: local, config: {{ path: {scratch}/place }} }}]\n"
         ))
         .ok();
     let target = format!("{scratch}/target");

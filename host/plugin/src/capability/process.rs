@@ -9,20 +9,23 @@ use wasmtime::component::Resource;
 
 use crate::bindings::wit::process::{self as wit, Command, Output};
 use crate::bindings::wit::types::Failure;
-use crate::grants;
+use crate::grants::{self, Variable};
 use crate::host::{ByteStream, Host, answer};
 use crate::scope::Moved;
 
 impl Host {
     /// A command that was granted, with its secrets in place.
     pub(super) fn granted(&self, command: Command, code: Code) -> Result<CommandSpec> {
-        let named = command
-            .env
+        let plain = command.env.iter().map(|(name, value)| Variable {
+            name,
+            value: Some(value.as_str()),
+        });
+        let secret = command
+            .env_secrets
             .iter()
-            .chain(&command.env_secrets)
-            .map(|(name, _)| name.as_str());
-        self.grants
-            .exec(&command.program, &command.args, &named.collect::<Vec<_>>())?;
+            .map(|(name, _)| Variable { name, value: None });
+        let variables: Vec<_> = plain.chain(secret).collect();
+        self.grants.exec(&command.program, &command.args, &variables)?;
         if command
             .args
             .iter()

@@ -1,0 +1,10 @@
+//! A flash drive is committed, backed up and given back, by real git, with its secrets nowhere but on the drive.
+
+mod crash;
+mod failures;
+mod hostile;
+mod lab;
+mod patterns;
+mod roundtrip;
+mod secrets;
+mod validation;
