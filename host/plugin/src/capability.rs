@@ -6,6 +6,7 @@ mod log;
 mod process;
 mod progress;
 mod scratch;
+mod script;
 mod secrets;
 mod state;
 mod storage;

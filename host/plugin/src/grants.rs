@@ -22,6 +22,15 @@ pub struct Grants {
     write: Vec<PathBuf>,
     secrets: Vec<String>,
     state: bool,
+    scripts: Vec<ScriptGrant>,
+}
+
+/// A script that may be run, and what it may see.
+#[derive(Debug, Clone)]
+struct ScriptGrant {
+    path: String,
+    read: Vec<PathBuf>,
+    network: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -57,6 +66,25 @@ impl Values<'_> {
         Some(filled)
     }
 
+    /// The absolute paths that a placeholder stands for: one, or a list of them.
+    fn paths(&self, text: &str) -> Vec<PathBuf> {
+        let named = match self.field(text) {
+            Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
+            Some(Value::String(one)) => vec![one.as_str()],
+            _ => Vec::new(),
+        };
+        named.into_iter().filter(|path| path.starts_with('/')).map(PathBuf::from).collect()
+    }
+
+    fn is_true(&self, text: &str) -> bool {
+        self.field(text) == Some(&Value::Bool(true))
+    }
+
+    /// The value of a text that is one placeholder for a field.
+    fn field(&self, text: &str) -> Option<&Value> {
+        self.config.get(text.strip_prefix("{config.")?.strip_suffix('}')?)
+    }
+
     fn value(&self, name: &str) -> Option<String> {
         match name {
             "target" => return self.target.map(str::to_owned),
@@ -86,6 +114,7 @@ impl Grants {
             write,
             secret,
             state,
+            script,
         } = &manifest.capabilities;
         let path = |text: &str| {
             values
@@ -107,6 +136,16 @@ impl Grants {
             write: write.iter().filter_map(|r| path(&r.path)).collect(),
             secrets: secret.iter().filter_map(|r| values.fill(&r.name)).collect(),
             state: state.is_some(),
+            scripts: script
+                .iter()
+                .filter_map(|request| {
+                    Some(ScriptGrant {
+                        path: values.fill(&request.path)?,
+                        read: request.read.iter().flat_map(|text| values.paths(text)).collect(),
+                        network: request.network.as_ref().is_some_and(|text| values.is_true(text)),
+                    })
+                })
+                .collect(),
         }
     }
 
@@ -167,6 +206,24 @@ impl Grants {
         } else {
             Err(self.refuse("keep notes", "state"))
         }
+    }
+
+    /// Whether a script may be run, with these paths to read.
+    ///
+    /// # Errors
+    /// [`Code::Security`] if there is no grant for it, for one of the paths, or for the network.
+    pub fn script(&self, path: &str, read: &[PathBuf], network: bool) -> Result<()> {
+        let Some(grant) = self.scripts.iter().find(|grant| grant.path == path) else {
+            return Err(self.refuse(&format!("run the script {}", shown(path)), "script"));
+        };
+        if let Some(path) = read.iter().find(|path| !grant.read.contains(path)) {
+            let what = format!("let a script read {}", shown(&path.to_string_lossy()));
+            return Err(self.refuse(&what, "script"));
+        }
+        if network && !grant.network {
+            return Err(self.refuse("give a script the network", "script"));
+        }
+        Ok(())
     }
 
     /// The paths that may be read, for showing them.
