@@ -1,5 +1,6 @@
 //! A script to run, and by what.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -17,7 +18,7 @@ pub const OUTPUT: &str = "/backstay/output";
 pub const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
 /// A script, fully decided.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Script {
     /// Its absolute path. It has the same inside.
     pub path: PathBuf,
@@ -83,6 +84,13 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
         ));
     }
     Ok(content)
+}
+
+impl fmt::Debug for Script {
+    /// Leaves out the environment: it may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script").field("path", &self.path).field("args", &self.args).finish_non_exhaustive()
+    }
 }
 
 impl Script {

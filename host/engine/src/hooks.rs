@@ -80,6 +80,7 @@ impl Engine {
             output: None,
             network: script.network,
             env: script.environment.clone().into_iter().collect(),
+            env_secrets: script.secret_environment.clone().into_iter().collect(),
             limits: Limits {
                 time: script.timeout.duration(),
                 memory_bytes: script.max_memory_bytes,

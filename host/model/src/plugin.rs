@@ -151,6 +151,9 @@ pub struct ScriptRequest {
     /// Each `{config.FIELD}`: a path that the script may read, or a list of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub read: Vec<String>,
+    /// `{config.FIELD}`: an object whose values are the names of secrets for the script's environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<String>,
     /// `{config.FIELD}`: whether the script has the host's network. Without it, it never has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
@@ -216,7 +219,7 @@ impl PluginManifest {
             }
         }
         for script in &self.capabilities.script {
-            let all = [&script.path].into_iter().chain(&script.read).chain(&script.network);
+            let all = [&script.path].into_iter().chain(&script.read).chain(&script.secrets).chain(&script.network);
             for text in all {
                 // A script that a plugin's author chose would be a program without a grant to run it.
                 if !(text.starts_with("{config.") && text.ends_with('}')) {

@@ -7,7 +7,7 @@ mod process;
 mod progress;
 mod scratch;
 mod script;
-mod secrets;
+pub(crate) mod secrets;
 mod state;
 mod storage;
 mod types;

@@ -30,6 +30,7 @@ pub struct Grants {
 struct ScriptGrant {
     path: String,
     read: Vec<PathBuf>,
+    secrets: Vec<String>,
     network: bool,
 }
 
@@ -74,6 +75,12 @@ impl Values<'_> {
             _ => Vec::new(),
         };
         named.into_iter().filter(|path| path.starts_with('/')).map(PathBuf::from).collect()
+    }
+
+    /// The texts in the object that a placeholder stands for.
+    fn names(&self, text: &str) -> Vec<String> {
+        let named = self.field(text).and_then(Value::as_object).into_iter().flat_map(Map::values);
+        named.filter_map(|name| name.as_str().map(str::to_owned)).collect()
     }
 
     fn is_true(&self, text: &str) -> bool {
@@ -142,6 +149,7 @@ impl Grants {
                     Some(ScriptGrant {
                         path: values.fill(&request.path)?,
                         read: request.read.iter().flat_map(|text| values.paths(text)).collect(),
+                        secrets: request.secrets.iter().flat_map(|text| values.names(text)).collect(),
                         network: request.network.as_ref().is_some_and(|text| values.is_true(text)),
                     })
                 })
@@ -208,17 +216,20 @@ impl Grants {
         }
     }
 
-    /// Whether a script may be run, with these paths to read.
+    /// Whether a script may be run, with these paths to read and these secrets.
     ///
     /// # Errors
-    /// [`Code::Security`] if there is no grant for it, for one of the paths, or for the network.
-    pub fn script(&self, path: &str, read: &[PathBuf], network: bool) -> Result<()> {
+    /// [`Code::Security`] if there is no grant for it, for one of the paths or secrets, or for the network.
+    pub fn script(&self, path: &str, read: &[PathBuf], secrets: &[&str], network: bool) -> Result<()> {
         let Some(grant) = self.scripts.iter().find(|grant| grant.path == path) else {
             return Err(self.refuse(&format!("run the script {}", shown(path)), "script"));
         };
         if let Some(path) = read.iter().find(|path| !grant.read.contains(path)) {
             let what = format!("let a script read {}", shown(&path.to_string_lossy()));
             return Err(self.refuse(&what, "script"));
+        }
+        if let Some(name) = secrets.iter().find(|name| !grant.secrets.iter().any(|granted| granted == *name)) {
+            return Err(self.refuse(&format!("give a script the secret `{}`", shown(name)), "script"));
         }
         if network && !grant.network {
             return Err(self.refuse("give a script the network", "script"));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use backstay_confine::lines::{Hear, Stream};
+use backstay_confine::lines::{Hear, Said, Stream};
 use backstay_confine::output::Size;
 use backstay_confine::{Ended, Limits, Script};
 use backstay_model::event::Level;
@@ -33,6 +33,8 @@ pub struct ScriptRequest {
     pub network: bool,
     /// Variables for its environment.
     pub env: Vec<(String, String)>,
+    /// Variables whose value is the secret of that name. What the script says is kept without their texts.
+    pub env_secrets: Vec<(String, String)>,
     /// Its limits.
     pub limits: Limits,
 }
@@ -85,6 +87,14 @@ pub async fn run(runtime: &Runtime, request: ScriptRequest, moment: &Moment, sco
         let path = request.path.clone();
         blocking(move || backstay_confine::script::read(&path)).await?
     };
+    let mut secrets = Vec::new();
+    let mut env = request.env;
+    for (name, secret) in request.env_secrets {
+        let text = crate::capability::secrets::text(&scope.data_dir, &secret)?;
+        secrets.push(text.clone());
+        env.push((name, text));
+    }
+    let secrets = Secrets(secrets.into());
     let digest = blake3::hash(&content).to_hex().to_string();
     let is_wasm = request.path.extension().is_some_and(|ending| ending == "wasm");
     let script = Script {
@@ -96,7 +106,7 @@ pub async fn run(runtime: &Runtime, request: ScriptRequest, moment: &Moment, sco
         hidden: vec![scope.data_dir.clone()],
         output: request.output,
         network: request.network,
-        env: request.env.into_iter().chain(moment.0.iter().cloned()).collect(),
+        env: env.into_iter().chain(moment.0.iter().cloned()).collect(),
         limits: request.limits,
     };
     let (name, limits) = (script.name(), script.limits.clone());
@@ -105,12 +115,13 @@ pub async fn run(runtime: &Runtime, request: ScriptRequest, moment: &Moment, sco
         let stop = Arc::clone(&stop);
         move || stop.store(true, Ordering::SeqCst)
     });
-    let hear = hear(scope);
-    let ended = if is_wasm {
+    let hear = hear(scope, secrets.clone());
+    let mut ended = if is_wasm {
         wasi::run(runtime, script, stop, hear).await?
     } else {
         blocking(move || backstay_confine::run(&script, &stop, &hear)).await?
     };
+    secrets.redact_all(&mut ended.said);
     note(&ended, scope);
     scope.context.cancel.check()?;
     ended.success(&name, &limits)?;
@@ -121,14 +132,35 @@ pub async fn run(runtime: &Runtime, request: ScriptRequest, moment: &Moment, sco
     })
 }
 
-fn hear(scope: &Scope) -> Hear {
+/// Texts that must not be repeated.
+#[derive(Clone)]
+struct Secrets(Arc<[String]>);
+
+impl Secrets {
+    fn redact(&self, text: &str) -> String {
+        let lines = self.0.iter().flat_map(|secret| secret.lines()).filter(|line| line.len() >= SECRET_BYTES);
+        lines.fold(text.to_owned(), |text, line| text.replace(line, "***"))
+    }
+
+    fn redact_all(&self, said: &mut Said) {
+        let texts = said.metadata.values_mut().chain(&mut said.warnings).chain([&mut said.last]);
+        for text in texts {
+            *text = self.redact(text);
+        }
+    }
+}
+
+/// What is shorter than this is no secret, and would make any text unreadable.
+const SECRET_BYTES: usize = 4;
+
+fn hear(scope: &Scope, secrets: Secrets) -> Hear {
     let listener = Arc::clone(&scope.listener);
     Arc::new(move |stream, line: &str| {
         let level = match stream {
             Stream::Output => Level::Info,
             Stream::Error => Level::Warn,
         };
-        listener.log(level, line.to_owned());
+        listener.log(level, secrets.redact(line));
     })
 }
 

@@ -29,6 +29,9 @@ pub struct Config {
     /// Variables for its environment.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Variables whose value is the secret of that name.
+    #[serde(default)]
+    pub secret_environment: BTreeMap<String, String>,
     /// Seconds until it must have ended, 1 to 3600. The job's `timeouts.prepare` counts too.
     #[serde(default = "five_minutes")]
     #[schemars(range(min = 1, max = 3600))]
@@ -110,13 +113,17 @@ impl Config {
                 );
             }
         }
-        for name in self.environment.keys() {
-            if let Some(fault) = fault_of_variable(name) {
-                let message = format!("`{name}` can't be a variable of a script: {fault}");
-                found.push(
-                    Diagnostic::error(format!("/environment/{name}"), "bad-variable", message)
-                        .hint("choose another name"),
-                );
+        for (field, variables) in
+            [("environment", &self.environment), ("secretEnvironment", &self.secret_environment)]
+        {
+            for name in variables.keys() {
+                if let Some(fault) = fault_of_variable(name) {
+                    let message = format!("`{name}` can't be a variable of a script: {fault}");
+                    found.push(
+                        Diagnostic::error(format!("/{field}/{name}"), "bad-variable", message)
+                            .hint("choose another name"),
+                    );
+                }
             }
         }
         found

@@ -75,6 +75,7 @@ impl Source for ScriptSource {
             read: config.read.clone(),
             network: config.network,
             env: config.environment.clone().into_iter().collect(),
+            env_secrets: config.secret_environment.clone().into_iter().collect(),
             ..Script::new(&config.script_path, limits)
         };
         let ended = script.run(&output)?;

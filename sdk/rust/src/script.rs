@@ -17,6 +17,7 @@ impl Script {
             read: Vec::new(),
             network: false,
             env: Vec::new(),
+            env_secrets: Vec::new(),
             limits,
         }
     }

@@ -120,6 +120,9 @@ fn about(manifest: &PluginManifest) -> String {
         if !script.read.is_empty() {
             what.push_str(&format!(", which may read {}", script.read.join(", ")));
         }
+        if let Some(secrets) = &script.secrets {
+            what.push_str(&format!(", with the secrets {secrets}"));
+        }
         if let Some(network) = &script.network {
             what.push_str(&format!(", with the network if {network}"));
         }

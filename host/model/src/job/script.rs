@@ -32,6 +32,9 @@ pub struct ScriptSpec {
     /// Variables for its environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
+    /// Variables whose value is the secret of that name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secret_environment: BTreeMap<String, String>,
     /// It must have ended by then, 1–3600 s.
     #[serde(default = "five_minutes")]
     pub timeout: Span,
@@ -98,13 +101,17 @@ impl ScriptSpec {
                 );
             }
         }
-        for name in self.environment.keys() {
-            if let Some(fault) = fault_of_variable(name) {
-                let message = format!("`{name}` can't be a variable of a script: {fault}");
-                found.push(
-                    Diagnostic::error(format!("{at}/environment/{name}"), "bad-variable", message)
-                        .hint("choose another name"),
-                );
+        for (field, variables) in
+            [("environment", &self.environment), ("secretEnvironment", &self.secret_environment)]
+        {
+            for name in variables.keys() {
+                if let Some(fault) = fault_of_variable(name) {
+                    let message = format!("`{name}` can't be a variable of a script: {fault}");
+                    found.push(
+                        Diagnostic::error(format!("{at}/{field}/{name}"), "bad-variable", message)
+                            .hint("choose another name"),
+                    );
+                }
             }
         }
         if self.timeout < Span::seconds(1) || self.timeout > Span::seconds(3600) {

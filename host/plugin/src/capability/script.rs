@@ -20,9 +20,10 @@ impl Host {
     async fn run_script(&mut self, script: Script, output: Scratch) -> Result<Ended> {
         let mut readable: Vec<PathBuf> = script.read.into_iter().map(PathBuf::from).collect();
         let directory = script.working_directory.map(PathBuf::from);
-        self.grants.script(&script.path, &readable, script.network)?;
+        let secrets: Vec<&str> = script.env_secrets.iter().map(|(_, secret)| secret.as_str()).collect();
+        self.grants.script(&script.path, &readable, &secrets, script.network)?;
         if let Some(directory) = &directory
-            && self.grants.script(&script.path, std::slice::from_ref(directory), false).is_ok()
+            && self.grants.script(&script.path, std::slice::from_ref(directory), &[], false).is_ok()
         {
             readable.push(directory.clone());
         }
@@ -39,6 +40,7 @@ impl Host {
             output: Some(output.path().to_owned()),
             network: script.network,
             env: script.env,
+            env_secrets: script.env_secrets,
             limits: Limits {
                 time: Duration::from_secs(seconds.into()),
                 memory_bytes: script.limits.memory_bytes,
@@ -65,7 +67,7 @@ impl wit::Host for Host {
         script: Script,
         output: Resource<Scratch>,
     ) -> wasmtime::Result<Result<Ended, Failure>> {
-        let env: usize = script.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let env: usize = script.env.iter().chain(&script.env_secrets).map(|(name, value)| name.len() + value.len()).sum();
         let texts = script.args.iter().chain(&script.read).map(String::len).sum::<usize>();
         self.keep(env + texts)?;
         let output = self.table.get(&output)?.clone();

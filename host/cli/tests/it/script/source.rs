@@ -117,10 +117,57 @@ fn words(said: &Value) -> String {
 fn it_shows_what_it_asks_for_and_the_machine_what_it_has() {
     let lab = Lab::new();
     let said = lab.backstay.run(&["plugin", "info", "script"]).ok().stdout;
-    let asks = "run the script {config.scriptPath}, confined, which may read {config.read}, {config.workingDirectory}, with the network if {config.network}";
+    let asks = "run the script {config.scriptPath}, confined, which may read {config.read}, {config.workingDirectory}, with the secrets {config.secretEnvironment}, with the network if {config.network}";
     assert!(said.contains(asks), "{said}");
     let doctor = lab.backstay.json(&["doctor"]);
     let checks = doctor["checks"].as_array().unwrap();
     let confinement = checks.iter().find(|check| check["check"] == "confinement of scripts").unwrap();
     assert_eq!(confinement["ok"], true, "{confinement}");
+}
+
+#[test]
+fn a_secret_reaches_the_script_and_nobody_else() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let lab = Lab::new();
+    let secrets = lab.backstay.data_dir().join("secrets");
+    fs::create_dir_all(&secrets).unwrap();
+    fs::write(secrets.join("api"), "hunter-22\n").unwrap();
+    fs::set_permissions(secrets.join("api"), fs::Permissions::from_mode(0o600)).unwrap();
+    let script = lab.script(
+        "dump.sh",
+        "[ \"$TOKEN\" = hunter-22 ] && echo 1 > ok; echo \"using $TOKEN\"; echo \"backstay:warning $TOKEN expires\"\n\
+         ps axww | grep -c hunter-2[2] || true\n",
+    );
+    lab.apply(&script, json!({ "secretEnvironment": { "TOKEN": "api" } }), json!({}));
+    let run = lab.run(1);
+    assert_eq!(run["warnings"][0]["message"], "*** expires");
+    let log = lab.log();
+    assert!(log.contains("plugin:script: using ***") && log.contains("plugin:script: 0") && !log.contains("hunter"), "{log}");
+    assert!(!lab.backstay.json(&["backups"]).to_string().contains("hunter"));
+    lab.apply(&script, json!({ "secretEnvironment": { "TOKEN": "other" } }), json!({}));
+    assert!(lab.reason(3).contains("there is no secret `other`"));
+}
+
+/// The first block of the documentation that is marked with this language.
+fn block(page: &str, language: &str) -> String {
+    let (_, rest) = page.split_once(&format!("```{language}\n")).unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_example_of_the_documentation_runs_as_printed() {
+    let lab = Lab::new();
+    let page = include_str!("../../../../docs/sources/script.md");
+    let here = |text: String| {
+        let places = [("/srv/scripts/export.sh", "export.sh"), ("/srv/notes", "data"), ("/mnt/backup", "store")];
+        places.into_iter().fold(text, |text, (there, name)| text.replace(there, lab.path(name).to_str().unwrap()))
+    };
+    lab.script("export.sh", &block(page, "sh"));
+    lab.backstay.apply(&here(block(page, "yaml"))).ok();
+    lab.backstay.run(&["run", "notes"]).ok();
+    let backup = &lab.backstay.json(&["backups"])[0];
+    assert_eq!(backup["manifest"]["artifacts"][0]["metadata"]["metadata"], json!({ "files": "1" }));
+    let target = lab.path("restored");
+    lab.backstay.run(&["restore", "latest:notes", "--to", target.to_str().unwrap()]).ok();
+    assert!(target.join("notes.tar.gz").metadata().unwrap().len() > 50);
 }
