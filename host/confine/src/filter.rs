@@ -105,8 +105,8 @@ const NEW_TIME: i32 = 0x80;
 /// Families of sockets. The others reach hypervisors, drivers and the kernel's cryptography.
 const FAMILIES: [i32; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
 
-/// Orders to a terminal that put words into the mouth of whoever sits at it.
-const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
+/// Orders to a terminal that put words into the mouth of whoever sits at it: `TIOCSTI` and `TIOCLINUX`.
+const TERMINAL_INPUT: [u64; 2] = [0x5412, 0x541C];
 
 /// The program for the kernel.
 ///

@@ -163,6 +163,9 @@ struct Running {
     first: Option<(i32, OwnedFd)>,
     group: Option<Group>,
     listeners: Vec<JoinHandle<Said>>,
+    /// It waits for a byte on this pipe; its end would be one too.
+    go: File,
+    is_over: bool,
 }
 
 impl Running {
@@ -206,6 +209,8 @@ impl Running {
             first: None,
             group,
             listeners: Vec::new(),
+            go: File::from(go_in),
+            is_over: false,
         };
         for listener in [output, errors].into_iter().flatten() {
             running.listeners.push(listener?);
@@ -214,7 +219,7 @@ impl Running {
             let pid = Pid::from_raw(first).ok_or_else(|| Error::internal("bubblewrap named no process"))?;
             running.first = Some((first, pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?));
             // It waits for this, so the number was still its own. If it died meanwhile its status says so.
-            let _ = File::from(go_in).write_all(b"1");
+            let _ = running.go.write_all(b"1");
         }
         Ok(running)
     }
@@ -295,6 +300,7 @@ impl Running {
     /// Ends what is left: the kernel ends a namespace with its first process, and that one is gone only after all
     /// others are.
     fn end(&mut self) {
+        self.is_over = true;
         if let Some((_, handle)) = &self.first {
             // It may have ended by itself.
             let _ = pidfd_send_signal(handle, Signal::KILL);
@@ -339,7 +345,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.listeners.is_empty() {
+        if !self.is_over {
             self.end();
         }
     }
