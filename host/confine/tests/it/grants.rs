@@ -111,7 +111,7 @@ fn what_belongs_to_the_host_is_covered_over_in_what_was_granted() {
     script.hidden = vec![hidden.clone()];
     assert_eq!(lab.run(&script).ok(), ["backstay", "closed"]);
     script.readable = vec![hidden.join("backstay.db")];
-    let error = backstay_confine::run(&script, &false.into(), &std::sync::Arc::new(|_, _: &str| {})).unwrap_err();
+    let error = lab.refused(&script);
     assert_eq!(error.code(), Code::Security);
 }
 
@@ -130,10 +130,7 @@ fn what_can_not_be_granted_is_refused_with_the_way_out() {
     ] {
         let mut script = lab.script("a.sh", "echo ran");
         script.readable = vec![path.to_owned()];
-        let error = backstay_confine::run(&script, &false.into(), &std::sync::Arc::new(|_, _: &str| {
-            panic!("it ran")
-        }))
-        .unwrap_err();
+        let error = lab.refused(&script);
         assert_eq!(error.code(), code, "{}: {error}", path.display());
     }
 }
@@ -143,7 +140,7 @@ fn a_directory_that_it_does_not_see_is_no_place_to_start() {
     let lab = Lab::new();
     let mut script = lab.script("a.sh", "pwd");
     script.directory = Some("/var/lib".into());
-    let error = backstay_confine::run(&script, &false.into(), &std::sync::Arc::new(|_, _: &str| {})).unwrap_err();
+    let error = lab.refused(&script);
     assert_eq!(error.code(), Code::Configuration);
     script.directory = Some("/usr/share".into());
     assert_eq!(lab.run(&script).ok(), ["/usr/share"]);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use backstay_confine::lines::Hear;
 use backstay_confine::{Ended, How, Limits, Script};
+use backstay_model::Error;
 use backstay_testkit::tools;
 use tempfile::TempDir;
 
@@ -71,6 +72,13 @@ impl Lab {
         let ended = backstay_confine::run(script, stop, &hear).unwrap();
         let lines = lines.lock().unwrap().clone();
         Done { ended, lines }
+    }
+
+    /// Why a script isn't run at all.
+    #[track_caller]
+    pub fn refused(&self, script: &Script) -> Error {
+        let hear: Hear = Arc::new(|_, line: &str| panic!("it ran and said {line}"));
+        backstay_confine::run(script, &AtomicBool::new(false), &hear).unwrap_err()
     }
 
     /// Runs a shell script that must end well, and returns what it said.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::lab::Lab;
 
 fn path_source(lab: &Lab) -> Value {
-    json!({ "plugin": "path", "config": { "path": lab.path("data") } })
+    json!({ "plugin": "path", "config": { "path": lab.path("notes") } })
 }
 
 /// The script that prints what it was told, as a part of a job.
@@ -15,7 +15,7 @@ fn teller(lab: &Lab) -> Value {
     let script = lab.script(
         "tell.sh",
         "echo \"$BACKSTAY_EVENT of $BACKSTAY_JOB: ${BACKSTAY_STATUS-}/${BACKSTAY_EXIT_CODE-}/${BACKSTAY_ERROR-}\"\n\
-         [ ${#BACKSTAY_RUN_ID} = 36 ] && [ -z \"${BACKSTAY_OUTPUT_DIR-}\" ] && ! touch /data 2>/dev/null\n",
+         [ ${#BACKSTAY_RUN_ID} = 36 ] && [ -z \"${BACKSTAY_OUTPUT_DIR-}\" ] && ! touch /notes 2>/dev/null\n",
     );
     json!({ "scriptPath": script })
 }
@@ -73,13 +73,13 @@ fn a_failing_after_is_a_warning_and_the_backup_stays() {
 #[test]
 fn a_hook_sees_what_it_was_granted_and_no_more() {
     let lab = Lab::new();
-    let look = lab.script("look.sh", "cat \"$1/data/file\"; cat \"$1/look.sh\" >/dev/null; ls \"$1\"; cat \"$1/store\" 2>&1 | tail -c 30\n");
-    let hook = json!({ "scriptPath": look, "scriptArgs": [lab.path("")], "read": [lab.path("data")], "workingDirectory": lab.path("data") });
+    let look = lab.script("look.sh", "cat \"$1/notes/file\"; cat \"$1/look.sh\" >/dev/null; ls \"$1\"; cat \"$1/store\" 2>&1 | tail -c 30\n");
+    let hook = json!({ "scriptPath": look, "scriptArgs": [lab.path("")], "read": [lab.path("notes")], "workingDirectory": lab.path("notes") });
     lab.apply_source(path_source(&lab), json!({ "before": hook }));
     lab.run(0);
     let log = lab.log();
     let said: Vec<&str> = log.lines().filter_map(|line| line.split_once("script:before: ")).map(|(_, text)| text).collect();
-    assert_eq!(said[..3], ["content", "data", "look.sh"], "{log}");
+    assert_eq!(said[..3], ["content", "look.sh", "notes"], "{log}");
     assert!(said[3].ends_with("No such file or directory"), "{log}");
 }
 

@@ -16,11 +16,11 @@ impl Lab {
     pub fn new() -> Self {
         tools::require(&["bwrap", "setpriv", "python3"]);
         let backstay = Backstay::new(env!("CARGO_BIN_EXE_backstay"));
-        for name in ["store", "data"] {
+        for name in ["store", "notes"] {
             fs::create_dir(backstay.scratch_dir().join(name)).unwrap();
         }
-        fs::write(backstay.scratch_dir().join("data/file"), "content\n").unwrap();
-        for path in [backstay.scratch_dir(), &backstay.scratch_dir().join("data")] {
+        fs::write(backstay.scratch_dir().join("notes/file"), "content\n").unwrap();
+        for path in [backstay.scratch_dir(), &backstay.scratch_dir().join("notes")] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         }
         Lab { backstay }

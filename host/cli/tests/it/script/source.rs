@@ -15,7 +15,7 @@ fn what_a_script_writes_is_backed_up_and_restored() {
          echo \"$TABLE of $BACKSTAY_JOB, $BACKSTAY_EVENT\" > sub/about\necho working\necho careful >&2\n\
          echo backstay:metadata rows=12\n",
     );
-    let config = json!({ "scriptArgs": [lab.path("data")], "read": [lab.path("data")], "environment": { "TABLE": "users" } });
+    let config = json!({ "scriptArgs": [lab.path("notes")], "read": [lab.path("notes")], "environment": { "TABLE": "users" } });
     lab.apply(&script, config, json!({ "verify": { "level": "restore", "afterRun": true } }));
     let run = lab.run(0);
     let backup = &lab.backstay.json(&["backups"])[0];
@@ -159,7 +159,7 @@ fn the_example_of_the_documentation_runs_as_printed() {
     let lab = Lab::new();
     let page = include_str!("../../../../docs/sources/script.md");
     let here = |text: String| {
-        let places = [("/srv/scripts/export.sh", "export.sh"), ("/srv/notes", "data"), ("/mnt/backup", "store")];
+        let places = [("/srv/scripts/export.sh", "export.sh"), ("/srv/notes", "notes"), ("/mnt/backup", "store")];
         places.into_iter().fold(text, |text, (there, name)| text.replace(there, lab.path(name).to_str().unwrap()))
     };
     lab.script("export.sh", &block(page, "sh"));

@@ -93,10 +93,10 @@ fn apply(lab: &Lab, acts: &[&str], config: Value) {
 #[test]
 fn a_component_writes_and_reads_what_it_was_granted() {
     let lab = Lab::new();
-    let file = lab.path("data/file").display().to_string();
+    let file = lab.path("notes/file").display().to_string();
     let acts =
         ["write=here", &format!("copy={file}"), &format!("overwrite={file}"), "escape", "say=\u{1b}[31mred", "say=backstay:metadata a=b"];
-    apply(&lab, &acts, json!({ "read": [lab.path("data")] }));
+    apply(&lab, &acts, json!({ "read": [lab.path("notes")] }));
     lab.run(0);
     assert!(lab.log().contains("info  plugin:script: red"), "{}", lab.log());
     let facts = &lab.backstay.json(&["backups"])[0]["manifest"]["artifacts"][0]["metadata"];
@@ -104,7 +104,7 @@ fn a_component_writes_and_reads_what_it_was_granted() {
     let restored = lab.restore();
     assert_eq!(fs::read_to_string(restored.join("file")).unwrap(), "j here\n");
     assert_eq!(fs::read_to_string(restored.join("copy")).unwrap(), "content\n");
-    assert_eq!(fs::read_to_string(lab.path("data/file")).unwrap(), "content\n");
+    assert_eq!(fs::read_to_string(lab.path("notes/file")).unwrap(), "content\n");
     lab.assert_clean();
 }
 
@@ -130,7 +130,7 @@ fn a_command_that_misbehaves_is_ended_with_the_reason() {
         ("panic", json!({}), 4, "ended with status 134"),
         ("exit=3", json!({}), 4, "ended with status"),
         ("say=x", json!({}), 4, "left no files"),
-        ("write", json!({ "read": [lab.path("data/file")] }), 2, "is not a directory"),
+        ("write", json!({ "read": [lab.path("notes/file")] }), 2, "is not a directory"),
         ("write", json!({ "read": [lab.backstay.scratch_dir()] }), 14, "Backstay itself"),
     ] {
         apply(&lab, &[act], config);
@@ -149,7 +149,7 @@ fn a_hook_can_be_a_command_too() {
         (func (export "_start") (call $exit (i32.const 9))))"#;
     let hook = lab.path("no.wasm");
     fs::write(&hook, wat::parse_str(module).unwrap()).unwrap();
-    let source = json!({ "plugin": "path", "config": { "path": lab.path("data") } });
+    let source = json!({ "plugin": "path", "config": { "path": lab.path("notes") } });
     lab.apply_source(source, json!({ "before": { "scriptPath": hook } }));
     let reason = lab.reason(4);
     assert!(reason.contains("no.wasm ended with status 9"), "{reason}");
