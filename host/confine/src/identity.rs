@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::process::{geteuid, getegid};
+use rustix::process::{getegid, geteuid};
 
 /// The first of the users that scripts run as. Debian keeps 65000 to 65533 free of accounts, and they exist in
 /// containers that know only 65536 users.

@@ -68,7 +68,11 @@ pub fn listen(from: impl Read + Send + 'static, stream: Stream, hear: Hear) -> R
     std::thread::Builder::new()
         .name("listener".to_owned())
         .spawn(move || read(from, stream, &hear))
-        .map_err(|e| Error::new(Code::Environment, "cannot start a thread").because(e).retryable())
+        .map_err(|e| {
+            Error::new(Code::Environment, "cannot start a thread")
+                .because(e)
+                .retryable()
+        })
 }
 
 fn read(mut from: impl Read, stream: Stream, hear: &Hear) -> Said {
@@ -119,7 +123,11 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn take(&mut self, line: &[u8]) {
         let is_order = self.stream == Stream::Output && line.starts_with(b"backstay:");
-        let (count, most) = if is_order { (&mut self.orders, ORDERS) } else { (&mut self.lines, LINES) };
+        let (count, most) = if is_order {
+            (&mut self.orders, ORDERS)
+        } else {
+            (&mut self.lines, LINES)
+        };
         *count += 1;
         if *count > most {
             self.said.dropped += 1;
@@ -259,7 +267,10 @@ mod tests {
             b"hello\nbackstay:metadata rows=12\nbackstay:metadata bad key=1\nbackstay:warning one table is empty\nbackstay:format disk\n",
         );
         assert_eq!(heard, ["hello"]);
-        assert_eq!(said.metadata, BTreeMap::from([("rows".to_owned(), "12".to_owned())]));
+        assert_eq!(
+            said.metadata,
+            BTreeMap::from([("rows".to_owned(), "12".to_owned())])
+        );
         assert_eq!(said.warnings.len(), 3, "{:?}", said.warnings);
         assert_eq!(said.warnings[1], "one table is empty");
     }

@@ -76,7 +76,9 @@ fn measure(directory: &OwnedFd, depth: usize, size: &mut Size, limits: &Limits) 
         if is_dots(name) {
             continue;
         }
-        let Ok(stat) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let Ok(stat) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else {
+            continue;
+        };
         size.entries += 1;
         if is_file(&stat) {
             size.bytes = size.bytes.saturating_add(length(&stat));
@@ -178,7 +180,11 @@ impl Cleaner<'_> {
         if kind(&stat) == FileType::Symlink {
             return Ok(None);
         }
-        let readable = if kind(&stat) == FileType::Directory { 0o700 } else { 0o400 };
+        let readable = if kind(&stat) == FileType::Directory {
+            0o700
+        } else {
+            0o400
+        };
         let mode = stat.st_mode & 0o7777;
         let wanted = mode & !LENDING | readable;
         // A change of owner takes some of these bits away by itself, and not those of directories.
@@ -197,9 +203,13 @@ impl Cleaner<'_> {
 
     fn own(&self, directory: BorrowedFd<'_>, name: impl rustix::path::Arg) -> rustix::io::Result<()> {
         match self.owner {
-            Some((user, group)) => {
-                rustix::fs::chownat(directory, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
-            }
+            Some((user, group)) => rustix::fs::chownat(
+                directory,
+                name,
+                Some(user),
+                Some(group),
+                AtFlags::SYMLINK_NOFOLLOW,
+            ),
             None => Ok(()),
         }
     }
@@ -220,7 +230,10 @@ fn leads_out(target: &[u8], depth: usize) -> bool {
     if target.starts_with(b"/") {
         return true;
     }
-    let mut parts = target.split(|b| *b == b'/').filter(|part| !part.is_empty() && *part != b".").peekable();
+    let mut parts = target
+        .split(|b| *b == b'/')
+        .filter(|part| !part.is_empty() && *part != b".")
+        .peekable();
     let mut up = 0;
     while parts.next_if(|part| *part == b"..").is_some() {
         up += 1;
@@ -267,16 +280,28 @@ mod tests {
         fs::write(root.join("secret"), "").unwrap();
         fs::set_permissions(root.join("secret"), fs::Permissions::from_mode(0o000)).unwrap();
         symlink("../file", root.join("a/b/inside")).unwrap();
-        for (name, target) in [("abs", "/etc/passwd"), ("up", "../x"), ("a/b/up", "../../../x"), ("dot", "a/../a")] {
+        for (name, target) in [
+            ("abs", "/etc/passwd"),
+            ("up", "../x"),
+            ("a/b/up", "../../../x"),
+            ("dot", "a/../a"),
+        ] {
             symlink(target, root.join(name)).unwrap();
         }
         rustix::fs::mknodat(CWD, root.join("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
         let cleaned = clean(&root, &Limits::default()).unwrap().unwrap();
         assert_eq!(cleaned.size, Size { entries: 5, bytes: 5 });
-        let mut removed: Vec<&str> = cleaned.removed.iter().map(|removed| removed.path.as_str()).collect();
+        let mut removed: Vec<&str> = cleaned
+            .removed
+            .iter()
+            .map(|removed| removed.path.as_str())
+            .collect();
         removed.sort_unstable();
-        assert_eq!(removed, ["a/b/up", "a/file", "abs", "dot", "fifo", "socket", "up"]);
+        assert_eq!(
+            removed,
+            ["a/b/up", "a/file", "abs", "dot", "fifo", "socket", "up"]
+        );
         let mode = |name: &str| fs::metadata(root.join(name)).unwrap().permissions().mode() & 0o7777;
         assert_eq!((mode("a/file"), mode("secret")), (0o755, 0o400));
         assert!(root.join("a/b/inside").is_symlink() && !root.join("fifo").exists());
@@ -286,8 +311,14 @@ mod tests {
     fn limits_hold_while_it_is_written_and_after() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("file"), "12345").unwrap();
-        let bytes = Limits { output_bytes: 4, ..Limits::default() };
-        let entries = Limits { output_entries: 0, ..Limits::default() };
+        let bytes = Limits {
+            output_bytes: 4,
+            ..Limits::default()
+        };
+        let entries = Limits {
+            output_entries: 0,
+            ..Limits::default()
+        };
         for (limits, expected) in [(&bytes, Broken::OutputBytes), (&entries, Broken::OutputEntries)] {
             assert_eq!(broken(directory.path(), limits), Some(expected));
             assert_eq!(clean(directory.path(), limits).unwrap(), Err(expected));
@@ -295,7 +326,10 @@ mod tests {
         fs::create_dir_all(directory.path().join("d/".repeat(OUTPUT_DEPTH + 2))).unwrap();
         let limits = Limits::default();
         assert_eq!(broken(directory.path(), &limits), Some(Broken::OutputDepth));
-        assert_eq!(clean(directory.path(), &limits).unwrap(), Err(Broken::OutputDepth));
+        assert_eq!(
+            clean(directory.path(), &limits).unwrap(),
+            Err(Broken::OutputDepth)
+        );
     }
 
     proptest! {

@@ -22,7 +22,12 @@ pub fn probe() -> Result<String> {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let hear: Hear = Arc::new({
         let heard = Arc::clone(&heard);
-        move |_, line: &str| heard.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned())
+        move |_, line: &str| {
+            heard
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(line.to_owned())
+        }
     });
     let script = Script {
         path: "/backstay/probe.sh".into(),
@@ -43,15 +48,22 @@ pub fn probe() -> Result<String> {
         let line = lines.iter().find_map(|line| line.strip_prefix(name));
         line.map(str::trim).unwrap_or_default().to_owned()
     };
-    let user = field("Uid:").split_whitespace().next().unwrap_or_default().to_owned();
+    let user = field("Uid:")
+        .split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     let is_tight = field("CapEff:").trim_start_matches('0').is_empty()
         && field("CapBnd:").trim_start_matches('0').is_empty()
         && field("NoNewPrivs:") == "1"
         && field("Seccomp:") == "2"
         && user != "0";
     if !is_tight {
-        return Err(Error::new(Code::Security, "a confined script still has rights that it should not have")
-            .hint("this is a defect of bubblewrap, util-linux or the kernel: update them"));
+        return Err(Error::new(
+            Code::Security,
+            "a confined script still has rights that it should not have",
+        )
+        .hint("this is a defect of bubblewrap, util-linux or the kernel: update them"));
     }
     let memory = match Group::create(&script.limits) {
         Some(group) if group.limits_memory() => "memory and processes limited by a control group",
@@ -62,5 +74,7 @@ pub fn probe() -> Result<String> {
     } else {
         "the host's user"
     };
-    Ok(format!("bubblewrap with a filter of system calls, {root}; {memory}"))
+    Ok(format!(
+        "bubblewrap with a filter of system calls, {root}; {memory}"
+    ))
 }

@@ -21,7 +21,10 @@ fn below(first: i32) -> Vec<i32> {
         let tasks = fs::read_dir(format!("/proc/{process}/task"));
         for task in tasks.into_iter().flatten().flatten() {
             let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            let children: Vec<i32> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+            let children: Vec<i32> = children
+                .split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect();
             left.extend(&children);
             found.extend(children);
         }
@@ -36,7 +39,8 @@ pub(crate) fn usage(first: i32) -> Usage {
         let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
         let number = |name: &str| -> u64 {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+            line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+                .unwrap_or(0)
         };
         usage.tasks += number("Threads:");
         usage.memory_bytes += (number("RssAnon:") + number("RssShmem:")) << 10;
@@ -48,9 +52,13 @@ pub(crate) fn usage(first: i32) -> Usage {
 pub(crate) fn ask_to_end(first: i32) {
     let all = below(first);
     for process in &all {
-        let Some(pid) = Pid::from_raw(*process) else { continue };
+        let Some(pid) = Pid::from_raw(*process) else {
+            continue;
+        };
         // Held by a descriptor, the number can't become another's; that it was still ours shows its parent.
-        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
+            continue;
+        };
         if parent(*process).is_some_and(|parent| parent == first || all.contains(&parent)) {
             // It may have ended by itself just now.
             let _ = pidfd_send_signal(handle, Signal::TERM);

@@ -93,7 +93,10 @@ impl Ended {
                 Err(error.hint("the run's log has what it said; it sees only what `read` names"))
             }
             How::Broke(broken) => Err(broken.error(script, limits)),
-            How::Stopped => Err(Error::new(Code::Cancelled, format!("the script {script} was stopped"))),
+            How::Stopped => Err(Error::new(
+                Code::Cancelled,
+                format!("the script {script} was stopped"),
+            )),
         }
     }
 }
@@ -135,7 +138,14 @@ fn hand_over(output: &Path, identity: Identity) -> Result<()> {
     let failed = |e: rustix::io::Errno| Error::io("hand over", output, e.into());
     if identity.is_other {
         let (user, group) = (Uid::from_raw(identity.user), Gid::from_raw(identity.group));
-        rustix::fs::chownat(CWD, output, Some(user), Some(group), rustix::fs::AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        rustix::fs::chownat(
+            CWD,
+            output,
+            Some(user),
+            Some(group),
+            rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .map_err(failed)?;
     }
     rustix::fs::chmod(output, Mode::from_raw_mode(0o700)).map_err(failed)
 }
@@ -171,8 +181,14 @@ struct Running {
 impl Running {
     fn start(script: &Script, identity: Identity, hear: &Hear) -> Result<Self> {
         let bubblewrap = find(BUBBLEWRAP)?;
-        let setpriv = if identity.is_other { find(SETPRIV)? } else { PathBuf::new() };
-        let failed = |e: rustix::io::Errno| Error::new(Code::Environment, "cannot start a script").because(std::io::Error::from(e));
+        let setpriv = if identity.is_other {
+            find(SETPRIV)?
+        } else {
+            PathBuf::new()
+        };
+        let failed = |e: rustix::io::Errno| {
+            Error::new(Code::Environment, "cannot start a script").because(std::io::Error::from(e))
+        };
         let content = memory("script", &script.content)?;
         let passwd = memory("passwd", identity.passwd().as_bytes())?;
         let groups = memory("groups", identity.groups().as_bytes())?;
@@ -190,18 +206,45 @@ impl Running {
         let (options, inside) = view::arguments(script, identity, &setpriv, fds)?;
         let options = memory("options", &joined(&options))?;
         let mut command = Command::new(bubblewrap);
-        command.arg("--args").arg(options.as_raw_fd().to_string()).arg("--").args(inside);
+        command
+            .arg("--args")
+            .arg(options.as_raw_fd().to_string())
+            .arg("--")
+            .args(inside);
         command.env_clear().current_dir("/").process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let group = Group::create(&script.limits);
         let handed = [
-            fds.script, fds.passwd, fds.groups, fds.filter, fds.status, fds.go, options.as_raw_fd(),
+            fds.script,
+            fds.passwd,
+            fds.groups,
+            fds.filter,
+            fds.status,
+            fds.go,
+            options.as_raw_fd(),
         ];
-        prepare(&mut command, handed, &script.limits, identity, group.as_ref().map(|g| g.entrance().as_raw_fd()));
-        let mut outer = command.spawn().map_err(|e| Error::new(Code::Environment, "cannot start bubblewrap").because(e))?;
+        prepare(
+            &mut command,
+            handed,
+            &script.limits,
+            identity,
+            group.as_ref().map(|g| g.entrance().as_raw_fd()),
+        );
+        let mut outer = command
+            .spawn()
+            .map_err(|e| Error::new(Code::Environment, "cannot start bubblewrap").because(e))?;
         drop((status_in, go));
-        let output = outer.stdout.take().map(|pipe| listen(pipe, Stream::Output, hear.clone()));
-        let errors = outer.stderr.take().map(|pipe| listen(pipe, Stream::Error, hear.clone()));
+        let output = outer
+            .stdout
+            .take()
+            .map(|pipe| listen(pipe, Stream::Output, hear.clone()));
+        let errors = outer
+            .stderr
+            .take()
+            .map(|pipe| listen(pipe, Stream::Error, hear.clone()));
         let mut running = Running {
             outer,
             status: File::from(status),
@@ -235,7 +278,9 @@ impl Running {
                 let mut buffer = [0; 512];
                 match self.status.read(&mut buffer) {
                     Ok(0) | Err(_) => return None,
-                    Ok(read) => self.status_text.push_str(&String::from_utf8_lossy(&buffer[..read])),
+                    Ok(read) => self
+                        .status_text
+                        .push_str(&String::from_utf8_lossy(&buffer[..read])),
                 }
             }
         }
@@ -245,7 +290,9 @@ impl Running {
     /// What bubblewrap says about a run in JSON, one object after the other.
     fn said_of_status(&self, key: &str) -> Option<i64> {
         let objects = serde_json::Deserializer::from_str(&self.status_text).into_iter::<serde_json::Value>();
-        objects.map_while(std::result::Result::ok).find_map(|object| object.get(key)?.as_i64())
+        objects
+            .map_while(std::result::Result::ok)
+            .find_map(|object| object.get(key)?.as_i64())
     }
 
     /// Waits until all of it has ended by itself or must be ended, and says why.
@@ -318,7 +365,10 @@ impl Running {
 
     /// What it said, to the end.
     fn said(&mut self) -> Said {
-        let said = self.listeners.drain(..).map(|listener| listener.join().unwrap_or_default());
+        let said = self
+            .listeners
+            .drain(..)
+            .map(|listener| listener.join().unwrap_or_default());
         said.fold(Said::default(), Said::and)
     }
 
@@ -374,7 +424,11 @@ fn joined(options: &[impl AsRef<OsStr>]) -> Vec<u8> {
 fn ceilings(limits: &Limits, identity: Identity) -> [(Resource, u64); 6] {
     let seconds = limits.time.as_secs().saturating_add(1);
     // In a namespace of users the kernel counts those of the host's user as well before Linux 5.14.
-    let processes = if identity.is_other { u64::from(limits.processes) } else { 4096 };
+    let processes = if identity.is_other {
+        u64::from(limits.processes)
+    } else {
+        4096
+    };
     [
         (Resource::Data, limits.memory_bytes),
         (Resource::Cpu, seconds),
@@ -386,7 +440,13 @@ fn ceilings(limits: &Limits, identity: Identity) -> [(Resource, u64); 6] {
 }
 
 #[expect(unsafe_code, reason = "std offers no other way to act between fork and exec")]
-fn prepare(command: &mut Command, handed: [RawFd; 7], limits: &Limits, identity: Identity, group: Option<RawFd>) {
+fn prepare(
+    command: &mut Command,
+    handed: [RawFd; 7],
+    limits: &Limits,
+    identity: Identity,
+    group: Option<RawFd>,
+) {
     let ceilings = ceilings(limits, identity);
     // SAFETY: the closure makes system calls only, allocates nothing and takes no lock. The descriptors are open: they
     // were opened before the fork and are closed after the spawn.
@@ -398,7 +458,10 @@ fn prepare(command: &mut Command, handed: [RawFd; 7], limits: &Limits, identity:
                 let _ = rustix::io::write(BorrowedFd::borrow_raw(group), b"0");
             }
             for (resource, most) in ceilings {
-                let limit = Rlimit { current: Some(most), maximum: Some(most) };
+                let limit = Rlimit {
+                    current: Some(most),
+                    maximum: Some(most),
+                };
                 rustix::process::setrlimit(resource, limit)?;
             }
             // Whatever else is open, also what whoever started the host forgot.

@@ -75,12 +75,18 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     let is_file = file.metadata().map_err(failed)?.is_file();
     let mut content = Vec::new();
     if is_file {
-        file.take(SCRIPT_BYTES + 1).read_to_end(&mut content).map_err(failed)?;
+        file.take(SCRIPT_BYTES + 1)
+            .read_to_end(&mut content)
+            .map_err(failed)?;
     }
     if !is_file || content.len() as u64 > SCRIPT_BYTES {
         return Err(Error::new(
             Code::Configuration,
-            format!("{} is not a file of at most {} MiB", show(path), SCRIPT_BYTES >> 20),
+            format!(
+                "{} is not a file of at most {} MiB",
+                show(path),
+                SCRIPT_BYTES >> 20
+            ),
         ));
     }
     Ok(content)
@@ -89,7 +95,10 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 impl fmt::Debug for Script {
     /// Leaves out the environment: it may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Script").field("path", &self.path).field("args", &self.args).finish_non_exhaustive()
+        f.debug_struct("Script")
+            .field("path", &self.path)
+            .field("args", &self.args)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,7 +119,11 @@ impl Script {
             } else {
                 Err(Error::new(
                     Code::Environment,
-                    format!("the script {} wants to be run by {}, which scripts don't see", self.name(), show(&named)),
+                    format!(
+                        "the script {} wants to be run by {}, which scripts don't see",
+                        self.name(),
+                        show(&named)
+                    ),
                 )
                 .hint("install it below /usr, or write `#!/usr/bin/env NAME` on its first line"))
             };
@@ -130,7 +143,10 @@ impl Script {
             .ok_or_else(|| {
                 Error::new(
                     Code::Environment,
-                    format!("the script {} needs `{program}`, which is not installed", self.name()),
+                    format!(
+                        "the script {} needs `{program}`, which is not installed",
+                        self.name()
+                    ),
                 )
                 .hint(format!("install it; looked in {PATH}"))
             })
@@ -148,7 +164,11 @@ impl Script {
     /// # Errors
     /// Something isn't there, or can't be granted.
     pub fn granted(&self) -> Result<Vec<Granted>> {
-        let mut granted = self.readable.iter().map(|path| self.grant(path)).collect::<Result<Vec<_>>>()?;
+        let mut granted = self
+            .readable
+            .iter()
+            .map(|path| self.grant(path))
+            .collect::<Result<Vec<_>>>()?;
         granted.sort();
         granted.dedup();
         Ok(granted)
@@ -156,7 +176,11 @@ impl Script {
 
     fn grant(&self, path: &Path) -> Result<Granted> {
         let refuse = |what: &str, hint: &str| {
-            let message = format!("{} can't be granted to the script {}: {what}", show(path), self.name());
+            let message = format!(
+                "{} can't be granted to the script {}: {what}",
+                show(path),
+                self.name()
+            );
             Err(Error::new(Code::Security, message).hint(hint))
         };
         if path.components().any(|part| part == Component::ParentDir) {
@@ -171,11 +195,17 @@ impl Script {
         if real == Path::new("/") {
             return refuse("it is everything", "name the directories that the script reads");
         }
-        if OWN.iter().any(|own| path.starts_with(own) || real.starts_with(own)) {
+        if OWN
+            .iter()
+            .any(|own| path.starts_with(own) || real.starts_with(own))
+        {
             return refuse("scripts have their own", "remove it from `read`");
         }
-        let hidden: Vec<PathBuf> =
-            self.hidden.iter().map(|hidden| hidden.canonicalize().unwrap_or_else(|_| hidden.clone())).collect();
+        let hidden: Vec<PathBuf> = self
+            .hidden
+            .iter()
+            .map(|hidden| hidden.canonicalize().unwrap_or_else(|_| hidden.clone()))
+            .collect();
         if hidden.iter().any(|hidden| real.starts_with(hidden)) {
             return refuse("it belongs to Backstay itself", "remove it from `read`");
         }
@@ -195,10 +225,20 @@ impl Script {
         if let Some(text) = texts.into_iter().find(|text| text.contains('\0')) {
             return fault(format!("`{}` has a NUL character", show_bytes(text.as_bytes())));
         }
-        if let Some((name, _)) = self.env.iter().find(|(name, _)| name.is_empty() || name.contains(['=', '\0'])) {
-            return fault(format!("`{}` is not the name of a variable", show_bytes(name.as_bytes())));
+        if let Some((name, _)) = self
+            .env
+            .iter()
+            .find(|(name, _)| name.is_empty() || name.contains(['=', '\0']))
+        {
+            return fault(format!(
+                "`{}` is not the name of a variable",
+                show_bytes(name.as_bytes())
+            ));
         }
-        let paths = [&self.path].into_iter().chain(&self.directory).chain(&self.readable);
+        let paths = [&self.path]
+            .into_iter()
+            .chain(&self.directory)
+            .chain(&self.readable);
         match paths.into_iter().find(|path| !path.is_absolute()) {
             Some(path) => fault(format!("{} is not an absolute path", show(path))),
             None => Ok(()),
@@ -209,8 +249,11 @@ impl Script {
 /// Whether scripts see a program there.
 fn is_program(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    let is_seen = ["/usr", "/bin", "/sbin"].iter().any(|seen| path.starts_with(seen));
-    is_seen && std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    let is_seen = ["/usr", "/bin", "/sbin"]
+        .iter()
+        .any(|seen| path.starts_with(seen));
+    is_seen
+        && std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]
@@ -235,14 +278,23 @@ mod tests {
     #[test]
     fn the_first_line_decides_before_the_name() {
         assert_eq!(script("/x/a.py", "#!/bin/sh\n").interpreter().unwrap(), None);
-        assert_eq!(script("/x/a.sh", "#! /usr/bin/env python3\n").interpreter().unwrap(), None);
+        assert_eq!(
+            script("/x/a.sh", "#! /usr/bin/env python3\n")
+                .interpreter()
+                .unwrap(),
+            None
+        );
         let named = script("/x/a.sh", "echo").interpreter().unwrap().unwrap();
         assert!(named.ends_with("sh"), "{named:?}");
     }
 
     #[test]
     fn an_interpreter_that_scripts_do_not_see_is_an_error_with_the_way_out() {
-        for (path, content) in [("/x/a.sh", "#!/root/bin/sh\n"), ("/x/a.sh", "#!/usr/bin/no-such\n"), ("/x/a.rb", "puts")] {
+        for (path, content) in [
+            ("/x/a.sh", "#!/root/bin/sh\n"),
+            ("/x/a.sh", "#!/usr/bin/no-such\n"),
+            ("/x/a.rb", "puts"),
+        ] {
             let error = script(path, content).interpreter().unwrap_err();
             assert!(error.hint_text().is_some(), "{error}");
         }
@@ -252,7 +304,10 @@ mod tests {
     fn nothing_but_a_file_is_read() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(read(directory.path()).unwrap_err().code(), Code::Configuration);
-        assert_eq!(read(&directory.path().join("none")).unwrap_err().code(), Code::Environment);
+        assert_eq!(
+            read(&directory.path().join("none")).unwrap_err().code(),
+            Code::Environment
+        );
         let long = directory.path().join("long");
         File::create(&long).unwrap().set_len(SCRIPT_BYTES + 1).unwrap();
         assert!(read(&long).unwrap_err().to_string().contains("4 MiB"));

@@ -64,7 +64,11 @@ impl Args {
     /// Makes the directories above a path, so that the script's user can go through them. By itself bubblewrap makes
     /// them for root alone.
     fn above(&mut self, path: &Path) {
-        let above: Vec<&Path> = path.ancestors().skip(1).filter(|path| *path != Path::new("/")).collect();
+        let above: Vec<&Path> = path
+            .ancestors()
+            .skip(1)
+            .filter(|path| *path != Path::new("/"))
+            .collect();
         for directory in above.into_iter().rev() {
             self.add([&"--perms", &"0755", &"--dir", &directory]);
         }
@@ -97,12 +101,23 @@ pub(crate) fn arguments(
     }
     // Last, so that nothing above hides it.
     args.above(&script.path);
-    args.add([&"--perms", &"0555", &"--ro-bind-data", &fds.script.to_string(), &script.path]);
+    args.add([
+        &"--perms",
+        &"0555",
+        &"--ro-bind-data",
+        &fds.script.to_string(),
+        &script.path,
+    ]);
     args.add([&"--remount-ro", &"/", &"--remount-ro", &"/dev"]);
     args.add([&"--chdir", &directory(script)?]);
     environment(&mut args, script);
     args.add([&"--seccomp", &fds.filter.to_string()]);
-    args.add([&"--json-status-fd", &fds.status.to_string(), &"--block-fd", &fds.go.to_string()]);
+    args.add([
+        &"--json-status-fd",
+        &fds.status.to_string(),
+        &"--block-fd",
+        &fds.go.to_string(),
+    ]);
     let mut command = Args::default();
     if identity.is_other {
         become_user(&mut command, identity, setpriv);
@@ -117,7 +132,12 @@ pub(crate) fn arguments(
 
 fn namespaces(args: &mut Args, script: &Script, identity: Identity) {
     args.add([&"--die-with-parent", &"--new-session"]);
-    args.add([&"--unshare-ipc", &"--unshare-pid", &"--unshare-uts", &"--unshare-cgroup-try"]);
+    args.add([
+        &"--unshare-ipc",
+        &"--unshare-pid",
+        &"--unshare-uts",
+        &"--unshare-cgroup-try",
+    ]);
     if !script.network {
         args.add([&"--unshare-net"]);
     }
@@ -144,13 +164,28 @@ fn system(args: &mut Args, script: &Script, fds: Descriptors) {
         }
     }
     let network = script.network.then_some(NETWORK_SETTINGS);
-    let settings = SETTINGS.into_iter().chain(network.into_iter().flatten()).map(Path::new);
+    let settings = SETTINGS
+        .into_iter()
+        .chain(network.into_iter().flatten())
+        .map(Path::new);
     for setting in settings.filter(|setting| setting.exists()) {
         args.show(setting, setting);
     }
     args.above(Path::new("/etc/passwd"));
-    args.add([&"--perms", &"0444", &"--ro-bind-data", &fds.passwd.to_string(), &"/etc/passwd"]);
-    args.add([&"--perms", &"0444", &"--ro-bind-data", &fds.groups.to_string(), &"/etc/group"]);
+    args.add([
+        &"--perms",
+        &"0444",
+        &"--ro-bind-data",
+        &fds.passwd.to_string(),
+        &"/etc/passwd",
+    ]);
+    args.add([
+        &"--perms",
+        &"0444",
+        &"--ro-bind-data",
+        &fds.groups.to_string(),
+        &"/etc/group",
+    ]);
     args.add([&"--proc", &"/proc", &"--dev", &"/dev"]);
     for temporary in ["/tmp", "/dev/shm"] {
         let size = TEMPORARY_BYTES.to_string();
@@ -178,21 +213,32 @@ fn directory(script: &Script) -> Result<PathBuf> {
         return Ok(PathBuf::from(place));
     };
     let is_seen = wanted == Path::new("/")
-        || ["/usr", "/tmp", OUTPUT].iter().any(|seen| wanted.starts_with(seen))
+        || ["/usr", "/tmp", OUTPUT]
+            .iter()
+            .any(|seen| wanted.starts_with(seen))
         || script.readable.iter().any(|seen| wanted.starts_with(seen));
     if is_seen && !wanted.components().any(|part| part == Component::ParentDir) {
         return Ok(wanted.clone());
     }
     Err(Error::new(
         Code::Configuration,
-        format!("the script {} can't start in {}, which it doesn't see", script.name(), show(wanted)),
+        format!(
+            "the script {} can't start in {}, which it doesn't see",
+            script.name(),
+            show(wanted)
+        ),
     )
     .hint("add it to `read`, or leave `workingDirectory` out to start in the output directory"))
 }
 
 fn environment(args: &mut Args, script: &Script) {
     args.add([&"--clearenv"]);
-    for (name, value) in [("PATH", PATH), ("LANG", "C.UTF-8"), ("HOME", "/tmp"), ("TMPDIR", "/tmp")] {
+    for (name, value) in [
+        ("PATH", PATH),
+        ("LANG", "C.UTF-8"),
+        ("HOME", "/tmp"),
+        ("TMPDIR", "/tmp"),
+    ] {
         args.add([&"--setenv", &name, &value]);
     }
     if script.output.is_some() {
@@ -207,5 +253,9 @@ fn environment(args: &mut Args, script: &Script) {
 fn become_user(args: &mut Args, identity: Identity, setpriv: &Path) {
     args.add([&setpriv, &"--clear-groups", &"--no-new-privs"]);
     args.add([&"--inh-caps=-all", &"--ambient-caps=-all", &"--bounding-set=-all"]);
-    args.add([&format!("--regid={}", identity.group), &format!("--reuid={}", identity.user), &"--"]);
+    args.add([
+        &format!("--regid={}", identity.group),
+        &format!("--reuid={}", identity.user),
+        &"--",
+    ]);
 }

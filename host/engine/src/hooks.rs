@@ -23,8 +23,11 @@ impl Engine {
         context: &Context,
         recorder: &Recorder,
     ) -> Result<()> {
-        let Some(script) = &job.spec.before else { return Ok(()) };
-        self.run_hook("before", script, Moment::of("before", base), context, recorder).await
+        let Some(script) = &job.spec.before else {
+            return Ok(());
+        };
+        self.run_hook("before", script, Moment::of("before", base), context, recorder)
+            .await
     }
 
     /// Runs the script that goes with the end of a run, and gives what it warns of. Its own failure is a warning as
@@ -38,7 +41,9 @@ impl Engine {
         recorder: &Recorder,
     ) -> Vec<Warning> {
         let (name, script, context) = match (run.status, &job.spec.after, &job.spec.on_failure) {
-            (RunStatus::Succeeded | RunStatus::Warning, Some(script), _) => ("after", script, context.clone()),
+            (RunStatus::Succeeded | RunStatus::Warning, Some(script), _) => {
+                ("after", script, context.clone())
+            }
             // What failed may have stopped everything else.
             (RunStatus::Failed, _, Some(script)) => ("onFailure", script, Context::default()),
             _ => return Vec::new(),
@@ -55,7 +60,11 @@ impl Engine {
             let message = format!("`{name}` failed: {}", error.report());
             recorder.say(Level::Warn, "host", message.clone());
             let code = "hook-failed".to_owned();
-            warnings.push(Warning { code, message, path: None });
+            warnings.push(Warning {
+                code,
+                message,
+                path: None,
+            });
         }
         warnings
     }
@@ -68,7 +77,11 @@ impl Engine {
         context: &Context,
         recorder: &Recorder,
     ) -> Result<()> {
-        recorder.say(Level::Info, "host", format!("running `{name}`: {}", script.script_path));
+        recorder.say(
+            Level::Info,
+            "host",
+            format!("running `{name}`: {}", script.script_path),
+        );
         let mut readable: Vec<_> = script.read.iter().map(std::path::PathBuf::from).collect();
         let directory = script.working_directory.as_ref().map(std::path::PathBuf::from);
         readable.extend(directory.clone().filter(|path| is_own(path)));

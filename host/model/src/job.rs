@@ -99,8 +99,13 @@ pub struct JobSpec {
 impl JobSpec {
     /// Its scripts, each with its name in the job.
     pub fn scripts(&self) -> impl Iterator<Item = (&'static str, &ScriptSpec)> {
-        let all = [("before", &self.before), ("after", &self.after), ("onFailure", &self.on_failure)];
-        all.into_iter().filter_map(|(name, script)| Some((name, script.as_ref()?)))
+        let all = [
+            ("before", &self.before),
+            ("after", &self.after),
+            ("onFailure", &self.on_failure),
+        ];
+        all.into_iter()
+            .filter_map(|(name, script)| Some((name, script.as_ref()?)))
     }
 }
 

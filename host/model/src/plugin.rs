@@ -219,11 +219,17 @@ impl PluginManifest {
             }
         }
         for script in &self.capabilities.script {
-            let all = [&script.path].into_iter().chain(&script.read).chain(&script.secrets).chain(&script.network);
+            let all = [&script.path]
+                .into_iter()
+                .chain(&script.read)
+                .chain(&script.secrets)
+                .chain(&script.network);
             for text in all {
                 // A script that a plugin's author chose would be a program without a grant to run it.
                 if !(text.starts_with("{config.") && text.ends_with('}')) {
-                    return fault(format!("`{text}` must be `{{config.FIELD}}`: only the job names scripts"));
+                    return fault(format!(
+                        "`{text}` must be `{{config.FIELD}}`: only the job names scripts"
+                    ));
                 }
             }
         }

@@ -74,13 +74,23 @@ impl Values<'_> {
             Some(Value::String(one)) => vec![one.as_str()],
             _ => Vec::new(),
         };
-        named.into_iter().filter(|path| path.starts_with('/')).map(PathBuf::from).collect()
+        named
+            .into_iter()
+            .filter(|path| path.starts_with('/'))
+            .map(PathBuf::from)
+            .collect()
     }
 
     /// The texts in the object that a placeholder stands for.
     fn names(&self, text: &str) -> Vec<String> {
-        let named = self.field(text).and_then(Value::as_object).into_iter().flat_map(Map::values);
-        named.filter_map(|name| name.as_str().map(str::to_owned)).collect()
+        let named = self
+            .field(text)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(Map::values);
+        named
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect()
     }
 
     fn is_true(&self, text: &str) -> bool {
@@ -149,7 +159,11 @@ impl Grants {
                     Some(ScriptGrant {
                         path: values.fill(&request.path)?,
                         read: request.read.iter().flat_map(|text| values.paths(text)).collect(),
-                        secrets: request.secrets.iter().flat_map(|text| values.names(text)).collect(),
+                        secrets: request
+                            .secrets
+                            .iter()
+                            .flat_map(|text| values.names(text))
+                            .collect(),
                         network: request.network.as_ref().is_some_and(|text| values.is_true(text)),
                     })
                 })
@@ -228,7 +242,10 @@ impl Grants {
             let what = format!("let a script read {}", shown(&path.to_string_lossy()));
             return Err(self.refuse(&what, "script"));
         }
-        if let Some(name) = secrets.iter().find(|name| !grant.secrets.iter().any(|granted| granted == *name)) {
+        if let Some(name) = secrets
+            .iter()
+            .find(|name| !grant.secrets.iter().any(|granted| granted == *name))
+        {
             return Err(self.refuse(&format!("give a script the secret `{}`", shown(name)), "script"));
         }
         if network && !grant.network {

@@ -135,7 +135,12 @@ impl Plugins {
     ///
     /// # Errors
     /// It can't be confined, was cancelled, broke a limit, or didn't end well.
-    pub async fn run_script(&self, request: ScriptRequest, moment: &Moment, scope: &Scope) -> Result<ScriptDone> {
+    pub async fn run_script(
+        &self,
+        request: ScriptRequest,
+        moment: &Moment,
+        scope: &Scope,
+    ) -> Result<ScriptDone> {
         crate::script::run(&self.runtime, request, moment, scope).await
     }
 

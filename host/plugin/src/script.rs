@@ -81,7 +81,12 @@ impl Moment {
 ///
 /// # Errors
 /// It can't be confined, was cancelled, broke a limit, or didn't end well.
-pub async fn run(runtime: &Runtime, request: ScriptRequest, moment: &Moment, scope: &Scope) -> Result<ScriptDone> {
+pub async fn run(
+    runtime: &Runtime,
+    request: ScriptRequest,
+    moment: &Moment,
+    scope: &Scope,
+) -> Result<ScriptDone> {
     scope.context.cancel.check()?;
     let content = {
         let path = request.path.clone();
@@ -138,12 +143,20 @@ struct Secrets(Arc<[String]>);
 
 impl Secrets {
     fn redact(&self, text: &str) -> String {
-        let lines = self.0.iter().flat_map(|secret| secret.lines()).filter(|line| line.len() >= SECRET_BYTES);
+        let lines = self
+            .0
+            .iter()
+            .flat_map(|secret| secret.lines())
+            .filter(|line| line.len() >= SECRET_BYTES);
         lines.fold(text.to_owned(), |text, line| text.replace(line, "***"))
     }
 
     fn redact_all(&self, said: &mut Said) {
-        let texts = said.metadata.values_mut().chain(&mut said.warnings).chain([&mut said.last]);
+        let texts = said
+            .metadata
+            .values_mut()
+            .chain(&mut said.warnings)
+            .chain([&mut said.last]);
         for text in texts {
             *text = self.redact(text);
         }
@@ -171,15 +184,24 @@ fn note(ended: &Ended, scope: &Scope) {
         notes.warn("script", warning.clone(), None);
     }
     for removed in &ended.output.removed {
-        let message = format!("{}: the script's output can't hold {}", removed.path, removed.what);
+        let message = format!(
+            "{}: the script's output can't hold {}",
+            removed.path, removed.what
+        );
         notes.warn("script-output", message, Some(removed.path.clone()));
     }
     if ended.output.more > 0 {
-        notes.warn("script-output", format!("{} more were taken out of the script's output", ended.output.more), None);
+        notes.warn(
+            "script-output",
+            format!("{} more were taken out of the script's output", ended.output.more),
+            None,
+        );
     }
 }
 
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|_| Err(Error::internal("a worker thread panicked")))

@@ -95,9 +95,18 @@ impl Config {
                     .hint(format!("it must end in one of {}", ENDINGS.join(" "))),
             );
         }
-        let one = [("/scriptPath", Some(&self.script_path)), ("/workingDirectory", self.working_directory.as_ref())];
-        let one = one.into_iter().filter_map(|(pointer, path)| Some((pointer.to_owned(), path?)));
-        let many = self.read.iter().enumerate().map(|(index, path)| (format!("/read/{index}"), path));
+        let one = [
+            ("/scriptPath", Some(&self.script_path)),
+            ("/workingDirectory", self.working_directory.as_ref()),
+        ];
+        let one = one
+            .into_iter()
+            .filter_map(|(pointer, path)| Some((pointer.to_owned(), path?)));
+        let many = self
+            .read
+            .iter()
+            .enumerate()
+            .map(|(index, path)| (format!("/read/{index}"), path));
         for (pointer, path) in one.chain(many) {
             if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
                 let message = format!("`{path}` is not an absolute path without `..`");
@@ -113,9 +122,10 @@ impl Config {
                 );
             }
         }
-        for (field, variables) in
-            [("environment", &self.environment), ("secretEnvironment", &self.secret_environment)]
-        {
+        for (field, variables) in [
+            ("environment", &self.environment),
+            ("secretEnvironment", &self.secret_environment),
+        ] {
             for name in variables.keys() {
                 if let Some(fault) = fault_of_variable(name) {
                     let message = format!("`{name}` can't be a variable of a script: {fault}");
@@ -170,7 +180,10 @@ mod tests {
     #[test]
     fn a_path_is_enough() {
         for ending in ENDINGS {
-            assert!(pointers(json!({ "scriptPath": format!("/x/a{ending}") })).is_empty(), "{ending}");
+            assert!(
+                pointers(json!({ "scriptPath": format!("/x/a{ending}") })).is_empty(),
+                "{ending}"
+            );
         }
     }
 
@@ -181,7 +194,12 @@ mod tests {
             "environment": { "OK": "", "A B": "", "HOME": "" },
         }));
         let expected = [
-            "/scriptPath", "/scriptPath", "/workingDirectory", "/read/1", "/scriptArgs/1", "/environment/A B",
+            "/scriptPath",
+            "/scriptPath",
+            "/workingDirectory",
+            "/read/1",
+            "/scriptArgs/1",
+            "/environment/A B",
             "/environment/HOME",
         ];
         assert_eq!(found, expected);

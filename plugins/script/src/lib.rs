@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use backstay_sdk::content::stat;
 use backstay_sdk::script::{self, Limits, Script};
 use backstay_sdk::{
-    Artifact, Code, Diagnostic, Failure, FileKind, Previous, Restored, Result, RunInfo, Scratch, Source, Target,
-    TreeOptions, log,
+    Artifact, Code, Diagnostic, Failure, FileKind, Previous, Restored, Result, RunInfo, Scratch, Source,
+    Target, TreeOptions, log,
 };
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,11 @@ impl Source for ScriptSource {
     fn validate(config: &Config) -> Vec<Diagnostic> {
         let mut found = config.check();
         if found.is_empty() {
-            found.extend(look(config).err().map(|failure| Diagnostic::from_failure("/scriptPath", "missing-script", failure)));
+            found.extend(
+                look(config)
+                    .err()
+                    .map(|failure| Diagnostic::from_failure("/scriptPath", "missing-script", failure)),
+            );
             if !config.is_wasm() {
                 let cannot = script::check().err();
                 found.extend(cannot.map(|failure| Diagnostic::from_failure("", "cannot-confine", failure)));
@@ -80,8 +84,10 @@ impl Source for ScriptSource {
         };
         let ended = script.run(&output)?;
         if ended.entries == 0 {
-            return Err(Failure::backup_failed(format!("the script {} left no files", config.script_path))
-                .hint("it must write what is to be backed up into the directory $BACKSTAY_OUTPUT_DIR"));
+            return Err(
+                Failure::backup_failed(format!("the script {} left no files", config.script_path))
+                    .hint("it must write what is to be backed up into the directory $BACKSTAY_OUTPUT_DIR"),
+            );
         }
         let facts = Facts {
             script_path: config.script_path.clone(),
@@ -92,18 +98,27 @@ impl Source for ScriptSource {
             metadata: ended.metadata.into_iter().collect(),
         };
         let tree = output.tree(&TreeOptions::default())?;
-        let artifact = if config.stream { Artifact::tar(ARTIFACT, &tree) } else { Artifact::tree(ARTIFACT, tree) };
+        let artifact = if config.stream {
+            Artifact::tar(ARTIFACT, &tree)
+        } else {
+            Artifact::tree(ARTIFACT, tree)
+        };
         Ok(vec![artifact.with_metadata(&facts)?])
     }
 
     fn restore(_: &Config, _: &RunInfo, artifact: Artifact, target: &Target) -> Result<Restored> {
         let Some(place) = target.place.clone() else {
-            return Err(Failure::configuration("what a script wrote has no original place")
-                .hint("name a directory: --to DIR"));
+            return Err(
+                Failure::configuration("what a script wrote has no original place")
+                    .hint("name a directory: --to DIR"),
+            );
         };
         let report = artifact.content.unpack(&place, &target.unpack_options())?;
         if target.dry_run {
-            log::info(format!("would write {} entries with {} bytes to {place}", report.entries, report.bytes));
+            log::info(format!(
+                "would write {} entries with {} bytes to {place}",
+                report.entries, report.bytes
+            ));
         }
         Ok(Restored {
             place,
@@ -128,6 +143,8 @@ fn look(config: &Config) -> Result<()> {
         Some(FileKind::File) => Ok(()),
         Some(_) => Err(Failure::configuration(format!("{path} is not a file"))
             .hint("name the script itself in `scriptPath`")),
-        None => Err(Failure::new(Code::Environment, format!("there is no file {path}")).hint("correct `scriptPath`")),
+        None => Err(
+            Failure::new(Code::Environment, format!("there is no file {path}")).hint("correct `scriptPath`"),
+        ),
     }
 }

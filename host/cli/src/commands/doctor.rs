@@ -92,7 +92,10 @@ fn confinement() -> Check {
     let (ok, says) = match backstay_confine::probe::probe() {
         Ok(how) => (true, how),
         Err(error) => {
-            let hint = error.hint_text().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            let hint = error
+                .hint_text()
+                .map(|hint| format!(" ({hint})"))
+                .unwrap_or_default();
             (false, format!("{}{hint}", error.report()))
         }
     };

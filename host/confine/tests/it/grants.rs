@@ -13,17 +13,40 @@ use super::lab::Lab;
 fn every_language_writes_into_its_output_directory() {
     for (name, content) in [
         ("a.sh", "echo hi > $BACKSTAY_OUTPUT_DIR/f"),
-        ("b.sh", "#!/bin/bash\n[[ -w $BACKSTAY_OUTPUT_DIR ]] && printf 'hi\\n' > $BACKSTAY_OUTPUT_DIR/f"),
-        ("a.py", "import os\nopen(os.environ['BACKSTAY_OUTPUT_DIR'] + '/f', 'w').write('hi\\n')"),
-        ("b.py", "#!/usr/bin/env python3\nimport os\nopen(os.environ['BACKSTAY_OUTPUT_DIR'] + '/f', 'w').write('hi\\n')"),
-        ("a.pl", "open(F, '>', \"$ENV{BACKSTAY_OUTPUT_DIR}/f\") or die $!; print F \"hi\\n\"; close F or die;"),
-        ("a.js", "require('fs').writeFileSync(process.env.BACKSTAY_OUTPUT_DIR + '/f', 'hi\\n')"),
+        (
+            "b.sh",
+            "#!/bin/bash\n[[ -w $BACKSTAY_OUTPUT_DIR ]] && printf 'hi\\n' > $BACKSTAY_OUTPUT_DIR/f",
+        ),
+        (
+            "a.py",
+            "import os\nopen(os.environ['BACKSTAY_OUTPUT_DIR'] + '/f', 'w').write('hi\\n')",
+        ),
+        (
+            "b.py",
+            "#!/usr/bin/env python3\nimport os\nopen(os.environ['BACKSTAY_OUTPUT_DIR'] + '/f', 'w').write('hi\\n')",
+        ),
+        (
+            "a.pl",
+            "open(F, '>', \"$ENV{BACKSTAY_OUTPUT_DIR}/f\") or die $!; print F \"hi\\n\"; close F or die;",
+        ),
+        (
+            "a.js",
+            "require('fs').writeFileSync(process.env.BACKSTAY_OUTPUT_DIR + '/f', 'hi\\n')",
+        ),
     ] {
         let lab = Lab::new();
         let done = lab.run(&lab.script(name, content));
         assert_eq!(done.ended.how, How::Exited(0), "{name}: {:?}", done.lines);
-        assert_eq!(fs::read_to_string(lab.output().join("f")).unwrap(), "hi\n", "{name}");
-        assert_eq!((done.ended.output.size.entries, done.ended.output.size.bytes), (1, 3), "{name}");
+        assert_eq!(
+            fs::read_to_string(lab.output().join("f")).unwrap(),
+            "hi\n",
+            "{name}"
+        );
+        assert_eq!(
+            (done.ended.output.size.entries, done.ended.output.size.bytes),
+            (1, 3),
+            "{name}"
+        );
     }
 }
 
@@ -41,8 +64,13 @@ fn what_it_wrote_is_the_hosts_own_afterwards() {
 fn arguments_arrive_as_they_are() {
     let lab = Lab::new();
     let mut script = lab.script("a.sh", "for a; do echo \"<$a>\"; done");
-    script.args = ["$(id)", "a b", "*", "--help", "'\"\\", ""].map(str::to_owned).into();
-    assert_eq!(lab.run(&script).ok(), ["<$(id)>", "<a b>", "<*>", "<--help>", "<'\"\\>", "<>"]);
+    script.args = ["$(id)", "a b", "*", "--help", "'\"\\", ""]
+        .map(str::to_owned)
+        .into();
+    assert_eq!(
+        lab.run(&script).ok(),
+        ["<$(id)>", "<a b>", "<*>", "<--help>", "<'\"\\>", "<>"]
+    );
 }
 
 #[test]
@@ -54,8 +82,14 @@ fn its_environment_is_what_was_named_and_nothing_else() {
     lines.retain(|line| !line.starts_with("PWD=") && !line.starts_with("_=") && !line.starts_with("SHLVL="));
     lines.sort_unstable();
     let path = format!("PATH={}", backstay_confine::script::PATH);
-    let expected =
-        ["BACKSTAY_OUTPUT_DIR=/backstay/output", "HOME=/tmp", "LANG=C.UTF-8", &path, "TMPDIR=/tmp", "TOKEN=a=b c"];
+    let expected = [
+        "BACKSTAY_OUTPUT_DIR=/backstay/output",
+        "HOME=/tmp",
+        "LANG=C.UTF-8",
+        &path,
+        "TMPDIR=/tmp",
+        "TOKEN=a=b c",
+    ];
     assert_eq!(lines, expected);
 }
 
@@ -80,7 +114,15 @@ fn a_granted_directory_is_seen_and_stays_as_it_is() {
     script.directory = Some(data.clone());
     assert_eq!(lab.run(&script).ok(), ["content", "unseen"]);
     let after = fs::metadata(data.join("file")).unwrap();
-    let facts = |meta: &fs::Metadata| (meta.mode(), meta.uid(), meta.mtime_nsec(), meta.ctime_nsec(), meta.nlink());
+    let facts = |meta: &fs::Metadata| {
+        (
+            meta.mode(),
+            meta.uid(),
+            meta.mtime_nsec(),
+            meta.ctime_nsec(),
+            meta.nlink(),
+        )
+    };
     assert_eq!(facts(&before), facts(&after));
     assert_eq!(fs::read_to_string(data.join("file")).unwrap(), "content\n");
 }
@@ -106,7 +148,13 @@ fn what_belongs_to_the_host_is_covered_over_in_what_was_granted() {
     for path in [&srv, &hidden] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let mut script = lab.script("a.sh", &format!("ls {0}; ls {0}/backstay 2>/dev/null || echo closed", srv.display()));
+    let mut script = lab.script(
+        "a.sh",
+        &format!(
+            "ls {0}; ls {0}/backstay 2>/dev/null || echo closed",
+            srv.display()
+        ),
+    );
     script.readable = vec![srv];
     script.hidden = vec![hidden.clone()];
     assert_eq!(lab.run(&script).ok(), ["backstay", "closed"]);

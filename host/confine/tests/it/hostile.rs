@@ -19,7 +19,9 @@ fn files_of_the_host_are_not_there() {
     let user: u32 = said[0].parse().unwrap();
     assert!((65_000..65_500).contains(&user), "{said:?}");
     for name in said[1].split_whitespace() {
-        let own = ["backstay", "bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "tmp", "usr"];
+        let own = [
+            "backstay", "bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "tmp", "usr",
+        ];
         assert!(own.contains(&name), "{name} in {}", said[1]);
     }
 }
@@ -139,7 +141,12 @@ fn no_descriptor_of_the_host_is_handed_down() {
     let said = lab.python("import os\nfor fd in sorted(os.listdir('/proc/self/fd'), key=int):\n  try: print(fd, os.readlink('/proc/self/fd/' + fd).split(':')[0])\n  except OSError: pass");
     assert_eq!(said[0], "0 /dev/null");
     assert_eq!(said[1..3], ["1 pipe", "2 pipe"]);
-    assert!(said[3..].iter().all(|line| line.contains(lab.path().to_str().unwrap()) || line.contains("/proc/")), "{said:?}");
+    assert!(
+        said[3..]
+            .iter()
+            .all(|line| line.contains(lab.path().to_str().unwrap()) || line.contains("/proc/")),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -152,7 +159,13 @@ fn what_it_leaves_is_harmless() {
          python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('socket')\"",
     ));
     assert_eq!(done.ended.how, How::Exited(0), "{:?}", done.lines);
-    let mut removed: Vec<_> = done.ended.output.removed.iter().map(|r| format!("{}: {}", r.path, r.what)).collect();
+    let mut removed: Vec<_> = done
+        .ended
+        .output
+        .removed
+        .iter()
+        .map(|r| format!("{}: {}", r.path, r.what))
+        .collect();
     removed.sort_unstable();
     assert_eq!(
         removed,
@@ -166,7 +179,11 @@ fn what_it_leaves_is_harmless() {
     );
     use std::os::unix::fs::MetadataExt as _;
     for (name, mode) in [("sh", 0o755), ("shared", 0o777)] {
-        assert_eq!(fs::metadata(lab.output().join(name)).unwrap().mode() & 0o7777, mode, "{name}");
+        assert_eq!(
+            fs::metadata(lab.output().join(name)).unwrap().mode() & 0o7777,
+            mode,
+            "{name}"
+        );
     }
     assert!(!lab.output().join("pipe").exists() && lab.output().join("d/fine").exists());
 }

@@ -106,5 +106,7 @@ impl Done {
 pub fn is_anywhere(word: &str) -> bool {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    lines.into_iter().any(|line| String::from_utf8_lossy(&line).contains(word))
+    lines
+        .into_iter()
+        .any(|line| String::from_utf8_lossy(&line).contains(word))
 }

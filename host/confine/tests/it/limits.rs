@@ -37,7 +37,9 @@ fn a_script_that_somebody_stops_ends_with_all_that_it_started() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let running = scope.spawn(|| lab.run_until(&script, &stop));
-        backstay_testkit::process::wait_until("the script to run", Duration::from_secs(20), || is_anywhere("4711003"));
+        backstay_testkit::process::wait_until("the script to run", Duration::from_secs(20), || {
+            is_anywhere("4711003")
+        });
         stop.store(true, Ordering::SeqCst);
         assert_eq!(running.join().unwrap().ended.how, How::Stopped);
     });
@@ -57,7 +59,10 @@ fn a_fork_bomb_is_ended() {
     // This one may give up by itself when it gets no more processes.
     let shell = lab.script("bomb.sh", "#!/bin/bash\nb() { b | b & }\nb\nwait");
     let how = lab.run(&shell).ended.how;
-    assert!(matches!(how, How::Broke(Broken::Processes) | How::Exited(_)), "{how:?}");
+    assert!(
+        matches!(how, How::Broke(Broken::Processes) | How::Exited(_)),
+        "{how:?}"
+    );
     assert!(!is_anywhere(shell.path.to_str().unwrap()), "something lives on");
     let python = "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass";
     breaks(&lab, &lab.script("bomb.py", python), Broken::Processes);
@@ -66,7 +71,10 @@ fn a_fork_bomb_is_ended() {
 #[test]
 fn memory_is_limited_for_one_process() {
     let lab = Lab::new();
-    let mut script = lab.script("a.py", "try:\n  bytearray(400 << 20)\nexcept MemoryError:\n  print('refused')");
+    let mut script = lab.script(
+        "a.py",
+        "try:\n  bytearray(400 << 20)\nexcept MemoryError:\n  print('refused')",
+    );
     script.limits.memory_bytes = 200 << 20;
     let done = lab.run(&script);
     let is_contained = done.lines == ["refused"] || done.ended.how == How::Broke(Broken::Memory);
@@ -123,7 +131,10 @@ fn its_temporary_files_are_limited() {
 #[test]
 fn a_hundred_megabytes_of_output_are_read_and_dropped() {
     let lab = Lab::new();
-    let done = lab.run(&lab.script("a.sh", "yes | head -c 100M; head -c 5M /dev/zero | tr '\\0' y; echo done >&2"));
+    let done = lab.run(&lab.script(
+        "a.sh",
+        "yes | head -c 100M; head -c 5M /dev/zero | tr '\\0' y; echo done >&2",
+    ));
     assert_eq!(done.ended.how, How::Exited(0));
     assert_eq!(done.lines.len(), 1_002);
     assert!(done.lines.iter().map(String::len).sum::<usize>() < 1 << 20);

@@ -84,12 +84,23 @@ impl ScriptSpec {
         }
         let paths = [("scriptPath".to_owned(), &self.script_path)]
             .into_iter()
-            .chain(self.working_directory.iter().map(|path| ("workingDirectory".to_owned(), path)))
-            .chain(self.read.iter().enumerate().map(|(index, path)| (format!("read/{index}"), path)));
+            .chain(
+                self.working_directory
+                    .iter()
+                    .map(|path| ("workingDirectory".to_owned(), path)),
+            )
+            .chain(
+                self.read
+                    .iter()
+                    .enumerate()
+                    .map(|(index, path)| (format!("read/{index}"), path)),
+            );
         for (field, path) in paths {
             if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
                 let message = format!("`{path}` is not an absolute path without `..`");
-                found.push(Diagnostic::error(format!("{at}/{field}"), "bad-path", message).hint("name it in full"));
+                found.push(
+                    Diagnostic::error(format!("{at}/{field}"), "bad-path", message).hint("name it in full"),
+                );
             }
         }
         for (index, arg) in self.script_args.iter().enumerate() {
@@ -101,9 +112,10 @@ impl ScriptSpec {
                 );
             }
         }
-        for (field, variables) in
-            [("environment", &self.environment), ("secretEnvironment", &self.secret_environment)]
-        {
+        for (field, variables) in [
+            ("environment", &self.environment),
+            ("secretEnvironment", &self.secret_environment),
+        ] {
             for name in variables.keys() {
                 if let Some(fault) = fault_of_variable(name) {
                     let message = format!("`{name}` can't be a variable of a script: {fault}");
@@ -117,7 +129,8 @@ impl ScriptSpec {
         if self.timeout < Span::seconds(1) || self.timeout > Span::seconds(3600) {
             let message = format!("{} is not between 1s and 3600s", self.timeout);
             found.push(
-                Diagnostic::error(format!("{at}/timeout"), "out-of-range", message).hint("the default is 300s"),
+                Diagnostic::error(format!("{at}/timeout"), "out-of-range", message)
+                    .hint("the default is 300s"),
             );
         }
         found
@@ -149,7 +162,10 @@ mod tests {
     #[test]
     fn a_path_is_enough() {
         for ending in ENDINGS {
-            assert_eq!(check(json!({ "scriptPath": format!("/x/a{ending}") })), Vec::<String>::new());
+            assert_eq!(
+                check(json!({ "scriptPath": format!("/x/a{ending}") })),
+                Vec::<String>::new()
+            );
         }
     }
 

@@ -20,10 +20,18 @@ impl Host {
     async fn run_script(&mut self, script: Script, output: Scratch) -> Result<Ended> {
         let mut readable: Vec<PathBuf> = script.read.into_iter().map(PathBuf::from).collect();
         let directory = script.working_directory.map(PathBuf::from);
-        let secrets: Vec<&str> = script.env_secrets.iter().map(|(_, secret)| secret.as_str()).collect();
-        self.grants.script(&script.path, &readable, &secrets, script.network)?;
+        let secrets: Vec<&str> = script
+            .env_secrets
+            .iter()
+            .map(|(_, secret)| secret.as_str())
+            .collect();
+        self.grants
+            .script(&script.path, &readable, &secrets, script.network)?;
         if let Some(directory) = &directory
-            && self.grants.script(&script.path, std::slice::from_ref(directory), &[], false).is_ok()
+            && self
+                .grants
+                .script(&script.path, std::slice::from_ref(directory), &[], false)
+                .is_ok()
         {
             readable.push(directory.clone());
         }
@@ -67,8 +75,18 @@ impl wit::Host for Host {
         script: Script,
         output: Resource<Scratch>,
     ) -> wasmtime::Result<Result<Ended, Failure>> {
-        let env: usize = script.env.iter().chain(&script.env_secrets).map(|(name, value)| name.len() + value.len()).sum();
-        let texts = script.args.iter().chain(&script.read).map(String::len).sum::<usize>();
+        let env: usize = script
+            .env
+            .iter()
+            .chain(&script.env_secrets)
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        let texts = script
+            .args
+            .iter()
+            .chain(&script.read)
+            .map(String::len)
+            .sum::<usize>();
         self.keep(env + texts)?;
         let output = self.table.get(&output)?.clone();
         answer(self.run_script(script, output).await)

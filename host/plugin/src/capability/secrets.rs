@@ -45,7 +45,9 @@ pub(crate) fn text(data_dir: &Path, name: &str) -> Result<String> {
 
 fn file(data_dir: &Path, name: &str) -> Result<PathBuf> {
     let plain = !name.is_empty()
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         && !name.starts_with('.');
     if !plain {
         return Err(Error::new(
@@ -59,6 +61,10 @@ fn file(data_dir: &Path, name: &str) -> Result<PathBuf> {
 impl secrets::Host for Host {
     async fn exists(&mut self, name: String) -> wasmtime::Result<Result<bool, Failure>> {
         let granted = self.grants.secret(&name);
-        answer(granted.and_then(|()| file(&self.scope.data_dir, &name)).map(|file| file.is_file()))
+        answer(
+            granted
+                .and_then(|()| file(&self.scope.data_dir, &name))
+                .map(|file| file.is_file()),
+        )
     }
 }

@@ -57,7 +57,12 @@ enum Compiled {
 ///
 /// # Errors
 /// It isn't a command, can't be given what was granted, or its output can't be read.
-pub(super) async fn run(runtime: &Runtime, script: Script, stop: Arc<AtomicBool>, hear: Hear) -> Result<Ended> {
+pub(super) async fn run(
+    runtime: &Runtime,
+    script: Script,
+    stop: Arc<AtomicBool>,
+    hear: Hear,
+) -> Result<Ended> {
     let script = Arc::new(script);
     let engine = runtime.engine.clone();
     let compiled = {
@@ -85,7 +90,9 @@ pub(super) async fn run(runtime: &Runtime, script: Script, stop: Arc<AtomicBool>
     // The command and its ends of the pipes are gone.
     let how = watched.unwrap_or_else(|broken| broken);
     let (said, cleaned) = blocking(move || {
-        let said = listeners.into_iter().map(|listener| listener.join().unwrap_or_default());
+        let said = listeners
+            .into_iter()
+            .map(|listener| listener.join().unwrap_or_default());
         let said = said.fold(Said::default(), Said::and);
         let cleaned = match &script.output {
             Some(output) => output::clean(output, &script.limits)?,
@@ -113,8 +120,9 @@ struct Pipe {
 impl Pipe {
     fn new() -> Result<Self> {
         let made = pipe_with(PipeFlags::CLOEXEC);
-        let (read, write) =
-            made.map_err(|e| Error::new(Code::Environment, "cannot make a pipe").because(std::io::Error::from(e)))?;
+        let (read, write) = made.map_err(|e| {
+            Error::new(Code::Environment, "cannot make a pipe").because(std::io::Error::from(e))
+        })?;
         Ok(Pipe {
             read: File::from(read),
             write,
@@ -125,15 +133,22 @@ impl Pipe {
 fn compile(engine: &Engine, script: &Script) -> Result<Compiled> {
     let failed = |e: wasmtime::Error| {
         let what = crate::guest_error::printable(&format!("{e:#}"));
-        Error::new(Code::Configuration, format!("{} is not a WASI command", script.name()))
-            .because(what)
-            .hint("build it for wasm32-wasip1 or wasm32-wasip2")
+        Error::new(
+            Code::Configuration,
+            format!("{} is not a WASI command", script.name()),
+        )
+        .because(what)
+        .hint("build it for wasm32-wasip1 or wasm32-wasip2")
     };
     // The word after the magic number tells them apart: the layer is 1 in components.
     if script.content.get(6..8) == Some(&[1, 0]) {
-        Component::new(engine, &script.content).map(Compiled::Component).map_err(failed)
+        Component::new(engine, &script.content)
+            .map(Compiled::Component)
+            .map_err(failed)
     } else {
-        Module::new(engine, &script.content).map(Compiled::Module).map_err(failed)
+        Module::new(engine, &script.content)
+            .map(Compiled::Module)
+            .map_err(failed)
     }
 }
 
@@ -159,21 +174,31 @@ fn context(script: &Script, output: OwnedFd, errors: OwnedFd) -> Result<WasiP1Ct
     let mut grant = |real: &Path, path: &Path, perms| {
         let added = wasi.preopened_dir(real, path.to_string_lossy(), perms);
         added.map(drop).map_err(|e| {
-            Error::new(Code::Environment, format!("{} can't be opened for a script", show(path))).because(e.to_string())
+            Error::new(
+                Code::Environment,
+                format!("{} can't be opened for a script", show(path)),
+            )
+            .because(e.to_string())
         })
     };
     for granted in script.granted()? {
         if !granted.covered.is_empty() {
             return Err(Error::new(
                 Code::Security,
-                format!("{} holds data of Backstay itself, which can't be covered over for a WASI command", show(&granted.path)),
+                format!(
+                    "{} holds data of Backstay itself, which can't be covered over for a WASI command",
+                    show(&granted.path)
+                ),
             )
             .hint("name the directories in it that the script reads"));
         }
         if !granted.real.is_dir() {
             return Err(Error::new(
                 Code::Configuration,
-                format!("{} is not a directory, and a WASI command sees only directories", show(&granted.path)),
+                format!(
+                    "{} is not a directory, and a WASI command sees only directories",
+                    show(&granted.path)
+                ),
             )
             .hint("name the directory that it is in"));
         }
@@ -217,7 +242,11 @@ async fn call_module(engine: &Engine, module: &Module, store: &mut Store<State>)
     Ok(0)
 }
 
-async fn call_component(engine: &Engine, component: &Component, store: &mut Store<State>) -> wasmtime::Result<i32> {
+async fn call_component(
+    engine: &Engine,
+    component: &Component,
+    store: &mut Store<State>,
+) -> wasmtime::Result<i32> {
     let mut linker = ComponentLinker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     let command = Command::instantiate_async(&mut *store, component, &linker).await?;
@@ -226,7 +255,11 @@ async fn call_component(engine: &Engine, component: &Component, store: &mut Stor
 }
 
 /// Waits for a command, but not past its limits. Dropping the call ends it wherever it is.
-async fn watch(script: &Arc<Script>, stop: &AtomicBool, call: impl Future<Output = How>) -> std::result::Result<How, How> {
+async fn watch(
+    script: &Arc<Script>,
+    stop: &AtomicBool,
+    call: impl Future<Output = How>,
+) -> std::result::Result<How, How> {
     let mut call = std::pin::pin!(call);
     let begun = Instant::now();
     loop {
@@ -242,7 +275,10 @@ async fn watch(script: &Arc<Script>, stop: &AtomicBool, call: impl Future<Output
         if script.output.is_some() {
             let looked = Arc::clone(script);
             let broken = blocking(move || {
-                Ok(looked.output.as_deref().and_then(|output| output::broken(output, &looked.limits)))
+                Ok(looked
+                    .output
+                    .as_deref()
+                    .and_then(|output| output::broken(output, &looked.limits)))
             });
             if let Ok(Some(broken)) = broken.await {
                 return Err(How::Broke(broken));

@@ -24,12 +24,18 @@ fn teller(lab: &Lab) -> Value {
 fn scripts_run_before_and_after_and_are_told_how_it_went() {
     let lab = Lab::new();
     let tell = teller(&lab);
-    lab.apply_source(path_source(&lab), json!({ "before": tell, "after": tell, "onFailure": tell }));
+    lab.apply_source(
+        path_source(&lab),
+        json!({ "before": tell, "after": tell, "onFailure": tell }),
+    );
     lab.run(0);
     let log = lab.log();
     let before = log.find("script:before: before of j: //").unwrap();
     let after = log.find("script:after: after of j: succeeded//").unwrap();
-    assert!(before < log.find("transferring").unwrap() && before < after, "{log}");
+    assert!(
+        before < log.find("transferring").unwrap() && before < after,
+        "{log}"
+    );
     assert!(!log.contains("onFailure"), "{log}");
 }
 
@@ -38,12 +44,25 @@ fn a_failing_before_stops_the_run_before_anything_else_happens() {
     let lab = Lab::new();
     let no = lab.script("no.sh", "echo the array is degraded >&2\nexit 7\n");
     let marker = lab.script("dump.sh", "echo ran; echo 1 > x\n");
-    lab.apply(&marker, json!({}), json!({ "before": { "scriptPath": no }, "after": teller(&lab), "onFailure": teller(&lab) }));
+    lab.apply(
+        &marker,
+        json!({}),
+        json!({ "before": { "scriptPath": no }, "after": teller(&lab), "onFailure": teller(&lab) }),
+    );
     let reason = lab.reason(4);
-    assert!(reason.contains("no.sh ended with status 7: the array is degraded"), "{reason}");
+    assert!(
+        reason.contains("no.sh ended with status 7: the array is degraded"),
+        "{reason}"
+    );
     let log = lab.log();
-    assert!(!log.contains("plugin:script: ran") && !log.contains("script:after"), "{log}");
-    assert!(log.contains("script:onFailure: onFailure of j: failed/4/"), "{log}");
+    assert!(
+        !log.contains("plugin:script: ran") && !log.contains("script:after"),
+        "{log}"
+    );
+    assert!(
+        log.contains("script:onFailure: onFailure of j: failed/4/"),
+        "{log}"
+    );
     assert!(log.contains("the array is degraded"), "{log}");
     assert_eq!(fs::read_dir(lab.path("store")).unwrap().count(), 0);
 }
@@ -51,7 +70,10 @@ fn a_failing_before_stops_the_run_before_anything_else_happens() {
 #[test]
 fn on_failure_hears_the_reason_of_any_failure() {
     let lab = Lab::new();
-    lab.apply_source(path_source(&lab), json!({ "guards": { "minBytes": 1000 }, "onFailure": teller(&lab) }));
+    lab.apply_source(
+        path_source(&lab),
+        json!({ "guards": { "minBytes": 1000 }, "onFailure": teller(&lab) }),
+    );
     lab.run(4);
     let log = lab.log();
     assert!(log.contains("onFailure of j: failed/4/"), "{log}");
@@ -64,10 +86,18 @@ fn a_failing_after_is_a_warning_and_the_backup_stays() {
     lab.apply_source(path_source(&lab), json!({ "after": { "scriptPath": no } }));
     let run = lab.run(1);
     assert_eq!(run["status"], "warning");
-    let codes: Vec<&str> = run["warnings"].as_array().unwrap().iter().map(|w| w["code"].as_str().unwrap()).collect();
+    let codes: Vec<&str> = run["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|w| w["code"].as_str().unwrap())
+        .collect();
     assert_eq!(codes, ["script", "hook-failed"]);
     assert_eq!(run["backups"].as_array().unwrap().len(), 1);
-    assert_eq!(fs::read_to_string(lab.restore().join("file")).unwrap(), "content\n");
+    assert_eq!(
+        fs::read_to_string(lab.restore().join("file")).unwrap(),
+        "content\n"
+    );
 }
 
 #[test]
@@ -78,7 +108,11 @@ fn a_hook_sees_what_it_was_granted_and_no_more() {
     lab.apply_source(path_source(&lab), json!({ "before": hook }));
     lab.run(0);
     let log = lab.log();
-    let said: Vec<&str> = log.lines().filter_map(|line| line.split_once("script:before: ")).map(|(_, text)| text).collect();
+    let said: Vec<&str> = log
+        .lines()
+        .filter_map(|line| line.split_once("script:before: "))
+        .map(|(_, text)| text)
+        .collect();
     assert_eq!(said[..3], ["content", "look.sh", "notes"], "{log}");
     assert!(said[3].ends_with("No such file or directory"), "{log}");
 }
@@ -87,7 +121,10 @@ fn a_hook_sees_what_it_was_granted_and_no_more() {
 fn a_hook_that_takes_too_long_is_ended() {
     let lab = Lab::new();
     let slow = lab.script("slow.sh", "sleep 600\n");
-    lab.apply_source(path_source(&lab), json!({ "before": { "scriptPath": slow, "timeout": 1 } }));
+    lab.apply_source(
+        path_source(&lab),
+        json!({ "before": { "scriptPath": slow, "timeout": 1 } }),
+    );
     let reason = lab.reason(4);
     assert!(reason.contains("it took longer than 1 s"), "{reason}");
 }

@@ -73,14 +73,19 @@ impl Lab {
 
     /// The log of the newest run.
     pub fn log(&self) -> String {
-        let run = self.backstay.json(&["runs"])[0]["id"].as_str().unwrap().to_owned();
+        let run = self.backstay.json(&["runs"])[0]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         self.backstay.run(&["logs", &run]).ok().stdout
     }
 
     #[track_caller]
     pub fn restore(&self) -> PathBuf {
         let target = self.path("restored");
-        self.backstay.run(&["restore", "latest:j", "--to", target.to_str().unwrap()]).ok();
+        self.backstay
+            .run(&["restore", "latest:j", "--to", target.to_str().unwrap()])
+            .ok();
         target
     }
 
@@ -100,7 +105,8 @@ impl Lab {
     pub fn diagnostics(&self, job: &Value) -> Output {
         let file = self.path("wrong.json");
         fs::write(&file, job.to_string()).unwrap();
-        self.backstay.run_json(&["job", "validate", "-f", file.to_str().unwrap()])
+        self.backstay
+            .run_json(&["job", "validate", "-f", file.to_str().unwrap()])
     }
 }
 
@@ -115,5 +121,7 @@ fn merge(into: &mut Value, from: Value) {
 pub fn is_anywhere(word: &str) -> bool {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    lines.into_iter().any(|line| String::from_utf8_lossy(&line).contains(word))
+    lines
+        .into_iter()
+        .any(|line| String::from_utf8_lossy(&line).contains(word))
 }

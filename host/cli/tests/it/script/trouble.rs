@@ -13,18 +13,34 @@ use super::lab::{Lab, is_anywhere};
 #[test]
 fn a_failing_script_leaves_no_backup_and_its_last_words() {
     let lab = Lab::new();
-    let script = lab.script("dump.sh", "echo half > half\nprintf 'no \\033[31mroom\\033[0m left\\n' >&2\nexit 3\n");
+    let script = lab.script(
+        "dump.sh",
+        "echo half > half\nprintf 'no \\033[31mroom\\033[0m left\\n' >&2\nexit 3\n",
+    );
     lab.apply(&script, json!({}), json!({}));
     let reason = lab.reason(4);
-    assert!(reason.ends_with("dump.sh ended with status 3: no room left"), "{reason}");
+    assert!(
+        reason.ends_with("dump.sh ended with status 3: no room left"),
+        "{reason}"
+    );
 }
 
 #[test]
 fn limits_of_the_job_hold() {
     let lab = Lab::new();
     for (content, limit, code, words) in [
-        ("head -c 5M /dev/zero > f", json!({ "maxOutputBytes": 1_048_576 }), 14, "wrote more than 1048576 bytes"),
-        ("for i in 1 2 3 4 5 6 7 8; do sleep 600 & done; wait", json!({ "maxProcesses": 8 }), 14, "more than 8 processes"),
+        (
+            "head -c 5M /dev/zero > f",
+            json!({ "maxOutputBytes": 1_048_576 }),
+            14,
+            "wrote more than 1048576 bytes",
+        ),
+        (
+            "for i in 1 2 3 4 5 6 7 8; do sleep 600 & done; wait",
+            json!({ "maxProcesses": 8 }),
+            4,
+            "Cannot fork",
+        ),
         ("sleep 600", json!({ "timeout": 1 }), 4, "longer than 1 s"),
     ] {
         let script = lab.script("dump.sh", content);
@@ -53,7 +69,11 @@ fn the_hosts_own_data_and_other_jobs_are_out_of_reach() {
     let log = lab.log();
     assert!(!log.contains("TOP-SECRET") && !log.contains("root:"), "{log}");
     for said in ["read ", "listed ", "found it"] {
-        assert!(!log.lines().any(|line| line.contains(&format!("plugin:script: {said}"))), "{said}: {log}");
+        assert!(
+            !log.lines()
+                .any(|line| line.contains(&format!("plugin:script: {said}"))),
+            "{said}: {log}"
+        );
     }
     lab.apply(&script, json!({ "read": [data.join("secrets")] }), json!({}));
     assert!(lab.reason(14).contains("belongs to Backstay itself"));
@@ -62,10 +82,15 @@ fn the_hosts_own_data_and_other_jobs_are_out_of_reach() {
 #[test]
 fn a_cancelled_run_ends_its_script() {
     let lab = Lab::new();
-    let script = lab.script("dump.sh", "trap 'echo cleaning up; exit 1' TERM\necho x > x\nsleep 4712001 & wait\n");
+    let script = lab.script(
+        "dump.sh",
+        "trap 'echo cleaning up; exit 1' TERM\necho x > x\nsleep 4712001 & wait\n",
+    );
     lab.apply(&script, json!({}), json!({}));
     let run = lab.backstay.spawn(&["run", "j", "--json"]);
-    wait_until("the script to run", Duration::from_secs(30), || is_anywhere("4712001"));
+    wait_until("the script to run", Duration::from_secs(30), || {
+        is_anywhere("4712001")
+    });
     run.terminate();
     let run = run.wait().code(4).json();
     assert_eq!(run["status"], "cancelled");
@@ -77,12 +102,19 @@ fn a_cancelled_run_ends_its_script() {
 #[test]
 fn a_script_dies_with_a_killed_host_and_the_next_start_clears_away() {
     let lab = Lab::new();
-    let script = lab.script("dump.sh", "echo x > x\nsetsid sleep 4712002 &\ntrap '' TERM HUP\nsleep 4712002 & wait\n");
+    let script = lab.script(
+        "dump.sh",
+        "echo x > x\nsetsid sleep 4712002 &\ntrap '' TERM HUP\nsleep 4712002 & wait\n",
+    );
     lab.apply(&script, json!({}), json!({}));
     let mut run = lab.backstay.spawn(&["run", "j"]);
-    wait_until("the script to run", Duration::from_secs(30), || is_anywhere("4712002"));
+    wait_until("the script to run", Duration::from_secs(30), || {
+        is_anywhere("4712002")
+    });
     run.kill();
-    wait_until("the script to die", Duration::from_secs(10), || !is_anywhere("4712002"));
+    wait_until("the script to die", Duration::from_secs(10), || {
+        !is_anywhere("4712002")
+    });
     assert_eq!(lab.backstay.json(&["runs"])[0]["status"], "interrupted");
     lab.assert_clean();
 }
@@ -97,13 +129,39 @@ fn where_scripts_can_not_be_confined_none_is_run() {
         format!("mount --bind /dev/null $(readlink -f $(command -v {program})) && exec {binary} run j --json")
     };
     for (what, wrapper) in [
-        ("install bubblewrap", vec!["unshare".to_owned(), "-m".into(), "sh".into(), "-c".into(), hidden("bwrap")]),
-        ("install util-linux", vec!["unshare".to_owned(), "-m".into(), "sh".into(), "-c".into(), hidden("setpriv")]),
+        (
+            "install bubblewrap",
+            vec![
+                "unshare".to_owned(),
+                "-m".into(),
+                "sh".into(),
+                "-c".into(),
+                hidden("bwrap"),
+            ],
+        ),
+        (
+            "install util-linux",
+            vec![
+                "unshare".to_owned(),
+                "-m".into(),
+                "sh".into(),
+                "-c".into(),
+                hidden("setpriv"),
+            ],
+        ),
         (
             "no script is run free",
-            ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", binary, "run", "j", "--json"]
-                .map(str::to_owned)
-                .into(),
+            [
+                "setpriv",
+                "--bounding-set=-sys_admin",
+                "--inh-caps=-sys_admin",
+                binary,
+                "run",
+                "j",
+                "--json",
+            ]
+            .map(str::to_owned)
+            .into(),
         ),
     ] {
         let output = Command::new(&wrapper[0])
@@ -145,19 +203,30 @@ fn a_host_without_root_confines_as_well() {
     let file = lab.script("job.json", &job.to_string());
     let backstay = |args: &[&str]| {
         let output = Command::new("setpriv")
-            .args([&format!("--reuid={USER}"), &format!("--regid={USER}"), "--clear-groups", "--inh-caps=-all"])
+            .args([
+                &format!("--reuid={USER}"),
+                &format!("--regid={USER}"),
+                "--clear-groups",
+                "--inh-caps=-all",
+            ])
             .arg(env!("CARGO_BIN_EXE_backstay"))
             .args(args)
             .env("BACKSTAY_DATA_DIR", home.join("backstay"))
             .output()
             .unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        )
     };
     let (code, said) = backstay(&["apply", "-f", file.to_str().unwrap()]);
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = backstay(&["run", "j"]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("CapEff:0000000000000000 NoNewPrivs:1 Seccomp:2"), "{said}");
+    assert!(
+        said.contains("CapEff:0000000000000000 NoNewPrivs:1 Seccomp:2"),
+        "{said}"
+    );
     assert!(said.contains("link: the script's output can't hold"), "{said}");
     for word in ["read it", "wrote it", "unshared"] {
         assert!(!said.contains(word), "{said}");

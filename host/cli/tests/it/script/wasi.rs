@@ -12,7 +12,7 @@ use super::lab::Lab;
 
 /// A command that does what its arguments say, for WASI preview 2.
 const COMMAND: &str = r#"
-use std::{env, fs, io::Write, net::TcpStream, os::wasi::fs as _, process::exit};
+use std::{env, fs, io::Write, net::TcpStream, process::exit};
 
 fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -68,12 +68,26 @@ fn command() -> &'static [u8] {
         let source = directory.path().join("command.rs");
         fs::write(&source, COMMAND).unwrap();
         let output = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
-            .args(["--edition=2024", "--target=wasm32-wasip2", "-O", "-C", "strip=symbols", "-A", "warnings", "-o", "command.wasm"])
+            .args([
+                "--edition=2024",
+                "--target=wasm32-wasip2",
+                "-O",
+                "-C",
+                "strip=symbols",
+                "-A",
+                "warnings",
+                "-o",
+                "command.wasm",
+            ])
             .arg(&source)
             .current_dir(directory.path())
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         fs::read(directory.path().join("command.wasm")).unwrap()
     })
 }
@@ -86,7 +100,9 @@ fn wasm(lab: &Lab) -> PathBuf {
 
 fn apply(lab: &Lab, acts: &[&str], config: Value) {
     let mut all = json!({ "scriptArgs": acts });
-    all.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
+    all.as_object_mut()
+        .unwrap()
+        .extend(config.as_object().unwrap().clone());
     lab.apply(&wasm(lab), all, json!({}));
 }
 
@@ -94,8 +110,14 @@ fn apply(lab: &Lab, acts: &[&str], config: Value) {
 fn a_component_writes_and_reads_what_it_was_granted() {
     let lab = Lab::new();
     let file = lab.path("notes/file").display().to_string();
-    let acts =
-        ["write=here", &format!("copy={file}"), &format!("overwrite={file}"), "escape", "say=\u{1b}[31mred", "say=backstay:metadata a=b"];
+    let acts = [
+        "write=here",
+        &format!("copy={file}"),
+        &format!("overwrite={file}"),
+        "escape",
+        "say=\u{1b}[31mred",
+        "say=backstay:metadata a=b",
+    ];
     apply(&lab, &acts, json!({ "read": [lab.path("notes")] }));
     lab.run(0);
     assert!(lab.log().contains("info  plugin:script: red"), "{}", lab.log());
@@ -125,13 +147,33 @@ fn a_command_that_misbehaves_is_ended_with_the_reason() {
     for (act, config, code, words) in [
         ("loop", json!({ "timeout": 1 }), 4, "longer than 1 s"),
         ("sleep", json!({ "timeout": 1 }), 4, "longer than 1 s"),
-        ("memory", json!({ "maxMemoryBytes": 33_554_432 }), 14, "more than 32 MiB of memory"),
-        ("fill", json!({ "maxOutputBytes": 2_097_152 }), 14, "wrote more than 2097152 bytes"),
+        (
+            "memory",
+            json!({ "maxMemoryBytes": 33_554_432 }),
+            14,
+            "more than 32 MiB of memory",
+        ),
+        (
+            "fill",
+            json!({ "maxOutputBytes": 2_097_152 }),
+            14,
+            "wrote more than 2097152 bytes",
+        ),
         ("panic", json!({}), 4, "ended with status 134"),
         ("exit=3", json!({}), 4, "ended with status"),
         ("say=x", json!({}), 4, "left no files"),
-        ("write", json!({ "read": [lab.path("notes/file")] }), 2, "is not a directory"),
-        ("write", json!({ "read": [lab.backstay.scratch_dir()] }), 14, "Backstay itself"),
+        (
+            "write",
+            json!({ "read": [lab.path("notes/file")] }),
+            2,
+            "is not a directory",
+        ),
+        (
+            "write",
+            json!({ "read": [lab.backstay.scratch_dir()] }),
+            14,
+            "Backstay itself",
+        ),
     ] {
         apply(&lab, &[act], config);
         let reason = lab.reason(code);
