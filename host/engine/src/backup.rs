@@ -165,6 +165,7 @@ impl Engine {
             started_at: run.started_at,
             destination: None,
         };
+        self.run_before(job, &base, &options.context, recorder).await?;
         let opened_at = self.clock.now();
         let artifacts = self.open(job, &source, &base, options, recorder).await?;
         gathered.stages.push(self.stage("prepare", opened_at));
@@ -336,7 +337,6 @@ impl Engine {
         run.warnings = gathered.warnings;
         run.warnings.extend(late);
         run.warnings.extend(not_undone);
-        run.finished_at = Some(self.clock.now());
         let critical = gathered.backups.iter().find(|b| b.critical);
         run.stats = Stats {
             source_bytes: critical.map_or(0, |b| b.manifest.content_bytes()),
@@ -344,24 +344,23 @@ impl Engine {
             entries: critical.map_or(0, |b| b.manifest.artifacts.iter().map(|a| a.entries).sum()),
             duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
+        run.error = result.as_ref().err().map(RunError::from);
+        run.status = match &result {
+            Err(error) if error.code() == Code::Cancelled => RunStatus::Cancelled,
+            Err(_) => RunStatus::Failed,
+            Ok(()) if run.warnings.is_empty() => RunStatus::Succeeded,
+            Ok(()) => RunStatus::Warning,
+        };
+        let hooks = self.run_after(job, run, &base, &options.context, recorder).await;
+        run.warnings.extend(hooks);
+        if run.status == RunStatus::Succeeded && !run.warnings.is_empty() {
+            run.status = RunStatus::Warning;
+        }
+        run.finished_at = Some(self.clock.now());
         let message = match &result {
-            Ok(()) if run.warnings.is_empty() => {
-                run.status = RunStatus::Succeeded;
-                "done".to_owned()
-            }
-            Ok(()) => {
-                run.status = RunStatus::Warning;
-                format!("done, with {} warnings", run.warnings.len())
-            }
-            Err(error) => {
-                run.status = if error.code() == Code::Cancelled {
-                    RunStatus::Cancelled
-                } else {
-                    RunStatus::Failed
-                };
-                run.error = Some(RunError::from(error));
-                error.report()
-            }
+            Ok(()) if run.warnings.is_empty() => "done".to_owned(),
+            Ok(()) => format!("done, with {} warnings", run.warnings.len()),
+            Err(error) => error.report(),
         };
         self.store
             .finish_run(run, &recorder.last_events(run.status, message))

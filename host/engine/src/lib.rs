@@ -11,6 +11,7 @@ pub mod backup;
 mod chain;
 mod commit;
 mod copy;
+mod hooks;
 pub mod kit;
 pub mod lock;
 pub mod recorder;

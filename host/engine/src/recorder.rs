@@ -116,9 +116,14 @@ impl Recorder {
 
     /// What a plugin says goes here under its name.
     pub fn listener(&self, plugin: &str) -> Arc<dyn Listener> {
-        Arc::new(PluginVoice {
+        self.listener_as(&format!("plugin:{plugin}"))
+    }
+
+    /// What somebody says goes here under this name.
+    pub(crate) fn listener_as(&self, origin: &str) -> Arc<dyn Listener> {
+        Arc::new(Voice {
             recorder: self.clone(),
-            origin: format!("plugin:{plugin}"),
+            origin: origin.to_owned(),
         })
     }
 
@@ -143,12 +148,12 @@ impl Recorder {
 }
 
 #[derive(Debug)]
-struct PluginVoice {
+struct Voice {
     recorder: Recorder,
     origin: String,
 }
 
-impl Listener for PluginVoice {
+impl Listener for Voice {
     fn log(&self, level: Level, message: String) {
         self.recorder.say(level, &self.origin, message);
     }

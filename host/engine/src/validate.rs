@@ -60,6 +60,7 @@ impl Engine {
         if let Some(spec) = &spec {
             found.extend(rules::check(spec));
             found.extend(check_recipients(spec));
+            found.extend(crate::hooks::check(spec));
         }
         let source = self
             .check_end(job.pointer("/source"), "/source", PluginKind::Source, &mut found)

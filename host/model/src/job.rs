@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod rules;
+pub mod script;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use crate::filters::Filters;
 use crate::guards::Guards;
 use crate::run::RunStatus;
 use crate::span::Span;
+pub use script::ScriptSpec;
 
 /// A stored job: what somebody wrote, and what the host knows about it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -83,6 +85,28 @@ pub struct JobSpec {
     /// Names of notification channels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notify: Vec<String>,
+    /// Runs before anything else. If it fails, so does the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<ScriptSpec>,
+    /// Runs after a run that ended well. If it fails, that is a warning: the backup is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ScriptSpec>,
+    /// Runs after a run that failed, whatever failed in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<ScriptSpec>,
+}
+
+impl JobSpec {
+    /// Its scripts, each with its name in the job.
+    pub fn scripts(&self) -> impl Iterator<Item = (&'static str, &ScriptSpec)> {
+        let all = [
+            ("before", &self.before),
+            ("after", &self.after),
+            ("onFailure", &self.on_failure),
+        ];
+        all.into_iter()
+            .filter_map(|(name, script)| Some((name, script.as_ref()?)))
+    }
 }
 
 fn yes() -> bool {

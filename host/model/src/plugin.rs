@@ -78,6 +78,8 @@ pub struct Capabilities {
     pub secret: Vec<SecretRequest>,
     /// Whether it keeps notes between runs.
     pub state: Option<StateRequest>,
+    /// Scripts of users that it may have run, confined.
+    pub script: Vec<ScriptRequest>,
 }
 
 /// A program that a plugin asks to run.
@@ -141,6 +143,25 @@ pub struct StateRequest {
     pub reason: String,
 }
 
+/// Scripts of users that a plugin asks to have run, confined.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ScriptRequest {
+    /// `{config.FIELD}`: the path of the script.
+    pub path: String,
+    /// Each `{config.FIELD}`: a path that the script may read, or a list of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read: Vec<String>,
+    /// `{config.FIELD}`: an object whose values are the names of secrets for the script's environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<String>,
+    /// `{config.FIELD}`: whether the script has the host's network. Without it, it never has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
 impl PluginManifest {
     /// Reads the manifest of a component.
     ///
@@ -198,11 +219,27 @@ impl PluginManifest {
                 ));
             }
         }
+        for script in &self.capabilities.script {
+            let all = [&script.path]
+                .into_iter()
+                .chain(&script.read)
+                .chain(&script.secrets)
+                .chain(&script.network);
+            for text in all {
+                // A script that a plugin's author chose would be a program without a grant to run it.
+                if !(text.starts_with("{config.") && text.ends_with('}')) {
+                    return fault(format!(
+                        "`{text}` must be `{{config.FIELD}}`: only the job names scripts"
+                    ));
+                }
+            }
+        }
         let reasons = (self.capabilities.exec.iter().map(|r| &r.reason))
             .chain(self.capabilities.read.iter().map(|r| &r.reason))
             .chain(self.capabilities.write.iter().map(|r| &r.reason))
             .chain(self.capabilities.secret.iter().map(|r| &r.reason))
-            .chain(self.capabilities.state.iter().map(|r| &r.reason));
+            .chain(self.capabilities.state.iter().map(|r| &r.reason))
+            .chain(self.capabilities.script.iter().map(|r| &r.reason));
         if reasons.into_iter().any(|r| r.trim().is_empty()) {
             return fault("every capability needs a reason that a person can judge".to_owned());
         }

@@ -34,6 +34,7 @@ pub mod source {
             "backstay:plugin/process": super::imports::backstay::plugin::process,
             "backstay:plugin/storage": super::imports::backstay::plugin::storage,
             "backstay:plugin/scratch": super::imports::backstay::plugin::scratch,
+            "backstay:plugin/script": super::imports::backstay::plugin::script,
         },
     });
 }
@@ -55,6 +56,7 @@ pub mod destination {
             "backstay:plugin/process": super::imports::backstay::plugin::process,
             "backstay:plugin/storage": super::imports::backstay::plugin::storage,
             "backstay:plugin/scratch": super::imports::backstay::plugin::scratch,
+            "backstay:plugin/script": super::imports::backstay::plugin::script,
         },
     });
 }

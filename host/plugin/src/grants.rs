@@ -22,6 +22,16 @@ pub struct Grants {
     write: Vec<PathBuf>,
     secrets: Vec<String>,
     state: bool,
+    scripts: Vec<ScriptGrant>,
+}
+
+/// A script that may be run, and what it may see.
+#[derive(Debug, Clone)]
+struct ScriptGrant {
+    path: String,
+    read: Vec<PathBuf>,
+    secrets: Vec<String>,
+    network: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -76,6 +86,41 @@ impl Values<'_> {
         Some(filled)
     }
 
+    /// The absolute paths that a placeholder stands for: one, or a list of them.
+    fn paths(&self, text: &str) -> Vec<PathBuf> {
+        let named = match self.field(text) {
+            Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
+            Some(Value::String(one)) => vec![one.as_str()],
+            _ => Vec::new(),
+        };
+        named
+            .into_iter()
+            .filter(|path| path.starts_with('/'))
+            .map(PathBuf::from)
+            .collect()
+    }
+
+    /// The texts in the object that a placeholder stands for.
+    fn names(&self, text: &str) -> Vec<String> {
+        let named = self
+            .field(text)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(Map::values);
+        named
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect()
+    }
+
+    fn is_true(&self, text: &str) -> bool {
+        self.field(text) == Some(&Value::Bool(true))
+    }
+
+    /// The value of a text that is one placeholder for a field.
+    fn field(&self, text: &str) -> Option<&Value> {
+        self.config.get(text.strip_prefix("{config.")?.strip_suffix('}')?)
+    }
+
     fn value(&self, name: &str) -> Option<String> {
         match name {
             "target" => return self.target.map(str::to_owned),
@@ -105,6 +150,7 @@ impl Grants {
             write,
             secret,
             state,
+            script,
         } = &manifest.capabilities;
         let path = |text: &str| {
             values
@@ -126,6 +172,21 @@ impl Grants {
             write: write.iter().filter_map(|r| path(&r.path)).collect(),
             secrets: secret.iter().filter_map(|r| values.fill(&r.name)).collect(),
             state: state.is_some(),
+            scripts: script
+                .iter()
+                .filter_map(|request| {
+                    Some(ScriptGrant {
+                        path: values.fill(&request.path)?,
+                        read: request.read.iter().flat_map(|text| values.paths(text)).collect(),
+                        secrets: request
+                            .secrets
+                            .iter()
+                            .flat_map(|text| values.names(text))
+                            .collect(),
+                        network: request.network.as_ref().is_some_and(|text| values.is_true(text)),
+                    })
+                })
+                .collect(),
         }
     }
 
@@ -186,6 +247,30 @@ impl Grants {
         } else {
             Err(self.refuse("keep notes", "state"))
         }
+    }
+
+    /// Whether a script may be run, with these paths to read and these secrets.
+    ///
+    /// # Errors
+    /// [`Code::Security`] if there is no grant for it, for one of the paths or secrets, or for the network.
+    pub fn script(&self, path: &str, read: &[PathBuf], secrets: &[&str], network: bool) -> Result<()> {
+        let Some(grant) = self.scripts.iter().find(|grant| grant.path == path) else {
+            return Err(self.refuse(&format!("run the script {}", shown(path)), "script"));
+        };
+        if let Some(path) = read.iter().find(|path| !grant.read.contains(path)) {
+            let what = format!("let a script read {}", shown(&path.to_string_lossy()));
+            return Err(self.refuse(&what, "script"));
+        }
+        if let Some(name) = secrets
+            .iter()
+            .find(|name| !grant.secrets.iter().any(|granted| granted == *name))
+        {
+            return Err(self.refuse(&format!("give a script the secret `{}`", shown(name)), "script"));
+        }
+        if network && !grant.network {
+            return Err(self.refuse("give a script the network", "script"));
+        }
+        Ok(())
     }
 
     /// The paths that may be read, for showing them.

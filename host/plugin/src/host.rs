@@ -18,6 +18,7 @@ use crate::grants::{Grants, Programs, Values};
 use crate::guest_error::failure;
 use crate::memory::Ceiling;
 use crate::plugins::Plugin;
+use crate::runtime::Runtime;
 use crate::scope::{Moved, RunScope, Scope};
 use crate::scratch;
 
@@ -61,6 +62,7 @@ pub struct Host {
     pub(crate) memory: Ceiling,
     pub(crate) stderr: MemoryOutputPipe,
     pub(crate) plugin: String,
+    pub(crate) runtime: Runtime,
     pub(crate) grants: Grants,
     pub(crate) programs: Arc<Programs>,
     pub(crate) scope: Scope,
@@ -145,6 +147,7 @@ impl Host {
             memory,
             stderr,
             plugin: plugin.manifest().id.clone(),
+            runtime: plugin.runtime.clone(),
             grants,
             programs: Arc::clone(&plugin.programs),
             scope,

@@ -23,10 +23,12 @@ mod plugins;
 mod runtime;
 mod scope;
 mod scratch;
+mod script;
 mod source;
 
 pub use destination::{ObjectFacts, StoreRequest, StoredObject, Usage};
 pub use plugins::{Bundled, Plugin, Plugins};
 pub use runtime::Runtime;
 pub use scope::{Content, Listener, Moved, RunScope, Scope};
+pub use script::{Moment, ScriptDone, ScriptRequest};
 pub use source::{Offered, Previous, Restored, Target};

@@ -12,6 +12,8 @@ use wasmtime::component::InstancePre;
 use crate::grants::Programs;
 use crate::host::Host;
 use crate::runtime::Runtime;
+use crate::scope::Scope;
+use crate::script::{Moment, ScriptDone, ScriptRequest};
 use crate::{cache, manifest};
 
 /// A component that is part of the host's own file.
@@ -127,6 +129,19 @@ impl Plugins {
         };
         self.lock().insert(id.to_owned(), plugin.clone());
         Ok(plugin)
+    }
+
+    /// Runs a script of a job's own, outside of any plugin.
+    ///
+    /// # Errors
+    /// It can't be confined, was cancelled, broke a limit, or didn't end well.
+    pub async fn run_script(
+        &self,
+        request: ScriptRequest,
+        moment: &Moment,
+        scope: &Scope,
+    ) -> Result<ScriptDone> {
+        crate::script::run(&self.runtime, request, moment, scope).await
     }
 
     /// What every plugin says about itself, without loading one; with whether it came with the host.

@@ -35,7 +35,7 @@ type Tool = (&'static str, &'static str);
 
 const DEMO_TOOLS: [Tool; 3] = [("cc", "build-essential"), ("diff", "diffutils"), ("tar", "tar")];
 
-const TEST_TOOLS: [Tool; 16] = [
+const TEST_TOOLS: [Tool; 20] = [
     ("zfs-fuse", "zfs-fuse"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
@@ -46,6 +46,10 @@ const TEST_TOOLS: [Tool; 16] = [
     ("xz", "xz-utils"),
     ("python3", "python3"),
     ("bwrap", "bubblewrap"),
+    ("setpriv", "util-linux"),
+    ("bash", "bash"),
+    ("perl", "perl-base"),
+    ("node", "nodejs"),
     ("git", "git"),
     ("strace", "strace"),
     ("fusefat", "fusefat"),

@@ -26,6 +26,7 @@ pub mod source {
             "backstay:plugin/process@0.1.0": crate::bindings::backstay::plugin::process,
             "backstay:plugin/storage@0.1.0": crate::bindings::backstay::plugin::storage,
             "backstay:plugin/scratch@0.1.0": crate::bindings::backstay::plugin::scratch,
+            "backstay:plugin/script@0.1.0": crate::bindings::backstay::plugin::script,
         },
     });
 }
@@ -48,6 +49,7 @@ pub mod destination {
             "backstay:plugin/process@0.1.0": crate::bindings::backstay::plugin::process,
             "backstay:plugin/storage@0.1.0": crate::bindings::backstay::plugin::storage,
             "backstay:plugin/scratch@0.1.0": crate::bindings::backstay::plugin::scratch,
+            "backstay:plugin/script@0.1.0": crate::bindings::backstay::plugin::script,
         },
     });
 }

@@ -25,6 +25,7 @@ pub mod log;
 pub mod manifest;
 pub mod progress;
 pub mod scratch;
+pub mod script;
 pub mod secrets;
 pub mod shell;
 mod source;

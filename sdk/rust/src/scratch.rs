@@ -14,6 +14,10 @@ pub use host::{Bounds, Copied, Recorded};
 pub struct Scratch(host::Directory);
 
 impl Scratch {
+    pub(crate) fn as_host(&self) -> &host::Directory {
+        &self.0
+    }
+
     /// Makes it. Only in [`open`](crate::Source::open) and [`restore`](crate::Source::restore), once a call.
     ///
     /// # Errors

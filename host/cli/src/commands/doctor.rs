@@ -58,6 +58,7 @@ pub async fn run(data_dir: Option<PathBuf>, output: Output) -> Result<u8> {
             ),
         });
     }
+    checks.push(confinement());
     for (program, needed_by) in programs(&plugins) {
         checks.push(program_check(&engine, &program, &needed_by));
     }
@@ -84,6 +85,26 @@ pub async fn run(data_dir: Option<PathBuf>, output: Output) -> Result<u8> {
     } else {
         Code::Environment.exit_code()
     })
+}
+
+/// Whether scripts can be run. All else works without.
+fn confinement() -> Check {
+    let (ok, says) = match backstay_confine::probe::probe() {
+        Ok(how) => (true, how),
+        Err(error) => {
+            let hint = error
+                .hint_text()
+                .map(|hint| format!(" ({hint})"))
+                .unwrap_or_default();
+            (false, format!("{}{hint}", error.report()))
+        }
+    };
+    Check {
+        what: "confinement of scripts".to_owned(),
+        ok,
+        is_vital: false,
+        says,
+    }
 }
 
 fn programs(plugins: &[(PluginManifest, bool)]) -> Vec<(String, String)> {

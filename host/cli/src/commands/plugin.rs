@@ -115,6 +115,19 @@ fn about(manifest: &PluginManifest) -> String {
     for secret in &asked.secret {
         line(format!("use the secret {}", secret.name), &secret.reason);
     }
+    for script in &asked.script {
+        let mut what = format!("run the script {}, confined", script.path);
+        if !script.read.is_empty() {
+            what.push_str(&format!(", which may read {}", script.read.join(", ")));
+        }
+        if let Some(secrets) = &script.secrets {
+            what.push_str(&format!(", with the secrets {secrets}"));
+        }
+        if let Some(network) = &script.network {
+            what.push_str(&format!(", with the network if {network}"));
+        }
+        line(what, &script.reason);
+    }
     if let Some(state) = &asked.state {
         line("keep notes between runs".to_owned(), &state.reason);
     }

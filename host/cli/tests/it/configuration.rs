@@ -191,7 +191,7 @@ fn plugins_show_what_they_may_do() {
     );
     let said = backstay.run(&["plugin", "info", "nonsense"]).code(2);
     assert!(
-        said.stderr.contains("local, path, proxmox, zfs"),
+        said.stderr.contains("local, path, proxmox, script, zfs"),
         "{}",
         said.stderr
     );

@@ -17,5 +17,6 @@ mod hostile_plugins;
 mod proxmox;
 mod roundtrip;
 mod scratch;
+mod script;
 mod words;
 mod zfs;

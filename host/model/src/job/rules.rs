@@ -74,6 +74,9 @@ pub fn check(job: &JobSpec) -> Vec<Diagnostic> {
             .hint("100 turns the guard off"),
         );
     }
+    for (name, script) in job.scripts() {
+        found.extend(script.check(&format!("/{name}")));
+    }
     if !job.cleanup_on_failure {
         found.push(
             Diagnostic::warning(
