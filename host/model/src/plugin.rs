@@ -99,7 +99,8 @@ pub struct ExecRequest {
 ///
 /// In a pattern `*` stands for any characters, except that a pattern which begins with `*` never
 /// matches an argument that begins with `-`. `{config.FIELD}` stands for exactly the value in the
-/// job's configuration, and `{target}` for exactly the target of a restore. `**` alone at the end of
+/// job's configuration, and `{target}` for exactly the target of a restore. Where that value is a list, an
+/// optional group may come any number of times, each time with one of its values. `**` alone at the end of
 /// the list stands for any further arguments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]

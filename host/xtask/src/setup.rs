@@ -35,7 +35,7 @@ type Tool = (&'static str, &'static str);
 
 const DEMO_TOOLS: [Tool; 3] = [("cc", "build-essential"), ("diff", "diffutils"), ("tar", "tar")];
 
-const TEST_TOOLS: [Tool; 12] = [
+const TEST_TOOLS: [Tool; 16] = [
     ("zfs-fuse", "zfs-fuse"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
@@ -48,6 +48,10 @@ const TEST_TOOLS: [Tool; 12] = [
     ("bwrap", "bubblewrap"),
     ("git", "git"),
     ("find", "findutils"),
+    ("pg_ctlcluster", "postgresql"),
+    ("mariadbd", "mariadb-server"),
+    ("sqlite3", "sqlite3"),
+    ("setpriv", "util-linux"),
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {

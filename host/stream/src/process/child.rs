@@ -302,7 +302,7 @@ impl Exit {
         let message = if words.is_empty() {
             format!("`{}` {how} {after} and said nothing", self.command)
         } else {
-            format!("`{}` {how} {after}: {}", self.command, last_line(words))
+            format!("`{}` {how} {after}: {}", self.command, complaint(words))
         };
         Error::new(self.code, message).hint("remove what it complains of, or run it by hand to see more")
     }
@@ -321,14 +321,17 @@ impl Exit {
     }
 }
 
-/// The last line that says something, printable.
-fn last_line(text: &str) -> String {
-    let line = text
-        .lines()
-        .rev()
-        .find(|l| !l.trim().is_empty())
-        .unwrap_or_default();
-    backstay_model::error::show_bytes(line.trim().as_bytes())
+/// A complaint of at most this many lines is shown whole: its first line often holds the cause, and its last one a hint.
+const COMPLAINT_LINES: usize = 5;
+
+/// All that was said on one line, if it is short, else its last line; printable.
+fn complaint(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let said = match lines.as_slice() {
+        few if few.len() <= COMPLAINT_LINES => few.join("; "),
+        many => many.last().copied().unwrap_or_default().to_owned(),
+    };
+    backstay_model::error::show_bytes(said.as_bytes())
 }
 
 /// SIGTERM now, SIGKILL after [`GRACE`] if it is still there.
