@@ -98,9 +98,8 @@ fn init(directory: &Path) {
         "--no-defaults",
         "--auth-root-authentication-method=normal",
         "--skip-test-db",
-        "--skip-name-resolve",
         "--innodb-log-file-size=8M",
-        "--innodb-flush-log-at-trx-commit=0",
+        "--innodb-flush-method=nosync",
     ]);
     init.arg(format!("--datadir={}", directory.join("data").display()));
     init.arg(format!("--tmpdir={}", directory.display()));
@@ -117,13 +116,12 @@ fn spawn(directory: &Path, port: u16) -> Process {
         "--no-defaults",
         "--bind-address=127.0.0.1",
         "--event-scheduler=OFF",
-        "--skip-name-resolve",
     ]);
     // Nothing here has to survive a power loss, and memory is dear.
     command.args([
         "--innodb-buffer-pool-size=32M",
         "--innodb-log-file-size=8M",
-        "--innodb-flush-log-at-trx-commit=0",
+        "--innodb-flush-method=nosync",
     ]);
     command.args([
         format!("--datadir={}", directory.join("data").display()),

@@ -115,7 +115,8 @@ fn all_commands() -> Vec<Command> {
             command::dump(config, "a b"),
             command::dump_globals(config, true),
             command::dump_globals(config, false),
-            command::restore(config, &new),
+            command::restore(config, &new, false),
+            command::restore(config, &new, true),
         ]);
         for statements in postgres::restore::statements_for_test(&new, &old) {
             all.push(command::change(config, "postgres", &statements));

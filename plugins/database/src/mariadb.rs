@@ -176,6 +176,11 @@ fn select(config: &Config) -> Result<Chosen<Row>> {
             chosen.warnings.push(("missing-rights", message));
         }
     }
+    if !rights::sees_routines(&rights) {
+        let message =
+            "the account has no SELECT on `mysql`: procedures and functions of others are not in the backup";
+        chosen.warnings.push(("missing-rights", message.to_owned()));
+    }
     if config.include.iter().any(|pattern| !is_plain(pattern)) && !rights::sees_all(&rights) {
         let message =
             "the account sees only the databases that it has rights on; others are not in the backup";

@@ -28,6 +28,9 @@ pub struct Facts {
     pub server_version: u32,
     /// First line of `pg_dump --version`.
     pub tool: String,
+    /// Whether only some schemas are in it; then it makes the one that every new database has, too.
+    #[serde(default)]
+    pub some_schemas: bool,
     /// What it was made and set up with.
     pub properties: Properties,
 }
@@ -136,6 +139,7 @@ pub fn open(config: &Config) -> Result<Vec<Artifact>> {
             server_version: server.version,
             tool: tool.clone(),
             properties: row.properties,
+            some_schemas: !config.schemas.is_empty(),
             database: row.datname,
         };
         let name = naming::artifact(&facts.database, "dump");
@@ -150,9 +154,13 @@ pub fn open(config: &Config) -> Result<Vec<Artifact>> {
     Ok(artifacts)
 }
 
-/// What a machine without Backstay runs. `$TARGET` is the database to connect to first, or a connection string.
+/// What a machine without Backstay runs. `$TARGET` is the database to connect to first, or a connection
+/// string; with only some schemas, an empty database.
 pub fn recovery_command(facts: &Facts) -> String {
     // Every server has it already, and it can't be made.
+    if facts.some_schemas {
+        return "pg_restore --exit-on-error --clean --if-exists --dbname=\"$TARGET\"".to_owned();
+    }
     let create = if facts.database == command::MAINTENANCE {
         ""
     } else {

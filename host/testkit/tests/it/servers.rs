@@ -12,7 +12,11 @@ fn assert_gone(directory: &Path) {
     let needle = directory.to_str().unwrap();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        assert!(!String::from_utf8_lossy(&line).contains(needle), "{:?} still runs", entry.path());
+        assert!(
+            !String::from_utf8_lossy(&line).contains(needle),
+            "{:?} still runs",
+            entry.path()
+        );
     }
 }
 
@@ -26,7 +30,12 @@ fn postgresql() {
     server.restart();
     assert_eq!(server.sql("app", "SELECT * FROM t"), "é|x|2");
     server.replace();
-    assert!(server.try_sql("app", "SELECT 1").unwrap_err().contains("does not exist"));
+    assert!(
+        server
+            .try_sql("app", "SELECT 1")
+            .unwrap_err()
+            .contains("does not exist")
+    );
     let directory = server.socket_dir().to_owned();
     let failed = std::thread::spawn(move || {
         let _server = server;
@@ -44,7 +53,10 @@ fn mariadb() {
     server.restart();
     assert_eq!(server.sql("SELECT b FROM app.t"), "2");
     server.replace();
-    assert_eq!(server.sql("SELECT COUNT(1) FROM information_schema.schemata WHERE schema_name = 'app'"), "0");
+    assert_eq!(
+        server.sql("SELECT COUNT(1) FROM information_schema.schemata WHERE schema_name = 'app'"),
+        "0"
+    );
     let directory = server.socket().parent().unwrap().to_owned();
     drop(server);
     assert_gone(&directory);

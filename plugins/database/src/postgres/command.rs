@@ -114,9 +114,12 @@ pub fn dump_globals(config: &Config, with_passwords: bool) -> Command {
     }
 }
 
-/// Reads a dump from standard input into a database that this plugin made.
-pub fn restore(config: &Config, database: &str) -> Command {
-    tool("pg_restore", config)
-        .arg("--exit-on-error")
-        .arg(format!("--dbname={database}"))
+/// Reads a dump from standard input into a database that this plugin made. `replace` is for a dump that makes what
+/// the new database has already.
+pub fn restore(config: &Config, database: &str, replace: bool) -> Command {
+    let mut command = tool("pg_restore", config).arg("--exit-on-error");
+    if replace {
+        command = command.args(["--clean", "--if-exists"]);
+    }
+    command.arg(format!("--dbname={database}"))
 }

@@ -79,7 +79,7 @@ pub fn restore(
     drop_database(config, &new)?;
     let create = [statement::create(&new, &facts.properties)];
     answered(&command::change(config, maintenance, &create)).map_err(as_storage)?;
-    let output = command::restore(config, &new).run_with(content.into_stream()?)?;
+    let output = command::restore(config, &new, facts.some_schemas).run_with(content.into_stream()?)?;
     if !output.is_success() {
         return Err(explain_roles(
             as_storage(complaint::failure("pg_restore", &output)),

@@ -72,6 +72,7 @@ impl Desk {
             "destinations": [destination],
             "filters": filters,
             "retries": { "attempts": 1 },
+            "guards": { "maxShrinkPercent": 100 },
         })
     }
 

@@ -70,7 +70,7 @@ fn contents(server: &Postgres) -> String {
         let tables = server.sql(database, "SELECT oid::regclass FROM pg_class WHERE relkind IN ('r', 'v', 'S') AND oid >= 16384 ORDER BY 1::text");
         for table in tables.lines() {
             all += &format!("\n{table}\n");
-            all += &server.sql(database, &format!("SELECT t::text FROM {table} t ORDER BY 1"));
+            all += &server.sql(database, &format!("SELECT * FROM {table} ORDER BY 1"));
         }
         all += &server.sql(
             database,
@@ -91,6 +91,16 @@ impl Writer {
         psql.args(["-Xqc", TRANSFERS]).env("PGDATABASE", database);
         Writer(psql.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
+}
+
+/// Ends what a client that was killed left on the server.
+fn disconnect(server: &Postgres, database: &str) {
+    let others = format!("FROM pg_stat_activity WHERE datname = '{database}'");
+    server.sql("postgres", &format!("SELECT pg_terminate_backend(pid) {others}"));
+    let count = format!("SELECT count(1) {others}");
+    wait_until("the end of a connection", Duration::from_secs(20), || {
+        server.sql("postgres", &count) == "0"
+    });
 }
 
 impl Drop for Writer {
@@ -167,6 +177,7 @@ fn a_dump_is_one_moment_of_a_database_that_is_written_to() {
     desk.back_up();
     let after = moved("bank");
     drop(writer);
+    disconnect(&server, "bank");
     desk.restore(&["--to", "bank_then"]).ok();
     assert_eq!(server.sql("bank_then", SUM), "1000");
     assert_eq!(server.sql("bank_then", "SELECT count(1) FROM m_padding"), "15000");
@@ -247,9 +258,7 @@ fn what_is_there_is_replaced_only_on_request_and_only_as_a_whole() {
     );
     assert_eq!(server.sql("app", "SELECT x FROM t"), "2");
     drop(user);
-    wait_until("its end", Duration::from_secs(20), || {
-        server.sql("postgres", sleeping) == "0"
-    });
+    disconnect(&server, "app");
 
     desk.restore(&["--in-place", "--overwrite"]).ok();
     assert_eq!(server.sql("app", "SELECT x FROM t"), "1");

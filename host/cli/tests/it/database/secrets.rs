@@ -81,7 +81,7 @@ fn of_mariadb() {
     let server = MariaDb::start();
     server.sql(&format!(
         "CREATE USER 'planted'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* TO 'planted'@'127.0.0.1';
-         CREATE DATABASE app; CREATE TABLE app.bulk AS SELECT seq, REPEAT(MD5(seq), 60) AS text FROM seq_1_to_10000"
+         CREATE DATABASE app; USE app; CREATE TABLE bulk AS SELECT seq, REPEAT(MD5(seq), 60) AS text FROM seq_1_to_10000"
     ));
     let source = json!({ "engine": "mariadb", "host": "127.0.0.1", "port": server.port(), "username": "planted",
                          "passwordSecret": "password", "include": ["app"], "globals": false });
