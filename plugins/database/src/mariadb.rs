@@ -134,7 +134,10 @@ pub fn open(config: &Config) -> Result<Vec<Artifact>> {
 
 /// What a machine without Backstay runs. `$TARGET` is the host; account and password come from `~/.my.cnf`.
 pub fn recovery_command(config: &Config, facts: Option<&Facts>) -> String {
-    let client = format!("{} --host=\"$TARGET\"", command::client_name(config.engine));
+    let client = format!(
+        "{} --host=\"$TARGET\" --default-character-set=utf8mb4",
+        command::client_name(config.engine)
+    );
     match facts {
         None => format!("{client} --binary-mode"),
         Some(facts) => {
@@ -217,7 +220,7 @@ fn answered(command: &Command) -> Result<Output> {
 
 fn diagnose(failure: Failure) -> Diagnostic {
     let (pointer, code) = match failure.code {
-        Code::Configuration => ("/include", "missing-database"),
+        Code::Configuration | Code::BackupFailed => ("/include", "missing-database"),
         Code::Permission => ("/username", "no-access"),
         Code::Network => ("/host", "unreachable"),
         _ => ("", "unusable"),

@@ -226,7 +226,7 @@ fn shown_version(version: u32) -> String {
 
 fn diagnose(failure: Failure) -> Diagnostic {
     let (pointer, code) = match failure.code {
-        Code::Configuration => ("/include", "missing-database"),
+        Code::Configuration | Code::BackupFailed => ("/include", "missing-database"),
         Code::Permission => ("/username", "no-access"),
         Code::Network => ("/host", "unreachable"),
         _ => ("", "unusable"),

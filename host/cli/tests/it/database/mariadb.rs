@@ -189,7 +189,7 @@ fn a_dump_is_one_moment_of_a_database_that_is_written_to() {
         &mariadb_source(&server),
         json!({ "engine": "mysql", "include": ["bank"], "excludeTables": ["bank.old", "bank.m_padding"] }),
     ));
-    desk.back_up();
+    desk.run(1);
     desk.restore(&["--to", "small"]).ok();
     let tables = "SELECT GROUP_CONCAT(table_name ORDER BY 1) FROM information_schema.tables WHERE table_schema = 'small'";
     assert_eq!(server.sql(tables), "a_account,z_account");

@@ -63,18 +63,24 @@ fn contents(server: &Postgres) -> String {
         "postgres",
         "SELECT 'role', rolname, rolcanlogin, rolpassword, rolconnlimit FROM pg_authid WHERE rolname !~ '^pg_' ORDER BY 2;
          SELECT 'member', m.roleid::regrole, m.member::regrole FROM pg_auth_members m WHERE m.roleid::regrole::text !~ '^pg_' ORDER BY 2, 3;
-         SELECT 'database', datname, datdba::regrole, encoding, datcollate, datctype, datconnlimit, datacl, shobj_description(oid, 'pg_database') FROM pg_database ORDER BY 2;
+         SELECT 'database', datname, datdba::regrole, encoding, datcollate, datctype, datconnlimit, (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(datacl) a), shobj_description(oid, 'pg_database') FROM pg_database ORDER BY 2;
          SELECT 'setting', d.datname, r.rolname, s.setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase LEFT JOIN pg_roles r ON r.oid = s.setrole ORDER BY 2, 3",
     );
     for database in ["app", ODD] {
-        let tables = server.sql(database, "SELECT oid::regclass FROM pg_class WHERE relkind IN ('r', 'v', 'S') AND oid >= 16384 ORDER BY 1::text");
+        let tables = server.sql(database, "SELECT oid::regclass FROM pg_class WHERE relkind IN ('r', 'v', 'S') AND oid >= 16384 ORDER BY oid::regclass::text");
         for table in tables.lines() {
             all += &format!("\n{table}\n");
-            all += &server.sql(database, &format!("SELECT * FROM {table} ORDER BY 1"));
+            // How many values a sequence has put by is of no account.
+            let columns = if table.ends_with("_seq") {
+                "last_value, is_called"
+            } else {
+                "*"
+            };
+            all += &server.sql(database, &format!("SELECT {columns} FROM {table} ORDER BY 1"));
         }
         all += &server.sql(
             database,
-            "SELECT 'relation', c.oid::regclass, relkind, relowner::regrole, relacl, pg_get_indexdef(c.oid) FROM pg_class c WHERE relnamespace::regnamespace::text IN ('extra', 'public') ORDER BY 2::text;
+            "SELECT 'relation', c.oid::regclass, relkind, relowner::regrole, relacl, pg_get_indexdef(c.oid) FROM pg_class c WHERE relnamespace::regnamespace::text IN ('extra', 'public') ORDER BY c.oid::regclass::text;
              SELECT 'function', pg_get_functiondef(oid) FROM pg_proc WHERE oid >= 16384 ORDER BY 2;
              SELECT 'object', oid, encode(lo_get(oid), 'hex') FROM pg_largeobject_metadata ORDER BY 2",
         );
