@@ -321,17 +321,20 @@ impl Exit {
     }
 }
 
-/// A complaint of at most this many lines is shown whole: its first line often holds the cause, and its last one a hint.
+/// At most this many lines of a complaint are shown.
 const COMPLAINT_LINES: usize = 5;
 
-/// All that was said on one line, if it is short, else its last line; printable.
+/// The last line that says something; or, where a line before it says `error:`, that one with what follows, because
+/// the cause stands first and a hint or the statement last. Printable, on one line.
 fn complaint(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-    let said = match lines.as_slice() {
-        few if few.len() <= COMPLAINT_LINES => few.join("; "),
-        many => many.last().copied().unwrap_or_default().to_owned(),
-    };
-    backstay_model::error::show_bytes(said.as_bytes())
+    let is_error = |line: &&str| line.to_ascii_lowercase().contains("error:");
+    let first = lines
+        .iter()
+        .position(is_error)
+        .unwrap_or(lines.len().saturating_sub(1));
+    let said: Vec<&str> = lines.into_iter().skip(first).take(COMPLAINT_LINES).collect();
+    backstay_model::error::show_bytes(said.join("; ").as_bytes())
 }
 
 /// SIGTERM now, SIGKILL after [`GRACE`] if it is still there.
