@@ -19,6 +19,9 @@ pub const VERSION: &str = "SELECT VERSION()";
 /// Databases that hold a restore that isn't complete.
 pub const UNFINISHED: &str = "SELECT JSON_OBJECT('name', table_schema, 'table', table_name) FROM information_schema.tables WHERE table_name LIKE 'backstay\\_restore\\_%'";
 
+/// A row for each database that holds anything.
+pub const IN_USE: &str = "SELECT JSON_OBJECT('name', table_schema) FROM information_schema.tables UNION SELECT JSON_OBJECT('name', routine_schema) FROM information_schema.routines UNION SELECT JSON_OBJECT('name', event_schema) FROM information_schema.events";
+
 /// The client that comes with this engine.
 pub fn client_name(engine: Engine) -> &'static str {
     if engine == Engine::Mysql {

@@ -1,7 +1,8 @@
 //! Gives a dump back to MariaDB or MySQL.
 //!
 //! Their databases can't be renamed, so a dump goes straight into a new one. A table in it with the run's name says
-//! that it isn't complete; it goes when all is there. A database is only ever dropped by undo while it has that table.
+//! that it isn't complete; it goes when all is there. Undo drops a database only while it has that table, or is new and
+//! holds nothing.
 
 use backstay_sdk::{Code, Content, Failure, Restored, Result, RunInfo, Target, When, journal, log, progress};
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,14 @@ pub struct Entry {
     database: String,
     /// The table in it that says so.
     mark: String,
+    /// Whether there was one of that name before.
+    existed: bool,
+}
+
+/// A database that holds something.
+#[derive(Debug, Deserialize)]
+struct InUse {
+    name: String,
 }
 
 /// A table that marks a database.
@@ -72,8 +81,9 @@ pub fn restore(
     let entry = Entry {
         database: name.clone(),
         mark: mark.clone(),
+        existed: exists,
     };
-    journal::record(&crate::Entry::Mariadb(entry), When::Always)?;
+    journal::record(&crate::Entry::Mariadb(entry), When::OnAbort)?;
     progress::stage("restoring");
     if exists {
         answered(&command::execute(
@@ -136,17 +146,30 @@ pub fn undo(config: &Config, entry: &Entry) -> Result<()> {
             "the journal names a mark that this plugin doesn't make",
         ));
     }
-    let marked: Vec<Marked> = rows(config, command::UNFINISHED)?;
-    if marked
-        .iter()
-        .any(|m| m.name == entry.database && m.table == entry.mark)
-    {
+    if is_unfinished(config, entry)? {
         answered(&command::execute(
             config,
             &format!("DROP DATABASE {}", identifier(&entry.database)),
         ))?;
     }
     Ok(())
+}
+
+/// Whether the database has the mark, or was made and got no further than that: then it holds nothing at all.
+fn is_unfinished(config: &Config, entry: &Entry) -> Result<bool> {
+    let marked: Vec<Marked> = rows(config, command::UNFINISHED)?;
+    if marked
+        .iter()
+        .any(|m| m.name == entry.database && m.table == entry.mark)
+    {
+        return Ok(true);
+    }
+    let is_there = databases(config)?.iter().any(|row| row.name == entry.database);
+    if entry.existed || !is_there {
+        return Ok(false);
+    }
+    let in_use: Vec<InUse> = rows(config, command::IN_USE)?;
+    Ok(!in_use.iter().any(|used| used.name == entry.database))
 }
 
 /// Makes an empty database with the same character set.
