@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const PLUGINS: [&str; 6] = ["path", "flash", "zfs", "script", "proxmox", "local"];
+const PLUGINS: [&str; 7] = ["path", "flash", "zfs", "database", "script", "proxmox", "local"];
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -80,7 +80,8 @@ impl Engine {
                 base,
                 ..artifact.clone()
             };
-            stored.push(self.copy(&way, &artifact).await?);
+            let copied = self.copy(&way, &artifact).await;
+            stored.push(copied.map_err(|error| name_artifact(error, &artifact.name, artifacts.len()))?);
         }
         let stage = self.stage(&format!("store at {}", spec.plugin), started);
         gathered.stages.push(stage.clone());
@@ -201,4 +202,22 @@ fn plugin_use(plugin: &Plugin, config: &serde_json::Map<String, serde_json::Valu
         digest: plugin.digest().to_owned(),
         config: config.clone(),
     }
+}
+
+/// Says which of several artifacts it was that failed.
+fn name_artifact(error: Error, name: &str, count: usize) -> Error {
+    if count < 2 {
+        return error;
+    }
+    let named = Error::new(error.code(), format!("the artifact {name}"));
+    let named = match error.hint_text() {
+        Some(hint) => named.hint(hint),
+        None => named,
+    };
+    let named = if error.is_retryable() {
+        named.retryable()
+    } else {
+        named
+    };
+    named.because(error)
 }

@@ -102,7 +102,9 @@ impl Engine {
                 .plugins
                 .get(&manifest.source.plugin, PluginKind::Source)
                 .await?;
-            for artifact in chosen(&manifest.artifacts, options.artifact.as_deref())? {
+            let chosen = chosen(&manifest.artifacts, options.artifact.as_deref())?;
+            refuse_one_place_for_many(&chosen, options)?;
+            for artifact in chosen {
                 if artifact.form == Form::Tree {
                     check_tree(&link, artifact, &options.context).await?;
                 }
@@ -228,6 +230,27 @@ fn measured(restored: Restored, artifact: &StoredArtifact, options: &RestoreOpti
         };
     }
     restored
+}
+
+/// Files can share a directory. Streams of the source's own kind, such as two databases, can't share a name: the
+/// second would be in the way of the first, or replace it.
+fn refuse_one_place_for_many(chosen: &[&StoredArtifact], options: &RestoreOptions) -> Result<()> {
+    let streams: Vec<&str> = chosen
+        .iter()
+        .filter(|artifact| artifact.form == Form::Stream)
+        .map(|artifact| artifact.name.as_str())
+        .collect();
+    if options.place.is_none() || streams.len() < 2 {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Configuration,
+        "the backup has several artifacts, and --to names one place",
+    )
+    .hint(format!(
+        "name one with --artifact: {}; or restore all with --in-place",
+        streams.join(", ")
+    )))
 }
 
 fn chosen<'a>(artifacts: &'a [StoredArtifact], name: Option<&str>) -> Result<Vec<&'a StoredArtifact>> {

@@ -94,6 +94,7 @@ impl Engine {
                 id,
                 config,
                 destination,
+                target,
             } => {
                 let kind = if destination.is_some() {
                     PluginKind::Destination
@@ -106,12 +107,13 @@ impl Engine {
                     ..base.clone()
                 };
                 // Undoing goes on when the run was cancelled.
-                let scope = self.scope(
+                let mut scope = self.scope(
                     config.clone(),
                     Some(run),
                     Context::default(),
                     recorder.listener(id),
                 );
+                scope.target.clone_from(target);
                 match kind {
                     PluginKind::Source => plugin.undo_source(&scope, &entry.entry).await,
                     PluginKind::Destination => plugin.undo_destination(&scope, &entry.entry).await,

@@ -42,6 +42,9 @@ pub enum Owner {
         /// The destination it acted for; nothing for a source.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         destination: Option<usize>,
+        /// What a restore named as its target, for the same reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<String>,
     },
 }
 

@@ -35,7 +35,7 @@ type Tool = (&'static str, &'static str);
 
 const DEMO_TOOLS: [Tool; 3] = [("cc", "build-essential"), ("diff", "diffutils"), ("tar", "tar")];
 
-const TEST_TOOLS: [Tool; 20] = [
+const TEST_TOOLS: [Tool; 23] = [
     ("zfs-fuse", "zfs-fuse"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
@@ -56,6 +56,9 @@ const TEST_TOOLS: [Tool; 20] = [
     ("mkfs.vfat", "dosfstools"),
     ("find", "findutils"),
     ("ip", "iproute2"),
+    ("pg_ctlcluster", "postgresql"),
+    ("mariadbd", "mariadb-server"),
+    ("sqlite3", "sqlite3"),
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {

@@ -135,7 +135,7 @@ pub struct Output {
 }
 
 /// A complaint of at most this many lines is shown whole; of a longer one, such as a usage text, the last line.
-const COMPLAINT_LINES: usize = 3;
+const COMPLAINT_LINES: usize = 5;
 
 impl Output {
     /// Whether it ended with 0.
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn of_a_long_complaint_the_last_line_is_shown() {
         assert_eq!(
-            output(2, "usage:\n a\n b\n c\nthe cause\n").complaint(),
+            output(2, "usage:\n a\n b\n c\n d\nthe cause\n").complaint(),
             "the cause"
         );
     }

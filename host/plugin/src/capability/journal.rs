@@ -26,6 +26,7 @@ impl Host {
             id: self.plugin.clone(),
             config: self.scope.config.clone(),
             destination: run.destination,
+            target: self.scope.target.clone(),
         };
         run.store
             .record_entry(run.run_id, &owner, when, entry)

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use backstay_model::plugin::ArgPattern;
+use serde_json::Value;
 
 use super::Values;
 
@@ -17,6 +18,8 @@ pub(super) struct Pattern {
 enum Step {
     One(Option<Token>),
     Optional(Option<Vec<Token>>),
+    /// Any number of these groups, in any order.
+    Repeated(Vec<Vec<Token>>),
 }
 
 /// Literal pieces with anything between them. Values from the configuration are always literal.
@@ -36,9 +39,10 @@ impl Pattern {
             .iter()
             .map(|arg| match arg {
                 ArgPattern::One(one) => Step::One(Token::new(one, values)),
-                ArgPattern::Optional(group) => {
-                    Step::Optional(group.iter().map(|one| Token::new(one, values)).collect())
-                }
+                ArgPattern::Optional(group) => match list_in(group, values) {
+                    None => Step::Optional(Token::group(group, values)),
+                    Some((field, list)) => Step::Repeated(for_each_value(group, values, field, list)),
+                },
             })
             .collect();
         Pattern { steps, open_ended }
@@ -48,10 +52,13 @@ impl Pattern {
         // Each optional group doubles the ways to read a list, so what is kept is where any of them may end.
         let mut ends = BTreeSet::from([0]);
         for step in &self.steps {
-            ends = ends
-                .into_iter()
-                .flat_map(|at| step.takes(&args[at..]).into_iter().flatten().map(move |n| at + n))
-                .collect();
+            ends = match step {
+                Step::Repeated(groups) => repeated(groups, args, ends),
+                _ => ends
+                    .into_iter()
+                    .flat_map(|at| step.takes(&args[at..]).into_iter().flatten().map(move |n| at + n))
+                    .collect(),
+            };
         }
         if self.open_ended {
             !ends.is_empty()
@@ -73,13 +80,54 @@ impl Step {
                 [is_match.then_some(1), None]
             }
             Step::Optional(group) => {
-                let whole = group.as_ref().filter(|group| {
-                    args.len() >= group.len() && group.iter().zip(args).all(|(t, arg)| t.matches(arg))
-                });
+                let whole = group.as_ref().filter(|group| begins_with(args, group));
                 [Some(0), whole.map(Vec::len)]
+            }
+            Step::Repeated(_) => [Some(0), None],
+        }
+    }
+}
+
+fn begins_with(args: &[String], group: &[Token]) -> bool {
+    args.len() >= group.len() && group.iter().zip(args).all(|(token, arg)| token.matches(arg))
+}
+
+/// Where any number of the groups may end, after any of the ends before them.
+fn repeated(groups: &[Vec<Token>], args: &[String], mut ends: BTreeSet<usize>) -> BTreeSet<usize> {
+    let mut open: Vec<usize> = ends.iter().copied().collect();
+    while let Some(at) = open.pop() {
+        for group in groups.iter().filter(|group| begins_with(&args[at..], group)) {
+            if ends.insert(at + group.len()) {
+                open.push(at + group.len());
             }
         }
     }
+    ends
+}
+
+/// The field that a group names and whose value is a list.
+fn list_in<'a>(group: &[String], values: Values<'a>) -> Option<(&'a String, &'a Vec<Value>)> {
+    values.config.iter().find_map(|(field, value)| {
+        let placeholder = format!("{{config.{field}}}");
+        let list = value.as_array()?;
+        let is_named = group.iter().any(|one| one.contains(&placeholder));
+        is_named.then_some((field, list))
+    })
+}
+
+fn for_each_value(group: &[String], values: Values<'_>, field: &str, list: &[Value]) -> Vec<Vec<Token>> {
+    let with = |value: &Value| {
+        let mut config = values.config.clone();
+        config.insert(field.to_owned(), value.clone());
+        Token::group(
+            group,
+            Values {
+                config: &config,
+                ..values
+            },
+        )
+    };
+    list.iter().filter_map(with).collect()
 }
 
 impl Token {
@@ -91,6 +139,10 @@ impl Token {
                 pieces,
                 is_scratch: text.contains("{scratch}"),
             })
+    }
+
+    fn group(group: &[String], values: Values<'_>) -> Option<Vec<Self>> {
+        group.iter().map(|one| Token::new(one, values)).collect()
     }
 
     fn matches(&self, arg: &str) -> bool {
@@ -127,7 +179,7 @@ impl Token {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::{Map, Value, json};
+    use serde_json::{Map, json};
 
     fn pattern(args: Value, config: Value) -> Pattern {
         let args: Vec<ArgPattern> = serde_json::from_value(args).unwrap();
@@ -206,6 +258,26 @@ mod tests {
         assert!(matches(&touch, "/var/scratch/1/a/b..c"));
         for path in ["/var/scratch/1/../2", "/var/scratch/1/a/..", "/var/scratch/10"] {
             assert!(!matches(&touch, path), "{path}");
+        }
+    }
+
+    #[test]
+    fn each_value_of_a_list_may_come_and_nothing_else() {
+        let dump = pattern(
+            json!(["dump", ["--skip={config.skip}"], ["-t", "{config.tables}"], "x"]),
+            json!({ "skip": ["a", "b*"], "tables": [] }),
+        );
+        for line in ["dump x", "dump --skip=a x", "dump --skip=b* --skip=a --skip=a x"] {
+            assert!(matches(&dump, line), "{line}");
+        }
+        for line in [
+            "dump --skip=c x",
+            "dump --skip=bb x",
+            "dump --skip={config.skip} x",
+            "dump -t  x",
+            "dump --skip=a",
+        ] {
+            assert!(!matches(&dump, line), "{line}");
         }
     }
 

@@ -12,6 +12,7 @@ fn zfs() -> Owner {
         id: "zfs".to_owned(),
         config: Map::from_iter([("poolName".to_owned(), json!("tank"))]),
         destination: Some(1),
+        target: None,
     }
 }
 

@@ -308,7 +308,7 @@ impl Exit {
         let message = if words.is_empty() {
             format!("`{}` {how} {after} and said nothing", self.command)
         } else {
-            format!("`{}` {how} {after}: {}", self.command, last_line(words))
+            format!("`{}` {how} {after}: {}", self.command, complaint(words))
         };
         Error::new(self.code, message).hint("remove what it complains of, or run it by hand to see more")
     }
@@ -327,14 +327,20 @@ impl Exit {
     }
 }
 
-/// The last line that says something, printable.
-fn last_line(text: &str) -> String {
-    let line = text
-        .lines()
-        .rev()
-        .find(|l| !l.trim().is_empty())
-        .unwrap_or_default();
-    backstay_model::error::show_bytes(line.trim().as_bytes())
+/// At most this many lines of a complaint are shown.
+const COMPLAINT_LINES: usize = 5;
+
+/// The last line that says something; or, where a line before it says `error:`, that one with what follows, because
+/// the cause stands first and a hint or the statement last. Printable, on one line.
+fn complaint(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let is_error = |line: &&str| line.to_ascii_lowercase().contains("error:");
+    let first = lines
+        .iter()
+        .position(is_error)
+        .unwrap_or(lines.len().saturating_sub(1));
+    let said: Vec<&str> = lines.into_iter().skip(first).take(COMPLAINT_LINES).collect();
+    backstay_model::error::show_bytes(said.join("; ").as_bytes())
 }
 
 /// SIGTERM now, SIGKILL after [`GRACE`] if it is still there.

@@ -10,6 +10,7 @@ mod compare;
 mod disk;
 mod guests;
 mod process;
+mod servers;
 mod tools;
 mod tree;
 mod zfs;

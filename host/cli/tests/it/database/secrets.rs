@@ -1,0 +1,89 @@
+//! A password reaches the tools that need it, and nothing that anybody could read.
+
+use std::fs;
+use std::path::Path;
+
+use backstay_testkit::mariadb::MariaDb;
+use backstay_testkit::postgres::Postgres;
+use serde_json::{Value, json};
+
+use super::desk::{Desk, PASSWORD, processes};
+use crate::abort::paths;
+
+/// Asserts that no file below the directory holds the password, but for the one that is there to hold it.
+#[track_caller]
+fn assert_clean(root: &Path) {
+    let needle = PASSWORD.as_bytes();
+    for path in paths(root) {
+        if path.is_file() && !path.ends_with("secrets/password") {
+            let bytes = fs::read(&path).unwrap();
+            assert!(
+                !bytes.windows(needle.len()).any(|part| part == needle),
+                "{}",
+                path.display()
+            );
+        }
+    }
+}
+
+/// Runs the job well and badly, and looks wherever the password could have gone.
+fn no_trace(source: &Value, tool: &str, user: &str) {
+    let desk = Desk::with_gate();
+    desk.secret("password", &format!("{PASSWORD}\n"));
+    desk.apply(source);
+    let running = desk.start_until_gate();
+    let commands = processes(user);
+    assert!(commands.iter().any(|line| line.contains(tool)), "{commands:?}");
+    assert_eq!(processes(PASSWORD), Vec::<String>::new());
+    desk.open_gate();
+    let mut said = vec![running.wait()];
+    desk.secret("password", &format!("{PASSWORD}-wrong"));
+    said.push(desk.backstay.run(&["run", "data"]).code(7));
+    desk.secret("password", PASSWORD);
+    fs::remove_file(desk.backstay.data_dir().join("secrets/password")).unwrap();
+    said.push(desk.backstay.run(&["run", "data"]));
+    for args in [
+        &["logs", "data"][..],
+        &["runs"],
+        &["backups"],
+        &["job", "show", "data"],
+        &["doctor"],
+    ] {
+        said.push(desk.backstay.run_json(args));
+    }
+    for output in said {
+        assert!(
+            !output.stdout.contains(PASSWORD) && !output.stderr.contains(PASSWORD),
+            "{output:?}"
+        );
+    }
+    assert_clean(desk.backstay.scratch_dir());
+}
+
+#[test]
+fn of_postgresql() {
+    let server = Postgres::start();
+    server.sql(
+        "postgres",
+        &format!("CREATE ROLE planted LOGIN SUPERUSER PASSWORD '{PASSWORD}'; CREATE DATABASE app"),
+    );
+    server.sql(
+        "app",
+        "CREATE TABLE bulk AS SELECT n, repeat(md5(n::text), 60) AS text FROM generate_series(1, 10000) n",
+    );
+    let source = json!({ "engine": "postgres", "host": "127.0.0.1", "port": server.port(), "username": "planted",
+                         "passwordSecret": "password", "include": ["app"], "globals": false });
+    no_trace(&source, "pg_dump", "--username=planted");
+}
+
+#[test]
+fn of_mariadb() {
+    let server = MariaDb::start();
+    server.sql(&format!(
+        "CREATE USER 'planted'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* TO 'planted'@'127.0.0.1';
+         CREATE DATABASE app; USE app; CREATE TABLE bulk AS SELECT seq, REPEAT(MD5(seq), 60) AS text FROM seq_1_to_10000"
+    ));
+    let source = json!({ "engine": "mariadb", "host": "127.0.0.1", "port": server.port(), "username": "planted",
+                         "passwordSecret": "password", "include": ["app"], "globals": false });
+    no_trace(&source, "mariadb-dump", "--user=planted");
+}

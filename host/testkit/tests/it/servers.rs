@@ -1,0 +1,63 @@
+//! Database servers start, come back after a kill, can be replaced by empty ones, and leave nothing behind.
+
+use std::path::Path;
+
+use backstay_testkit::mariadb::MariaDb;
+use backstay_testkit::postgres::Postgres;
+
+/// Asserts that nothing is left of a server, also when its test fails.
+#[track_caller]
+fn assert_gone(directory: &Path) {
+    assert!(!directory.exists());
+    let needle = directory.to_str().unwrap();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        assert!(
+            !String::from_utf8_lossy(&line).contains(needle),
+            "{:?} still runs",
+            entry.path()
+        );
+    }
+}
+
+#[test]
+fn postgresql() {
+    let mut server = Postgres::start();
+    server.sql("postgres", "CREATE DATABASE app");
+    server.sql("app", "CREATE TABLE t AS SELECT 'é|x' AS a, 2 AS b");
+    server.kill();
+    assert!(server.try_sql("app", "SELECT 1").is_err());
+    server.restart();
+    assert_eq!(server.sql("app", "SELECT * FROM t"), "é|x|2");
+    server.replace();
+    assert!(
+        server
+            .try_sql("app", "SELECT 1")
+            .unwrap_err()
+            .contains("does not exist")
+    );
+    let directory = server.socket_dir().to_owned();
+    let failed = std::thread::spawn(move || {
+        let _server = server;
+        std::panic::resume_unwind(Box::new("a test that fails"));
+    });
+    assert!(failed.join().is_err());
+    assert_gone(&directory);
+}
+
+#[test]
+fn mariadb() {
+    let mut server = MariaDb::start();
+    server.sql("CREATE DATABASE app; CREATE TABLE app.t AS SELECT 'é\\tx' AS a, 2 AS b");
+    server.kill();
+    server.restart();
+    assert_eq!(server.sql("SELECT b FROM app.t"), "2");
+    server.replace();
+    assert_eq!(
+        server.sql("SELECT COUNT(1) FROM information_schema.schemata WHERE schema_name = 'app'"),
+        "0"
+    );
+    let directory = server.socket().parent().unwrap().to_owned();
+    drop(server);
+    assert_gone(&directory);
+}
