@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const PLUGINS: [&str; 5] = ["path", "flash", "zfs", "proxmox", "local"];
+const PLUGINS: [&str; 6] = ["path", "flash", "zfs", "docker", "proxmox", "local"];
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -178,6 +178,7 @@ impl Engine {
                 plugin,
                 base: &base,
                 opened_at,
+                is_last: index + 1 == destinations.len(),
             };
             match self
                 .store_at(&target, &artifacts, options, recorder, gathered)
@@ -202,6 +203,10 @@ impl Engine {
             }
         }
         if job.spec.verify.after_run {
+            // The last destination may have failed before it came so far.
+            gathered
+                .warnings
+                .extend(self.release_source(&base, recorder).await?);
             recorder.status(RunStatus::Verifying).await?;
             for backup in &mut gathered.backups {
                 let level = job.spec.verify.level;

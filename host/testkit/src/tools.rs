@@ -55,6 +55,8 @@ fn how_to_install(name: &str) -> String {
         "setfattr" | "getfattr" => "attr",
         "bwrap" => "bubblewrap",
         "age-keygen" => "age",
+        "busybox" => "busybox-static",
+        "docker" => "docker.io",
         "umount" | "mount" => "mount",
         "ip" => "iproute2",
         "setpriv" => "util-linux",

@@ -35,7 +35,7 @@ type Tool = (&'static str, &'static str);
 
 const DEMO_TOOLS: [Tool; 3] = [("cc", "build-essential"), ("diff", "diffutils"), ("tar", "tar")];
 
-const TEST_TOOLS: [Tool; 16] = [
+const TEST_TOOLS: [Tool; 20] = [
     ("zfs-fuse", "zfs-fuse"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
@@ -50,6 +50,10 @@ const TEST_TOOLS: [Tool; 16] = [
     ("strace", "strace"),
     ("fusefat", "fusefat"),
     ("mkfs.vfat", "dosfstools"),
+    ("podman", "podman"),
+    ("runc", "runc"),
+    ("busybox", "busybox-static"),
+    ("docker", "docker.io"),
     ("find", "findutils"),
     ("ip", "iproute2"),
 ];

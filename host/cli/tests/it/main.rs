@@ -11,6 +11,7 @@ mod abort;
 mod configuration;
 mod crash;
 mod damage;
+mod docker;
 mod flash;
 mod guards;
 mod hostile_plugins;
