@@ -77,7 +77,7 @@ impl Containers {
             "[storage]\ndriver = \"vfs\"\nrunroot = \"{here}/run\"\ngraphroot = \"{here}/storage\"\n"
         );
         let engine = format!(
-            "[containers]\nnetns = \"none\"\ndefault_ulimits = [\"nofile=1024:1024\"]\nlog_driver = \"k8s-file\"\n\
+            "[containers]\nnetns = \"none\"\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\nlog_driver = \"k8s-file\"\n\
              [engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
              tmp_dir = \"{here}/tmp\"\nstatic_dir = \"{here}/storage/libpod\"\nvolume_path = \"{here}/storage/volumes\"\n"
         );

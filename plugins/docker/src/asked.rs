@@ -1,23 +1,36 @@
 //! Whether `plugin.json` asks for the commands that are run, and for no others.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 use crate::config::{Config, Engine};
 use crate::engine::{Cli, MOST_AT_ONCE};
 
+/// Whether a word matches a pattern as the host matches it.
+fn one(pattern: &Value, word: &str) -> bool {
+    let pattern = pattern.as_str().expect("a pattern");
+    let is_option = pattern.starts_with('*') && word.starts_with('-');
+    !is_option && crate::pattern::matches(pattern, word)
+}
+
 /// Whether words match patterns as the host matches them.
 fn matches(patterns: &[Value], words: &[String]) -> bool {
-    match (patterns.split_first(), words.split_first()) {
-        (None, rest) => rest.is_none(),
-        (Some((Value::Array(group), rest)), _) => {
-            matches(rest, words) || matches(&group.iter().chain(rest).cloned().collect::<Vec<_>>(), words)
-        }
-        (Some((Value::String(pattern), rest)), Some((word, words))) => {
-            let is_option = pattern.starts_with('*') && word.starts_with('-');
-            !is_option && crate::pattern::matches(pattern, word) && matches(rest, words)
-        }
-        _ => false,
+    let mut ends = BTreeSet::from([0]);
+    for pattern in patterns {
+        ends = ends
+            .into_iter()
+            .flat_map(|at: usize| {
+                let group = pattern.as_array();
+                let all = group.map_or(std::slice::from_ref(pattern), Vec::as_slice);
+                let rest = &words[at..];
+                let taken = rest.len() >= all.len() && all.iter().zip(rest).all(|(p, w)| one(p, w));
+                [group.map(|_| at), taken.then_some(at + all.len())]
+            })
+            .flatten()
+            .collect();
     }
+    ends.contains(&words.len())
 }
 
 fn requests(engine: Engine) -> Vec<Vec<Value>> {
@@ -37,8 +50,7 @@ fn requests(engine: Engine) -> Vec<Vec<Value>> {
 fn the_manifest_asks_for_every_command_and_for_no_other() {
     let labels: Vec<String> = (0..9).map(|n| format!("key{n}=-value")).collect();
     let many = vec!["0a1b"; MOST_AT_ONCE];
-    let marks: std::collections::BTreeMap<String, String> =
-        (0..40).map(|n| (format!("k{n}"), String::new())).collect();
+    let marks: BTreeMap<String, String> = (0..40).map(|n| (format!("k{n}"), String::new())).collect();
     for engine in [Engine::Docker, Engine::Podman] {
         let requests = requests(engine);
         let mut used = vec![false; requests.len()];

@@ -215,6 +215,7 @@ pub fn is_gone(complaint: &str) -> bool {
     let complaint = complaint.to_ascii_lowercase();
     complaint.contains("no such ") && !complaint.contains("no such file")
         || complaint.contains("no container with name or id")
+        || complaint.contains("image not known")
 }
 
 /// The output, if the command ended well. An engine that doesn't answer is a matter of the machine, and may

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use backstay_sdk::{Failure, Result, When, journal, log, progress};
+use backstay_sdk::{Command, Failure, Output, Result, When, journal, log, progress};
 
 use crate::config::{Action, Config};
 use crate::engine::{Cli, MOST_AT_ONCE, answered, explain};
@@ -44,10 +44,6 @@ fn names(containers: &[&Container]) -> String {
     names.join(", ")
 }
 
-fn ids<'a>(containers: &'a [&Container]) -> impl Iterator<Item = &'a str> {
-    containers.iter().map(|c| c.id.as_str())
-}
-
 fn record(cli: &Cli, action: Action, containers: &[&Container], window_seconds: u64) -> Result<()> {
     let entry = Entry {
         engine: cli.engine(),
@@ -71,12 +67,8 @@ fn stop(cli: &Cli, config: &Config, containers: &[&Container]) -> Result<()> {
     let longest = containers.iter().map(|c| c.stop_seconds()).max().unwrap_or(0);
     let seconds = config.stop_timeout.map_or(longest, u64::from);
     record(cli, Action::Stop, containers, seconds + MARGIN_SECONDS)?;
-    let output = cli.stop(ids(containers)).run()?;
-    for container in containers {
-        let Some(now) = cli.container(&container.id)? else {
-            gone(container);
-            continue;
-        };
+    let (output, present) = run_on(cli, containers, |ids| cli.stop(ids))?;
+    for (container, now) in present {
         if now.state.is_up() || now.state.is_stopping() || now.state.is_paused() {
             return Err(if output.is_success() {
                 Failure::backup_failed(format!(
@@ -103,18 +95,35 @@ fn pause(cli: &Cli, containers: &[&Container]) -> Result<()> {
     progress::stage("pausing containers");
     log::info(format!("pausing {}", names(containers)));
     record(cli, Action::Pause, containers, 0)?;
-    let output = cli.pause(ids(containers)).run()?;
-    if output.is_success() {
-        return Ok(());
-    }
-    for container in containers {
-        match cli.container(&container.id)? {
-            None => gone(container),
-            Some(now) if now.state.is_up() => return Err(explain(&output)),
-            Some(_) => {}
-        }
+    let (output, present) = run_on(cli, containers, |ids| cli.pause(ids))?;
+    if present.iter().any(|(_, now)| now.state.is_up()) {
+        return Err(explain(&output));
     }
     Ok(())
+}
+
+/// Runs a command on containers, and says how those are that are still there. An engine may do nothing at all
+/// when one of them is gone.
+fn run_on<'a>(
+    cli: &Cli,
+    containers: &[&'a Container],
+    command: impl Fn(Vec<&'a str>) -> Command,
+) -> Result<(Output, Vec<(&'a Container, Container)>)> {
+    let mut left = containers.to_vec();
+    loop {
+        let output = command(left.iter().map(|c| c.id.as_str()).collect()).run()?;
+        let mut present = Vec::new();
+        for container in &left {
+            match cli.container(&container.id)? {
+                Some(now) => present.push((*container, now)),
+                None => gone(container),
+            }
+        }
+        if output.is_success() || present.len() == left.len() || present.is_empty() {
+            return Ok((output, present));
+        }
+        left = present.into_iter().map(|(container, _)| container).collect();
+    }
 }
 
 fn quiesce(cli: &Cli, config: &Config, containers: &[&Container]) -> Result<()> {
