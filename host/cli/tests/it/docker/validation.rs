@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::lab::Lab;
 
 /// What `job validate` says, for a person.
-fn said(lab: &Lab, config: Value) -> String {
+fn said(lab: &Lab, config: &Value) -> String {
     let file = lab.backstay.scratch_dir().join("job.json");
-    std::fs::write(&file, lab.job(config, json!({})).to_string()).unwrap();
+    std::fs::write(&file, lab.job(config.clone(), json!({})).to_string()).unwrap();
     let output = lab
         .backstay
         .run_json(&["job", "validate", "-f", file.to_str().unwrap()]);
@@ -52,7 +52,7 @@ fn every_rule_has_its_message() {
         json!({ "containers": ["web"], "exclude": [""], "excludeFiles": [" "] }),
         json!({ "containers": ["web"], "bindPaths": ["/", "srv", "/srv/../etc", "/proc"], "dataRoot": "/run/x" }),
     ] {
-        all += &format!("{config}\n{}\n\n", said(&lab, config));
+        all += &format!("{config}\n{}\n\n", said(&lab, &config));
     }
     insta::assert_snapshot!(all);
 }
@@ -77,7 +77,7 @@ fn what_the_machine_lacks_is_said() {
         let shown = config
             .to_string()
             .replace(&*lab.backstay.scratch_dir().to_string_lossy(), "HERE");
-        all += &format!("{shown}\n{}\n\n", said(&lab, config));
+        all += &format!("{shown}\n{}\n\n", said(&lab, &config));
     }
     let volumes = lab.containers.volumes().to_string_lossy().into_owned();
     insta::assert_snapshot!(all.replace(&volumes, "VOLUMES"));
