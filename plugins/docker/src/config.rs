@@ -230,11 +230,14 @@ impl Config {
                     )
                     .hint("choose `action: quiesce`, for all containers or for one in `actions`"),
                 ),
-                Some(text) if text.trim().is_empty() || text.contains('\0') => found.push(Diagnostic::error(
-                    pointer,
-                    "bad-command",
-                    format!("the command `{field}` is empty or holds a NUL character"),
-                )),
+                Some(text) if text.trim().is_empty() || text.contains('\0') => found.push(
+                    Diagnostic::error(
+                        pointer,
+                        "bad-command",
+                        format!("the command `{field}` is empty or holds a NUL character"),
+                    )
+                    .hint("`\"true\"` is a command that does nothing"),
+                ),
                 _ => {}
             }
         }
@@ -286,20 +289,26 @@ fn is_plain_path(path: &str) -> bool {
 }
 
 fn check_path(pointer: &str, path: &str) -> Option<Diagnostic> {
-    let fault = if !is_plain_path(path) {
-        "must be an absolute path without `..`"
+    let (fault, hint) = if !is_plain_path(path) {
+        (
+            "is not an absolute path without `..`",
+            "write the whole path, beginning with `/`",
+        )
     } else if path.trim_matches('/').is_empty() {
-        "is the whole machine"
+        (
+            "is the whole machine",
+            "name the directories that hold data of containers",
+        )
     } else if SYSTEM_PATHS.iter().any(|system| is_below(path, system)) {
-        "belongs to the system and holds no data of a container"
+        (
+            "belongs to the system and holds no data of a container",
+            "remove it",
+        )
     } else {
         return None;
     };
-    Some(Diagnostic::error(
-        pointer,
-        "bad-path",
-        format!("`{}` {fault}", path.escape_debug()),
-    ))
+    let message = format!("`{}` {fault}", path.escape_debug());
+    Some(Diagnostic::error(pointer, "bad-path", message).hint(hint))
 }
 
 #[cfg(test)]

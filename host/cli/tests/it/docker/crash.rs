@@ -17,20 +17,22 @@ const MOST_CALLS: u32 = 80;
 /// ended before that.
 fn is_killed_at(lab: &Lab, call: &str, number: u32, args: &[&str]) -> bool {
     let mut strace = Command::new("strace");
-    // Only the host itself is followed: clients have hundreds of such calls of their own.
     strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
     strace.args(["-e", &format!("inject={call}:signal=KILL:when={number}")]);
-    let status = strace
+    let output = strace
         .arg(BINARY)
         .args(args)
         .env("BACKSTAY_DATA_DIR", lab.backstay.data_dir())
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
+        .output()
         .unwrap();
-    let killed = status.signal() == Some(9) || status.code() == Some(137);
-    assert!(killed || status.success(), "{call} {number}: {status}");
+    let killed = output.status.signal() == Some(9) || output.status.code() == Some(137);
+    assert!(
+        killed || output.status.success(),
+        "{call} {number}: {}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     killed
 }
 

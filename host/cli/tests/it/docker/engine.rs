@@ -102,10 +102,13 @@ fn a_missing_engine_is_named_with_the_remedy() {
     let without = Backstay::new(with_mounts(&directory, &mounts));
     let file = lab.backstay.scratch_dir().join("job.json");
     for (engine, message) in [
-        (json!("podman"), "the program `podman` is not installed"),
-        (json!(null), "neither `docker` nor `podman` is installed"),
+        (Some("podman"), "the program `podman` is not installed"),
+        (None, "neither `docker` nor `podman` is installed"),
     ] {
-        let job = lab.job(json!({ "containers": ["web"], "engine": engine }), json!({}));
+        let mut job = lab.job(json!({ "containers": ["web"] }), json!({}));
+        let config = job["source"]["config"].as_object_mut().unwrap();
+        config.remove("engine");
+        config.extend(engine.map(|engine| ("engine".to_owned(), json!(engine))));
         std::fs::write(&file, job.to_string()).unwrap();
         let said = without
             .run(&["apply", "-f", file.to_str().unwrap()])
