@@ -94,7 +94,7 @@ fn stop(cli: &Cli, config: &Config, containers: &[&Container]) -> Result<()> {
 fn pause(cli: &Cli, containers: &[&Container]) -> Result<()> {
     progress::stage("pausing containers");
     log::info(format!("pausing {}", names(containers)));
-    record(cli, Action::Pause, containers, 0)?;
+    record(cli, Action::Pause, containers, MARGIN_SECONDS)?;
     let (output, present) = run_on(cli, containers, |ids| cli.pause(ids))?;
     if present.iter().any(|(_, now)| now.state.is_up()) {
         return Err(explain(&output));

@@ -1,6 +1,6 @@
 //! Takes back what was done to containers: those that ran before a backup run after it.
 
-use backstay_sdk::{Failure, Result, log};
+use backstay_sdk::{Result, log};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Action, Config, Engine};
@@ -45,6 +45,13 @@ impl Mark {
 }
 
 impl Entry {
+    /// Whether an engine may still be in the middle of it.
+    fn is_recent(&self, now_millis: i64) -> bool {
+        let age_millis = now_millis.saturating_sub(self.at_millis);
+        // A clock that went back doesn't say how long ago it was.
+        age_millis < 0 || age_millis.unsigned_abs() / 1000 < self.window_seconds
+    }
+
     /// Whether a container was started after this was done to it.
     fn is_before_start(&self, state: &State) -> bool {
         state
@@ -89,9 +96,7 @@ pub fn undo(config: &Config, entry: &Entry) -> Result<()> {
 
 fn decide(entry: &Entry, state: &State, now_millis: i64) -> Step {
     let is_same = !entry.is_before_start(state);
-    let age_millis = now_millis.saturating_sub(entry.at_millis);
-    // A clock that went back doesn't say how long ago it was.
-    let is_recent = age_millis < 0 || age_millis.unsigned_abs() / 1000 < entry.window_seconds;
+    let is_recent = entry.is_recent(now_millis);
     if state.is_stopping() {
         Step::FinishStop
     } else if state.is_paused() || state.is_up() {
@@ -169,13 +174,23 @@ fn start(cli: &Cli, entry: &Entry, present: &[(&Mark, State)]) -> Result<()> {
 }
 
 fn unpause(cli: &Cli, entry: &Entry, present: &[(&Mark, State)]) -> Result<()> {
+    let is_recent = entry.is_recent(now_millis());
+    let concerned =
+        |state: &State| state.is_paused() || (is_recent && state.is_up() && !entry.is_before_start(state));
     let paused: Vec<&Mark> = present
         .iter()
-        .filter(|(_, state)| state.is_paused())
+        .filter(|(_, state)| concerned(state))
         .map(|(mark, _)| *mark)
         .collect();
     if paused.is_empty() {
         return Ok(());
+    }
+    if present.iter().any(|(_, state)| state.is_up()) {
+        // A pause that outlived its host may come yet: after another one it can't.
+        let output = cli.pause(ids(&paused)).run()?;
+        if !output.is_success() {
+            log::debug(output.complaint());
+        }
     }
     let output = cli.unpause(ids(&paused)).run()?;
     for mark in paused {
@@ -239,12 +254,7 @@ fn seconds_since(millis: i64) -> String {
 
 /// Says what became of a container that isn't there any more.
 fn gone(cli: &Cli, mark: &Mark) -> Result<()> {
-    let successor = cli.container(&mark.name).or_else(|failure: Failure| {
-        // A name of an odd container must not keep the others down.
-        log::debug(failure.message);
-        Ok::<_, Failure>(None)
-    })?;
-    let after = match successor {
+    let after = match cli.container(&mark.name)? {
         Some(c) if c.state.is_up() => "another one of that name runs",
         Some(_) => "another one of that name is there and doesn't run: start it if it should",
         None => "make it again: the backup's manifest holds its definition",

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use backstay_testkit::cli::Backstay;
-use backstay_testkit::tools;
+use backstay_testkit::{process, tools};
 use serde_json::json;
 
 use super::lab::{BINARY, Lab, artifacts, facts};
@@ -155,9 +156,9 @@ fn an_engine_that_goes_away_during_the_run_gets_its_containers_back_later() {
         "containers": ["web", "db"], "actions": { "db": "quiesce" }, "quiesce": "touch /data/here; sleep 2", "resume": "true",
     }));
     let run = lab.backstay.spawn(&["run", "c", "--json"]);
-    while lab.containers.state("web") != "exited" {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    process::wait_until("`web` to stop", Duration::from_secs(60), || {
+        lab.containers.state("web") == "exited"
+    });
     lab.containers.stop_service();
     let output = run.wait();
     assert_ne!(output.code, 0, "{}", output.stdout);

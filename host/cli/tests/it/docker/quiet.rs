@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use backstay_testkit::containers::{OBEDIENT, STUBBORN};
+use backstay_testkit::process::wait_until;
 use serde_json::{Value, json};
 
 use super::lab::{Lab, facts};
@@ -193,14 +195,10 @@ fn a_container_that_does_not_stop_in_time_is_killed_and_said_to_be() {
 
 /// Runs the job, and `meanwhile` when the container `first` has stopped and the run waits for another.
 fn during_a_run(lab: &Lab, meanwhile: impl FnOnce()) -> Value {
-    let mut run = lab.backstay.spawn(&["run", "c", "--json"]);
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while lab.containers.state("first") != "exited" {
-        assert!(
-            run.is_running() && std::time::Instant::now() < until,
-            "`first` was not stopped"
-        );
-    }
+    let run = lab.backstay.spawn(&["run", "c", "--json"]);
+    wait_until("`first` to stop", Duration::from_secs(60), || {
+        lab.containers.state("first") == "exited"
+    });
     meanwhile();
     run.wait().code(1).json()
 }
@@ -250,10 +248,10 @@ fn a_container_that_somebody_made_anew_meanwhile_is_left_to_them() {
 fn a_cancelled_run_leaves_containers_running() {
     let lab = Lab::new();
     slow_job(&lab);
-    let mut run = lab.backstay.spawn(&["run", "c"]);
-    while lab.containers.state("first") != "exited" {
-        assert!(run.is_running(), "`first` was not stopped");
-    }
+    let run = lab.backstay.spawn(&["run", "c"]);
+    wait_until("`first` to stop", Duration::from_secs(60), || {
+        lab.containers.state("first") == "exited"
+    });
     run.terminate();
     run.wait().code(4);
     assert_eq!(lab.newest_run()["status"], "cancelled");
