@@ -1,5 +1,6 @@
 //! The host is killed while containers are quiet; the next start brings them back.
 
+use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -124,10 +125,9 @@ fn killed_again_while_it_recovers() {
 fn killed_in_the_middle_of_a_stream() {
     let lab = Lab::new();
     let path = lab.run_obedient("web", &[]);
-    let noise: Vec<u8> = (0..200u32 << 20)
-        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
-        .collect();
-    std::fs::write(path.join("noise"), noise).unwrap();
+    let mut noise = std::fs::File::open("/dev/urandom").unwrap().take(150 << 20);
+    let mut file = std::fs::File::create(path.join("noise")).unwrap();
+    std::io::copy(&mut noise, &mut file).unwrap();
     lab.apply(json!({ "containers": ["web"] }));
     let mut run = lab.backstay.spawn(&["run", "c"]);
     process::wait_until("bytes at the destination", Duration::from_secs(60), || {
