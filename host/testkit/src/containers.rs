@@ -230,6 +230,8 @@ impl Drop for Containers {
     fn drop(&mut self) {
         self.stop_service();
         let removed = self.try_podman(&["rm", "--all", "--force", "--time", "0"]);
+        // Podman keeps watch over commands in containers for minutes, and would make the directory again.
+        end_watchers(self.directory.path());
         // What a container had mounted would keep its directory.
         unmount_below(self.directory.path());
         if !removed.status.success() {
@@ -252,4 +254,27 @@ fn unmount_below(directory: &Path) {
             eprintln!("can't unmount {place}: {error}");
         }
     }
+}
+
+/// Ends all processes that have the directory in their command line.
+fn end_watchers(directory: &Path) {
+    let directory = directory.to_string_lossy().into_owned();
+    process::wait_until(
+        "the last processes of podman to end",
+        Duration::from_secs(20),
+        || {
+            let mut left = 0;
+            for entry in std::fs::read_dir("/proc").or_fail("list processes").flatten() {
+                let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                    continue;
+                };
+                let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                if String::from_utf8_lossy(&line).contains(&directory) {
+                    process::kill(pid);
+                    left += 1;
+                }
+            }
+            left == 0
+        },
+    );
 }
