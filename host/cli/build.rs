@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const PLUGINS: [&str; 7] = ["path", "flash", "zfs", "database", "script", "proxmox", "local"];
+const PLUGINS: [&str; 8] = [
+    "path", "flash", "zfs", "docker", "database", "script", "proxmox", "local",
+];
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -179,6 +179,7 @@ impl Engine {
                 plugin,
                 base: &base,
                 opened_at,
+                is_last: index + 1 == destinations.len(),
             };
             match self
                 .store_at(&target, &artifacts, options, recorder, gathered)
@@ -203,6 +204,10 @@ impl Engine {
             }
         }
         if job.spec.verify.after_run {
+            // The last destination may have failed before it came so far.
+            gathered
+                .warnings
+                .extend(self.release_source(&base, recorder).await?);
             recorder.status(RunStatus::Verifying).await?;
             for backup in &mut gathered.backups {
                 let level = job.spec.verify.level;

@@ -30,6 +30,8 @@ pub(crate) struct Goal<'a> {
     pub(crate) plugin: &'a Plugin,
     pub(crate) base: &'a RunScope,
     pub(crate) opened_at: Timestamp,
+    /// Nothing more is read from the source after it.
+    pub(crate) is_last: bool,
 }
 
 impl Engine {
@@ -85,10 +87,19 @@ impl Engine {
         }
         let stage = self.stage(&format!("store at {}", spec.plugin), started);
         gathered.stages.push(stage.clone());
-        let (warnings, more_warnings) = options.context.notes.take();
+        let released = if goal.is_last {
+            let started = self.clock.now();
+            let warnings = self.release_source(goal.base, recorder).await?;
+            gathered.stages.push(self.stage("release", started));
+            warnings
+        } else {
+            Vec::new()
+        };
+        let (mut warnings, more_warnings) = options.context.notes.take();
         for warning in &warnings {
             recorder.say(Level::Warn, "host", warning.message.clone());
         }
+        warnings.extend(released);
         gathered.warnings.extend(warnings.iter().cloned());
         if *index == 0 {
             self.judge(job, &stored, options.accept_shrink).await?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use backstay_model::event::Level;
-use backstay_model::journal::{Entry, HostEntry, Owner};
+use backstay_model::journal::{Entry, HostEntry, Owner, UndoWhen};
 use backstay_model::plugin::PluginKind;
 use backstay_model::run::Warning;
 use backstay_model::{Error, Result};
@@ -13,6 +13,9 @@ use uuid::Uuid;
 
 use crate::Engine;
 use crate::recorder::Recorder;
+
+/// The code of the warning that something could not be undone.
+const NOT_UNDONE: &str = "not-undone";
 
 /// What a run has made count: a source's entries go by the critical one, a destination's by its own.
 #[derive(Debug, Clone, Default)]
@@ -66,16 +69,21 @@ impl Engine {
         let mut done = Vec::new();
         let mut warnings = Vec::new();
         for entry in entries {
-            if entry.when.applies(committed.covers(&entry.owner))
-                && let Err(error) = self.undo(base, &entry, recorder).await
-            {
+            let context = Context::default();
+            let undone = if entry.when.applies(committed.covers(&entry.owner)) {
+                self.undo(base, &entry, &context, recorder).await
+            } else {
+                Ok(())
+            };
+            warnings.extend(context.notes.take().0);
+            if let Err(error) = undone {
                 let message = format!(
                     "something could not be undone and is tried again at the next start: {}",
                     error.report()
                 );
                 recorder.say(Level::Warn, "host", message.clone());
                 warnings.push(Warning {
-                    code: "not-undone".to_owned(),
+                    code: NOT_UNDONE.to_owned(),
                     message,
                     path: None,
                 });
@@ -87,7 +95,36 @@ impl Engine {
         Ok(warnings)
     }
 
-    async fn undo(&self, base: &RunScope, entry: &Entry, recorder: &Recorder) -> Result<()> {
+    /// Undoes what the source asked to have undone however the run ends. Called as soon as all is read that it
+    /// offered, so that what was stopped for the backup doesn't wait for what comes after. What can't be undone
+    /// is tried again, and said, at the end of the run.
+    pub(crate) async fn release_source(&self, base: &RunScope, recorder: &Recorder) -> Result<Vec<Warning>> {
+        let mut entries = self.store.entries(base.run_id).await?;
+        let of_source = |owner: &Owner| {
+            matches!(
+                owner,
+                Owner::Plugin {
+                    destination: None,
+                    ..
+                }
+            )
+        };
+        entries.retain(|entry| entry.when == UndoWhen::Always && of_source(&entry.owner));
+        let mut warnings = self
+            .settle_entries(base, entries, &Committed::default(), recorder)
+            .await?;
+        warnings.retain(|warning| warning.code != NOT_UNDONE);
+        Ok(warnings)
+    }
+
+    /// What a plugin warns of meanwhile is in the notes of the context, which nobody has cancelled.
+    async fn undo(
+        &self,
+        base: &RunScope,
+        entry: &Entry,
+        context: &Context,
+        recorder: &Recorder,
+    ) -> Result<()> {
         match &entry.owner {
             Owner::Host => undo_own(&entry.entry),
             Owner::Plugin {
@@ -106,13 +143,7 @@ impl Engine {
                     destination: *destination,
                     ..base.clone()
                 };
-                // Undoing goes on when the run was cancelled.
-                let mut scope = self.scope(
-                    config.clone(),
-                    Some(run),
-                    Context::default(),
-                    recorder.listener(id),
-                );
+                let mut scope = self.scope(config.clone(), Some(run), context.clone(), recorder.listener(id));
                 scope.target.clone_from(target);
                 match kind {
                     PluginKind::Source => plugin.undo_source(&scope, &entry.entry).await,

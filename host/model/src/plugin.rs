@@ -120,7 +120,8 @@ pub enum ArgPattern {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PathRequest {
     /// An absolute path, `{config.FIELD}` (or `{config.FIELD:-}` for nothing where the job has none) perhaps with
-    /// more behind it, or `{target}` (what a restore names). It covers all below it.
+    /// more behind it, alone also for each path of a list, or `{target}` (what a restore names). It covers all
+    /// below it.
     pub path: String,
     /// Why.
     pub reason: String,

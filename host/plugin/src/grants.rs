@@ -86,14 +86,13 @@ impl Values<'_> {
         Some(filled)
     }
 
-    /// The absolute paths that a placeholder stands for: one, or a list of them.
+    /// The paths that a request stands for: one, or each of a list in the configuration.
     fn paths(&self, text: &str) -> Vec<PathBuf> {
-        let named = match self.field(text) {
-            Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
-            Some(Value::String(one)) => vec![one.as_str()],
-            _ => Vec::new(),
+        let paths = match self.field(text) {
+            Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            _ => self.fill(text).into_iter().collect::<Vec<_>>(),
         };
-        named
+        paths
             .into_iter()
             .filter(|path| path.starts_with('/'))
             .map(PathBuf::from)
@@ -152,12 +151,6 @@ impl Grants {
             state,
             script,
         } = &manifest.capabilities;
-        let path = |text: &str| {
-            values
-                .fill(text)
-                .filter(|t| t.starts_with('/'))
-                .map(PathBuf::from)
-        };
         Grants {
             plugin: manifest.id.clone(),
             exec: exec
@@ -168,8 +161,8 @@ impl Grants {
                     env: request.env.clone(),
                 })
                 .collect(),
-            read: read.iter().filter_map(|r| path(&r.path)).collect(),
-            write: write.iter().filter_map(|r| path(&r.path)).collect(),
+            read: read.iter().flat_map(|r| values.paths(&r.path)).collect(),
+            write: write.iter().flat_map(|r| values.paths(&r.path)).collect(),
             secrets: secret.iter().filter_map(|r| values.fill(&r.name)).collect(),
             state: state.is_some(),
             scripts: script
@@ -340,5 +333,30 @@ mod tests {
         let may = |name, value| grants.exec("p", &[], &[Variable { name, value }]).is_ok();
         assert!(may("A", Some("any")) && may("A", None) && may("B", Some("1")));
         assert!(!may("B", Some("2")) && !may("B", None) && !may("B=1", Some("1")) && !may("C", Some("1")));
+    }
+
+    #[test]
+    fn a_list_in_the_configuration_stands_for_each_of_its_paths() {
+        let config = json!({ "one": "/a", "some": ["/b", "c", 1, "/d e"], "none": [] });
+        let Value::Object(config) = config else {
+            panic!("an object");
+        };
+        let values = Values {
+            config: &config,
+            target: None,
+            scratch: None,
+        };
+        let paths = |text: &str| {
+            let paths = values.paths(text).into_iter();
+            paths
+                .map(|p| p.to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(paths("{config.one}"), ["/a"]);
+        assert_eq!(paths("{config.some}"), ["/b", "/d e"]);
+        assert_eq!(paths("/fixed"), ["/fixed"]);
+        for nothing in ["{config.none}", "{config.absent}", "{target}", "/x/{config.some}"] {
+            assert!(paths(nothing).is_empty(), "{nothing}");
+        }
     }
 }

@@ -58,6 +58,8 @@ fn how_to_install(name: &str) -> String {
         "node" => "nodejs",
         "perl" => "perl-base",
         "age-keygen" => "age",
+        "busybox" => "busybox-static",
+        "docker" => "docker.io",
         "umount" | "mount" => "mount",
         "ip" => "iproute2",
         "psql" | "pg_dump" | "pg_dumpall" | "pg_restore" => "postgresql-client",

@@ -35,7 +35,7 @@ type Tool = (&'static str, &'static str);
 
 const DEMO_TOOLS: [Tool; 3] = [("cc", "build-essential"), ("diff", "diffutils"), ("tar", "tar")];
 
-const TEST_TOOLS: [Tool; 23] = [
+const TEST_TOOLS: [Tool; 27] = [
     ("zfs-fuse", "zfs-fuse"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
@@ -54,6 +54,10 @@ const TEST_TOOLS: [Tool; 23] = [
     ("strace", "strace"),
     ("fusefat", "fusefat"),
     ("mkfs.vfat", "dosfstools"),
+    ("podman", "podman"),
+    ("runc", "runc"),
+    ("busybox", "busybox-static"),
+    ("docker", "docker.io"),
     ("find", "findutils"),
     ("ip", "iproute2"),
     ("pg_ctlcluster", "postgresql"),

@@ -31,7 +31,8 @@ pub async fn run(args: Restore, data_dir: Option<PathBuf>, output: Output) -> Re
                 .write
                 .iter()
                 .any(|w| w.path == "{target}")
-                && to != "-" =>
+                && to != "-"
+                && !has_scheme(to) =>
         {
             Some(wire::absolute(Path::new(to))?.to_string_lossy().into_owned())
         }
@@ -55,4 +56,14 @@ pub async fn run(args: Restore, data_dir: Option<PathBuf>, output: Output) -> Re
     drop(lines);
     output.print(&report_json(&report), || report_text(&report))?;
     Ok(report.exit_code())
+}
+
+/// Whether it begins with a word and a colon, such as `volume:NAME`. A directory of such a name is `./WORD:…`.
+fn has_scheme(to: &str) -> bool {
+    to.split_once(':').is_some_and(|(word, _)| {
+        word.starts_with(|c: char| c.is_ascii_lowercase())
+            && word
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    })
 }

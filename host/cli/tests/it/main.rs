@@ -12,6 +12,7 @@ mod configuration;
 mod crash;
 mod damage;
 mod database;
+mod docker;
 mod flash;
 mod guards;
 mod hostile_plugins;

@@ -288,8 +288,11 @@ fn look(path: &PathBuf) -> Result<Option<FileInfo>> {
         FileKind::Other
     };
     let mounted_on = mount_point(path)?;
+    let is_empty = kind == FileKind::Directory
+        && std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
     Ok(Some(FileInfo {
         kind,
+        is_empty,
         size: if meta.is_file() { meta.len() } else { 0 },
         mount_point: mounted_on == *path,
         mounted_on: mounted_on.to_string_lossy().into_owned(),
