@@ -10,6 +10,7 @@ mod measure;
 mod plugin;
 mod report;
 mod run;
+mod source;
 mod stream;
 
 use std::path::PathBuf;
@@ -38,6 +39,8 @@ pub(crate) struct Arguments {
 enum What {
     /// The byte path, beside `rclone rcat`, `tee | sha256sum`, `zstd` and `restic`
     Stream(stream::Arguments),
+    /// What sources cost beside `git` and `tar`, and `pg_dump`
+    Source(source::Arguments),
     /// What a run costs that has next to nothing to move
     Run,
     /// What it costs to load, instantiate and call a plugin
@@ -48,6 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let bench = Bench::prepare()?;
     let report = match &arguments.what {
         What::Stream(options) => stream::run(&bench, options, arguments.runs.unwrap_or(5)),
+        What::Source(options) => source::run(&bench, options, arguments.runs.unwrap_or(5)),
         What::Run => run::run(&bench, arguments.runs.unwrap_or(30)),
         What::Plugin => plugin::run(&bench, arguments.runs.unwrap_or(20)),
     };
@@ -110,4 +114,34 @@ impl Bench {
 /// Says what is being done, where it doesn't mix with the figures.
 fn say(what: &str) {
     eprintln!("{what}");
+}
+
+/// A number with an optional K, M, G or T of the metric kind.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.char_indices().last() {
+        Some((at, 'K' | 'k')) => (&text[..at], 1_000),
+        Some((at, 'M')) => (&text[..at], 1_000_000),
+        Some((at, 'G')) => (&text[..at], 1_000_000_000),
+        Some((at, 'T')) => (&text[..at], 1_000_000_000_000),
+        _ => (text, 1),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| format!("`{text}` is no number of bytes, such as 2G"))?;
+    number
+        .checked_mul(factor)
+        .ok_or_else(|| format!("{text} is too much"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_bytes;
+
+    #[test]
+    fn sizes_are_metric() {
+        assert_eq!(parse_bytes("2G"), Ok(2_000_000_000));
+        assert_eq!(parse_bytes("17"), Ok(17));
+        assert!(parse_bytes("G").is_err());
+        assert!(parse_bytes("99999999999T").is_err());
+    }
 }

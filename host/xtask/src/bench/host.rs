@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bench::Bench;
 use crate::bench::data;
@@ -30,14 +30,23 @@ impl Host {
 
     /// Defines a job that backs `source` up; `zstd` at its default level, on all processors.
     pub(super) fn apply(&self, name: &str, source: &Path, zstd: bool) -> Result<()> {
-        let mut job = json!({
+        let source = json!({ "plugin": "path", "config": { "path": source } });
+        let filters = if zstd {
+            json!({ "compression": { "algorithm": "zstd", "level": 3, "threads": 0 } })
+        } else {
+            json!({})
+        };
+        self.apply_source(name, &source, &filters)
+    }
+
+    /// Defines a job with this source and these filters.
+    pub(super) fn apply_source(&self, name: &str, source: &Value, filters: &Value) -> Result<()> {
+        let job = json!({
             "name": name,
-            "source": { "plugin": "path", "config": { "path": source } },
+            "source": source,
             "destinations": [{ "plugin": "local", "config": { "path": self.backups() } }],
+            "filters": filters,
         });
-        if zstd {
-            job["filters"] = json!({ "compression": { "algorithm": "zstd", "level": 3, "threads": 0 } });
-        }
         let file = self.job_file(name);
         std::fs::write(&file, job.to_string()).with_context(|| format!("can't write {}", file.display()))?;
         shell_out(self.command(["apply", "-f"]).arg(&file))

@@ -20,6 +20,17 @@ pub(super) struct Cost {
     pub(super) peak_bytes: u64,
 }
 
+impl Cost {
+    /// The cost of this and of what is done after it.
+    pub(super) fn then(self, next: Cost) -> Cost {
+        Cost {
+            wall: self.wall + next.wall,
+            cpu: self.cpu + next.cpu,
+            peak_bytes: self.peak_bytes.max(next.peak_bytes),
+        }
+    }
+}
+
 /// Runs programs with a pipe from each to the next, as a shell would; `into` takes the output of the last.
 /// All must end well.
 pub(super) fn pipe(mut commands: Vec<Command>, into: Option<&Path>) -> Result<Cost> {

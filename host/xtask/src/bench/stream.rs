@@ -18,7 +18,7 @@ use crate::shell;
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Bytes of large files, such as 500M or 20G
-    #[arg(long, default_value = "2G", value_parser = parse_bytes)]
+    #[arg(long, default_value = "2G", value_parser = super::parse_bytes)]
     size: u64,
     /// How many small files; 0 leaves that part out
     #[arg(long, default_value_t = 100_000)]
@@ -218,34 +218,4 @@ fn tar(source: &Path) -> Command {
     let mut tar = shell::program("tar");
     tar.arg("--create").arg("--directory").arg(source).arg(".");
     tar
-}
-
-/// A number with an optional K, M, G or T of the metric kind.
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let (digits, factor) = match text.char_indices().last() {
-        Some((at, 'K' | 'k')) => (&text[..at], 1_000),
-        Some((at, 'M')) => (&text[..at], 1_000_000),
-        Some((at, 'G')) => (&text[..at], 1_000_000_000),
-        Some((at, 'T')) => (&text[..at], 1_000_000_000_000),
-        _ => (text, 1),
-    };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| format!("`{text}` is no number of bytes, such as 2G"))?;
-    number
-        .checked_mul(factor)
-        .ok_or_else(|| format!("{text} is too much"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_bytes;
-
-    #[test]
-    fn sizes_are_metric() {
-        assert_eq!(parse_bytes("2G"), Ok(2_000_000_000));
-        assert_eq!(parse_bytes("17"), Ok(17));
-        assert!(parse_bytes("G").is_err());
-        assert!(parse_bytes("99999999999T").is_err());
-    }
 }

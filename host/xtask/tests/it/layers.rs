@@ -32,7 +32,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
         ],
     ),
     ("testkit", &["model"]),
-    ("xtask", &[]),
+    ("xtask", &["testkit"]),
 ];
 
 /// What only some rooms may know: the beginning of a crate's name, and the rooms.
