@@ -19,6 +19,7 @@ pub mod journal;
 pub mod manifest;
 pub mod plugin;
 pub mod run;
+pub mod secrets;
 pub mod span;
 
 pub use diagnostic::{Diagnostic, Severity};

@@ -11,6 +11,7 @@ use backstay_confine::lines::{Hear, Said, Stream};
 use backstay_confine::output::Size;
 use backstay_confine::{Ended, Limits, Script};
 use backstay_model::event::Level;
+use backstay_model::secrets::Secrets;
 use backstay_model::{Error, Result};
 
 use crate::runtime::Runtime;
@@ -99,7 +100,7 @@ pub async fn run(
         secrets.push(text.clone());
         env.push((name, text));
     }
-    let secrets = Secrets(secrets.into());
+    let secrets = Secrets::new(secrets.iter().map(String::as_str));
     let digest = blake3::hash(&content).to_hex().to_string();
     let is_wasm = request.path.extension().is_some_and(|ending| ending == "wasm");
     let script = Script {
@@ -126,7 +127,7 @@ pub async fn run(
     } else {
         blocking(move || backstay_confine::run(&script, &stop, &hear)).await?
     };
-    secrets.redact_all(&mut ended.said);
+    redact(&secrets, &mut ended.said);
     note(&ended, scope);
     scope.context.cancel.check()?;
     ended.success(&name, &limits)?;
@@ -137,34 +138,16 @@ pub async fn run(
     })
 }
 
-/// Texts that must not be repeated.
-#[derive(Clone)]
-struct Secrets(Arc<[String]>);
-
-impl Secrets {
-    fn redact(&self, text: &str) -> String {
-        let lines = self
-            .0
-            .iter()
-            .flat_map(|secret| secret.lines())
-            .filter(|line| line.len() >= SECRET_BYTES);
-        lines.fold(text.to_owned(), |text, line| text.replace(line, "***"))
-    }
-
-    fn redact_all(&self, said: &mut Said) {
-        let texts = said
-            .metadata
-            .values_mut()
-            .chain(&mut said.warnings)
-            .chain([&mut said.last]);
-        for text in texts {
-            *text = self.redact(text);
-        }
+fn redact(secrets: &Secrets, said: &mut Said) {
+    let texts = said
+        .metadata
+        .values_mut()
+        .chain(&mut said.warnings)
+        .chain([&mut said.last]);
+    for text in texts {
+        *text = secrets.redact(text);
     }
 }
-
-/// What is shorter than this is no secret, and would make any text unreadable.
-const SECRET_BYTES: usize = 4;
 
 fn hear(scope: &Scope, secrets: Secrets) -> Hear {
     let listener = Arc::clone(&scope.listener);

@@ -13,6 +13,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use backstay_model::secrets::Secrets;
 use backstay_model::{Code, Error, Result};
 
 use crate::blocks::Blocks;
@@ -33,6 +34,8 @@ pub struct CommandSpec {
     pub args: Vec<OsString>,
     /// The whole environment.
     pub env: Vec<(OsString, OsString)>,
+    /// What of the environment must not be repeated: it is left out of all that the program says.
+    pub secrets: Secrets,
     /// The class of its failure.
     pub code: Code,
 }
@@ -148,7 +151,7 @@ impl Sink for CommandSink {
     fn commit(mut self, _: &Completed) -> Result<Output> {
         self.child.close_stdin();
         let exit = self.child.wait()?;
-        Ok(exit.into_output(self.output.take()))
+        Ok(exit.into_output(&self.output.take()))
     }
 
     fn abort(mut self, cause: Error) -> Error {

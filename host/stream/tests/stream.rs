@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use backstay_model::filters::{Algorithm, Compression, Encryption, Filters};
+use backstay_model::secrets::Secrets;
 use backstay_model::{Code, Error, Result};
 use backstay_stream::codec::{DecodedRecipe, Expected, Identities};
-use backstay_stream::process::{Bounds, CommandRecipe, CommandSink, CommandSpec, record};
+use backstay_stream::process::{self, Bounds, CommandRecipe, CommandSink, CommandSpec, record};
 use backstay_stream::pump::pump;
 use backstay_stream::read::read;
 use backstay_stream::recipe::TextRecipe;
@@ -22,6 +23,7 @@ fn sh(script: &str, code: Code) -> CommandSpec {
         program: "/bin/sh".into(),
         args: vec!["-c".into(), script.into()],
         env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        secrets: Secrets::default(),
         code,
     }
 }
@@ -278,4 +280,29 @@ fn a_program_that_is_recorded_ends_at_the_end_of_its_time_or_when_somebody_cance
     std::thread::sleep(short);
     cancel.cancel(&Error::new(Code::Cancelled, "enough"));
     assert_eq!(waiting.join().unwrap().unwrap_err().to_string(), "enough");
+}
+
+#[test]
+fn what_a_program_says_never_has_its_secrets_in_it() {
+    let spec = CommandSpec {
+        env: vec![("PASSWORD".into(), "hunter22".into())],
+        secrets: Secrets::new(["hunter22"]),
+        ..sh(
+            "echo \"out $PASSWORD\"; echo \"error: $PASSWORD\" >&2; exit 3",
+            Code::BackupFailed,
+        )
+    };
+    let said = process::run(&spec, &Context::default()).unwrap();
+    assert_eq!(
+        (said.stdout.as_str(), said.stderr.as_str()),
+        ("out ***\n", "error: ***\n")
+    );
+    let mut reading = read(Arc::new(CommandRecipe(spec)), &Context::default()).unwrap();
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut reading, &mut bytes).unwrap();
+    let error = reading.finish().unwrap_err().report();
+    assert!(
+        error.contains("error: ***") && !error.contains("hunter22"),
+        "{error}"
+    );
 }

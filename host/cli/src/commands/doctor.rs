@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use backstay_model::plugin::PluginManifest;
+use backstay_model::secrets::Secrets;
 use backstay_model::{Code, Result};
 use backstay_stream::Context;
 use backstay_stream::process::{self, CommandSpec};
@@ -136,16 +137,13 @@ fn program_check(engine: &backstay_engine::Engine, program: &str, needed_by: &st
                 program: path.clone(),
                 args: vec!["--version".into()],
                 env: vec![("LANG".into(), "C.UTF-8".into())],
+                secrets: Secrets::default(),
                 code: Code::Environment,
             };
             let said = process::run(&spec, &Context::default())
-                .map(|o| if o.status == 0 { o.stdout } else { Vec::new() })
+                .map(|o| if o.status == 0 { o.stdout } else { String::new() })
                 .unwrap_or_default();
-            let version = String::from_utf8_lossy(&said)
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .to_owned();
+            let version = said.lines().next().unwrap_or_default().to_owned();
             Check {
                 what,
                 ok: true,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use backstay_model::secrets::Secrets;
 use backstay_model::{Code, Error, Result};
 use backstay_stream::process::{self, CommandRecipe, CommandSink, CommandSpec};
 use backstay_stream::pump::pump;
@@ -47,13 +48,18 @@ impl Host {
                 .into_iter()
                 .map(|(name, value)| (name.into(), value.into())),
         );
-        for (name, secret) in command.env_secrets {
-            env.push((name.into(), self.secret_text(&secret)?.into()));
-        }
+        let secrets: Vec<(String, String)> = command
+            .env_secrets
+            .into_iter()
+            .map(|(name, secret)| Ok((name, self.secret_text(&secret)?)))
+            .collect::<Result<_>>()?;
+        let hidden = Secrets::new(secrets.iter().map(|(_, text)| text.as_str()));
+        env.extend(secrets.into_iter().map(|(name, text)| (name.into(), text.into())));
         Ok(CommandSpec {
             program: self.programs.find(&command.program)?,
             args: command.args.into_iter().map(Into::into).collect(),
             env,
+            secrets: hidden,
             code,
         })
     }
@@ -85,7 +91,7 @@ impl Host {
         };
         Ok(Output {
             status: output.status,
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stdout: output.stdout,
             stderr: output.stderr,
         })
     }

@@ -6,6 +6,7 @@ use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use backstay_model::secrets::Secrets;
 use backstay_model::{Code, Error, Result};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
@@ -39,6 +40,7 @@ pub enum Stdin {
 pub struct Child {
     command: String,
     code: Code,
+    secrets: Secrets,
     inner: std::process::Child,
     life: Life,
     stdin: Option<ChildStdin>,
@@ -116,6 +118,7 @@ impl Child {
         Ok(Child {
             command: spec.describe(),
             code: spec.code,
+            secrets: spec.secrets.clone(),
             inner,
             life,
             stdin,
@@ -246,7 +249,8 @@ impl Child {
             command: self.command.clone(),
             code: self.code,
             status,
-            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+            stderr: self.secrets.redact(&String::from_utf8_lossy(&stderr)),
+            secrets: self.secrets.clone(),
         }
     }
 }
@@ -265,6 +269,7 @@ pub struct Exit {
     command: String,
     code: Code,
     status: ExitStatus,
+    secrets: Secrets,
     stderr: String,
 }
 
@@ -314,14 +319,14 @@ impl Exit {
     }
 
     /// As the output of a program that was run to its end.
-    pub fn into_output(self, stdout: Vec<u8>) -> Output {
+    pub fn into_output(self, stdout: &[u8]) -> Output {
         let status = self
             .status
             .code()
             .unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0));
         Output {
             status,
-            stdout,
+            stdout: self.secrets.redact(&String::from_utf8_lossy(stdout)),
             stderr: self.stderr,
         }
     }

@@ -79,7 +79,7 @@ pub fn record(spec: &CommandSpec, file: File, bounds: Bounds, context: &Context)
         None => child.wait()?,
     };
     context.cancel.check()?;
-    let output = exit.into_output(Vec::new());
+    let output = exit.into_output(&[]);
     Ok(Recorded {
         status: output.status,
         stderr: output.stderr,

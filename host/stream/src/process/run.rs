@@ -15,8 +15,8 @@ pub const STDOUT_BYTES: usize = 1 << 20;
 pub struct Output {
     /// Its exit status; 128 + n if signal n killed it.
     pub status: i32,
-    /// The first [`STDOUT_BYTES`] that it wrote.
-    pub stdout: Vec<u8>,
+    /// The first [`STDOUT_BYTES`] that it wrote, as text; bytes that are not UTF-8 are replaced.
+    pub stdout: String,
     /// The last of what it complained.
     pub stderr: String,
 }
@@ -30,5 +30,5 @@ pub fn run(spec: &CommandSpec, context: &Context) -> Result<Output> {
     let output = keep(child.take_stdout()?, Part::First(STDOUT_BYTES))?;
     let exit = child.wait()?;
     context.cancel.check()?;
-    Ok(exit.into_output(output.take()))
+    Ok(exit.into_output(&output.take()))
 }
