@@ -14,9 +14,10 @@ use backstay_stream::{Context, Recipe, Transfer};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
+use crate::direct::Writer;
 use crate::key::Key;
 use crate::sink::{FileSink, full, publish, sync_directory};
-use crate::writeback::Writeback;
+
 use crate::{ObjectInfo, Space};
 
 /// An open directory. Nothing outside of it can be reached through it, not by `..` and not by a link.
@@ -73,8 +74,7 @@ impl Directory {
             root: &self.root,
             key,
             shown,
-            file,
-            writeback: Writeback::default(),
+            file: Writer::new(file.into_std()),
         };
         pump(recipe, filters, sink, context).map(|(transfer, _)| transfer)
     }

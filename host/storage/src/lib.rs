@@ -4,6 +4,7 @@
 //! each further kind is a module of its own with the same verbs: `put`, `put_tree`, `get`, `get_tree`,
 //! `stat`, `find`, `delete`, `space`.
 
+mod direct;
 pub mod directory;
 pub mod key;
 mod sink;

@@ -1,13 +1,11 @@
 //! A file that appears under its name only when it is complete and on disk.
 
-use std::io::Write as _;
-
 use backstay_model::{Error, Result};
 use backstay_stream::{Completed, Sink};
-use cap_std::fs::{Dir, File};
+use cap_std::fs::Dir;
 
+use crate::direct::Writer;
 use crate::key::Key;
-use crate::writeback::Writeback;
 
 /// Writes to a temporary name; commits by fsync and rename.
 #[derive(Debug)]
@@ -15,8 +13,7 @@ pub(crate) struct FileSink<'a> {
     pub(crate) root: &'a Dir,
     pub(crate) key: &'a Key,
     pub(crate) shown: String,
-    pub(crate) file: File,
-    pub(crate) writeback: Writeback,
+    pub(crate) file: Writer,
 }
 
 impl Sink for FileSink<'_> {
@@ -24,18 +21,15 @@ impl Sink for FileSink<'_> {
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.file
-            .write_all(bytes)
-            .map_err(|e| full(Error::io("write", &self.shown, e)))?;
-        self.writeback
-            .wrote(bytes.len(), || Ok(self.file.try_clone()?.into_std()));
-        Ok(())
+            .write(bytes)
+            .map_err(|e| full(Error::io("write", &self.shown, e)))
     }
 
     fn commit(mut self, proof: &Completed) -> Result<u64> {
         let bytes = proof.transfer().stored.bytes;
-        let result = std::mem::take(&mut self.writeback)
+        let result = self
+            .file
             .finish()
-            .and_then(|()| self.file.sync_all())
             .map_err(|e| full(Error::io("write to disk", &self.shown, e)));
         let result = result.and_then(|()| publish(self.root, self.key, &self.shown));
         match result {
@@ -45,8 +39,7 @@ impl Sink for FileSink<'_> {
     }
 
     fn abort(self, cause: Error) -> Error {
-        // What the disk says about bytes that are thrown away is no news.
-        let _ = self.writeback.finish();
+        self.file.abandon();
         match self.root.remove_file(self.key.partial()) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => cause.hint(format!(
                 "the incomplete file {} could not be removed either ({e})",
