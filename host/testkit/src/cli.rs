@@ -1,9 +1,11 @@
 //! Runs the `backstay` binary as a user would, on a data directory of its own.
 
 use std::ffi::OsStr;
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::fail::OrFail;
-use crate::{process, template};
+use crate::{process, template, tools};
 
 /// A command that takes longer than this has hung: its process tree is killed and the test fails.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -35,6 +37,15 @@ pub struct Output {
     pub stdout_bytes: Vec<u8>,
     /// Standard error as text.
     pub stderr: String,
+}
+
+/// A system call at which a command is killed, as by a power loss.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment<'a> {
+    call: &'a str,
+    path: Option<&'a Path>,
+    nth: u32,
+    alone: bool,
 }
 
 /// A command under way. Dropping it kills its process tree.
@@ -160,15 +171,8 @@ impl Backstay {
     #[track_caller]
     pub fn spawn<S: AsRef<OsStr>>(&self, args: &[S]) -> Running {
         let mut command = Command::new(&self.binary);
-        command
-            .args(args)
-            .env("BACKSTAY_DATA_DIR", self.data_dir())
-            .current_dir(self.scratch_dir());
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        self.equip(command.args(args));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let shown = format!("{command:?}");
         let mut child = command.spawn().or_fail(format!("start {shown}"));
         let stdout = child.stdout.take().map(drain);
@@ -180,9 +184,115 @@ impl Backstay {
             command: shown,
         }
     }
+
+    /// Runs a command that is killed as one of its threads enters a system call. What it started and left behind
+    /// isn't waited for. The code is 137 if it came to that, see [`Output::was_killed`].
+    ///
+    /// # Panics
+    /// `strace` is missing.
+    #[track_caller]
+    pub fn killed_at(&self, args: &[&str], moment: Moment<'_>) -> Output {
+        tools::require(&["strace"]);
+        let Moment {
+            call,
+            path,
+            nth,
+            alone,
+        } = moment;
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+        strace.args(["-e", &format!("inject={call}:signal=KILL:when={nth}")]);
+        if let Some(path) = path {
+            strace.arg("-P").arg(path);
+        }
+        if alone {
+            strace.args(["-b", "execve"]);
+        }
+        self.equip(strace.arg(&self.binary).args(args));
+        // Files, because a pipe stays open as long as any process that was left behind.
+        let [out, err] = [(); 2].map(|()| tempfile::tempfile().or_fail("make a temporary file"));
+        let status = strace
+            .stdout(out.try_clone().or_fail("share a file"))
+            .stderr(err.try_clone().or_fail("share a file"))
+            .status()
+            .or_fail("run strace");
+        Output::new(status, said(out), &said(err))
+    }
+
+    fn equip(&self, command: &mut Command) {
+        command
+            .env("BACKSTAY_DATA_DIR", self.data_dir())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.scratch_dir())
+            .stdin(Stdio::null());
+    }
+}
+
+/// What was written to a file from its start.
+fn said(mut file: File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    file.rewind()
+        .and_then(|()| file.read_to_end(&mut bytes))
+        .or_fail("read the output of a command");
+    bytes
+}
+
+impl<'a> Moment<'a> {
+    /// The nth call of this kind, of any thread of the command or of a program that it starts.
+    pub fn of(call: &'a str, nth: u32) -> Self {
+        Moment {
+            call,
+            path: None,
+            nth,
+            alone: false,
+        }
+    }
+
+    /// Only calls on this path.
+    #[must_use]
+    pub fn on(self, path: &'a Path) -> Self {
+        Moment {
+            path: Some(path),
+            ..self
+        }
+    }
+
+    /// Only calls of the command itself: programs that it starts are left alone.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Moment { alone: true, ..self }
+    }
 }
 
 impl Output {
+    fn new(status: ExitStatus, stdout_bytes: Vec<u8>, stderr: &[u8]) -> Self {
+        let signal = status.signal().map(|number| 128 + number);
+        Output {
+            code: status.code().or(signal).unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&stdout_bytes).into_owned(),
+            stdout_bytes,
+            stderr: String::from_utf8_lossy(stderr).into_owned(),
+        }
+    }
+
+    /// Whether SIGKILL ended it.
+    pub fn was_killed(&self) -> bool {
+        self.code == 137
+    }
+
+    /// Whether SIGKILL ended it; else it ended well.
+    ///
+    /// # Panics
+    /// It failed by itself.
+    #[track_caller]
+    pub fn was_killed_or_ok(self) -> bool {
+        let was_killed = self.was_killed();
+        if !was_killed {
+            self.ok();
+        }
+        was_killed
+    }
+
     /// The output itself if the exit code is 0.
     ///
     /// # Panics
@@ -274,13 +384,7 @@ impl Running {
             std::thread::sleep(Duration::from_millis(5));
         };
         let stdout_bytes = join(self.stdout.take());
-        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
-        Output {
-            code: status.code().or(signal.map(|number| 128 + number)).unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&stdout_bytes).into_owned(),
-            stdout_bytes,
-            stderr: String::from_utf8_lossy(&join(self.stderr.take())).into_owned(),
-        }
+        Output::new(status, stdout_bytes, &join(self.stderr.take()))
     }
 }
 

@@ -5,18 +5,15 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use backstay_testkit::cli::{Backstay, Output};
+use backstay_testkit::cli::{Backstay, Moment, Output};
 use backstay_testkit::process::{is_alive, wait_until};
 use backstay_testkit::{compare, tools};
 use serde_json::Value;
 
 use super::abort::paths;
-
-/// How a process that SIGKILL ended looks to a shell.
-const KILLED: i32 = 137;
 
 /// What a job looks like that is killed over and over.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,7 +30,6 @@ struct Desk {
     backstay: Backstay,
     source: PathBuf,
     places: Vec<PathBuf>,
-    key: PathBuf,
 }
 
 impl Desk {
@@ -85,39 +81,15 @@ impl Desk {
             backstay,
             source,
             places,
-            key,
         }
     }
 
     /// Runs a command that is killed as it enters its `nth` call of `call`, on `path` alone if there is one.
-    fn killed_at(&self, args: &[&str], call: &str, path: Option<&Path>, nth: u32) -> i32 {
-        let mut command = Command::new("strace");
-        command
-            .args(["-f", "-qq", "-o", "/dev/null", "-e"])
-            .arg(format!("trace={call}"))
-            .arg("-e")
-            .arg(format!("inject={call}:signal=KILL:when={nth}"));
-        if let Some(path) = path {
-            command.arg("-P").arg(path);
-        }
-        let result = command
-            .arg(env!("CARGO_BIN_EXE_backstay"))
-            .args(args)
-            .env("BACKSTAY_DATA_DIR", self.backstay.data_dir())
-            .env("BACKSTAY_IDENTITY", &self.key)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let code = std::os::unix::process::ExitStatusExt::signal(&result.status)
-            .map(|signal| 128 + signal)
-            .or(result.status.code())
-            .unwrap();
-        assert!(
-            code == KILLED || code == 0,
-            "{args:?} ended with {code}: {}",
-            String::from_utf8_lossy(&result.stderr)
-        );
-        code
+    #[track_caller]
+    fn is_killed_at(&self, args: &[&str], call: &str, path: Option<&Path>, nth: u32) -> bool {
+        let moment = Moment::of(call, nth);
+        let moment = path.map_or(moment, |path| moment.on(path));
+        self.backstay.killed_at(args, moment).was_killed_or_ok()
     }
 
     /// Every kind of call that changes what lasts, and where.
@@ -222,7 +194,7 @@ fn survives_kills_at_every_step(form: Form) {
         for nth in 1.. {
             let at = format!("{form:?}, {call} {nth} on {path:?}");
             let newest = desk.backstay.json(&["runs"])[0]["id"].clone();
-            if desk.killed_at(&["run", "j"], call, path.as_deref(), nth) == 0 {
+            if !desk.is_killed_at(&["run", "j"], call, path.as_deref(), nth) {
                 break;
             }
             kills += 1;
@@ -305,14 +277,14 @@ fn killed_while_it_cleans_up_after_a_kill() {
     ] {
         for nth in (1..).step_by(if call == "unlinkat" { 3 } else { 1 }) {
             // A whole tree is there under its temporary name.
-            assert_eq!(desk.killed_at(&["run", "j"], "renameat2", None, 1), KILLED);
-            if desk.killed_at(&["runs"], call, path, nth) == 0 {
+            assert!(desk.is_killed_at(&["run", "j"], "renameat2", None, 1));
+            if !desk.is_killed_at(&["runs"], call, path, nth) {
                 desk.is_clean("at the end");
                 break;
             }
             kills += 1;
             // Once more, and then to the end.
-            desk.killed_at(&["runs"], call, path, 1);
+            desk.is_killed_at(&["runs"], call, path, 1);
             desk.is_clean(&format!("{call} {nth} of cleaning up"));
             assert!(nth < 100, "it never gets to its end");
         }
@@ -361,7 +333,7 @@ fn a_killed_restore_leaves_its_target_as_it_was() {
             for nth in (1..).step_by(if call == "utimensat" { 4 } else { 1 }) {
                 prepare();
                 let newest = desk.backstay.json(&["runs"])[0]["id"].clone();
-                if desk.killed_at(&restore, call, path, nth) == 0 {
+                if !desk.is_killed_at(&restore, call, path, nth) {
                     compare::trees(&desk.source, &target).unwrap();
                     break;
                 }

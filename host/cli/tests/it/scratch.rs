@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use backstay_testkit::cli::{Backstay, Output};
+use backstay_testkit::cli::{Backstay, Moment, Output};
 use backstay_testkit::process::{is_alive, wait_until};
 use backstay_testkit::{compare, tools};
 use serde_json::{Value, json};
@@ -185,21 +184,13 @@ fn killed_at_every_step_it_leaves_nothing() {
         // Programs and libraries are opened too: only what is opened below the scratch directory is of interest.
         let scratch = desk.backstay.data_dir().join("scratch");
         for nth in 1.. {
-            let mut command = Command::new("strace");
-            command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
-            command.args(["-e", &format!("inject={call}:signal=KILL:when={nth}")]);
-            if call == "openat" {
-                command.arg("-P").arg(&scratch);
-            }
-            let status = command
-                .arg(env!("CARGO_BIN_EXE_backstay"))
-                .args(["run", "j"])
-                .env("BACKSTAY_DATA_DIR", desk.backstay.data_dir())
-                .stdin(Stdio::null())
-                .output()
-                .unwrap()
-                .status;
-            if status.success() {
+            let moment = Moment::of(call, nth);
+            let moment = if call == "openat" {
+                moment.on(&scratch)
+            } else {
+                moment
+            };
+            if !desk.backstay.killed_at(&["run", "j"], moment).was_killed_or_ok() {
                 break;
             }
             kills += 1;

@@ -1,40 +1,16 @@
 //! The host is killed during a run; the next start clears away, and no database is ever half restored.
 
 use std::fs;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use backstay_testkit::cli::Moment;
 use backstay_testkit::postgres::Postgres;
 use backstay_testkit::process::wait_until;
-use backstay_testkit::tools;
 use serde_json::json;
 
-use super::desk::{BINARY, Desk, postgres_source, processes, with};
+use super::desk::{Desk, postgres_source, processes, with};
 use super::sqlite;
 use crate::abort::paths;
-
-/// Runs a command whose host is killed as one of its threads enters a system call for the nth time. False if it
-/// ended before that.
-fn is_killed_at(desk: &Desk, call: &str, number: u32, args: &[&str]) -> bool {
-    tools::require(&["strace"]);
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
-    strace.args(["-e", &format!("inject={call}:signal=KILL:when={number}")]);
-    strace
-        .arg(BINARY)
-        .args(args)
-        .env("BACKSTAY_DATA_DIR", desk.backstay.data_dir());
-    let status = strace
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .unwrap();
-    let is_killed = status.signal() == Some(9) || status.code() == Some(137);
-    assert!(is_killed || status.success(), "{call} {number}: {status}");
-    is_killed
-}
 
 #[test]
 fn killed_while_a_database_is_dumped() {
@@ -85,7 +61,10 @@ fn killed_at_any_step_of_a_restore_over_a_database_there_is_the_old_or_the_new_o
     for number in 1.. {
         server.sql("app", "UPDATE t SET x = 'live'");
         let args = ["restore", "latest:data", "--in-place", "--overwrite"];
-        let is_killed = is_killed_at(&desk, "waitid", number, &args);
+        let is_killed = desk
+            .backstay
+            .killed_at(&args, Moment::of("waitid", number))
+            .was_killed_or_ok();
         // A statement that the server has begun goes on without its client.
         let busy = "SELECT count(1) FROM pg_stat_activity WHERE application_name IN ('psql', 'pg_restore') AND pid <> pg_backend_pid()";
         wait_until("the server to be idle", Duration::from_secs(20), || {
@@ -126,7 +105,10 @@ fn killed_at_any_step_of_a_backup_or_restore_of_a_file() {
     for (args, least) in [(&["run", "data"][..], 2), (&restore[..], 2)] {
         let mut kills = 0;
         for number in 1.. {
-            let is_killed = is_killed_at(&desk, "waitid", number, args);
+            let is_killed = desk
+                .backstay
+                .killed_at(args, Moment::of("waitid", number))
+                .was_killed_or_ok();
             clean(&format!("{args:?} {number}"));
             if target.exists() {
                 assert_eq!(

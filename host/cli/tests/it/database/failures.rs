@@ -119,6 +119,7 @@ fn mariadb_that_is_down_or_lets_nobody_in() {
         "CREATE USER 'backup'@'127.0.0.1' IDENTIFIED BY 'right'; GRANT ALL ON *.* TO 'backup'@'127.0.0.1'; CREATE DATABASE app; CREATE TABLE app.t (x INT)",
     );
     let desk = Desk::new();
+    // A password that is a word of what the programs print, which is data and must stay as it is.
     desk.secret("my", "right");
     let tcp = json!({ "engine": "mariadb", "host": "127.0.0.1", "port": server.port(), "username": "backup", "passwordSecret": "my", "include": ["app"] });
     desk.apply(&tcp);

@@ -1,15 +1,15 @@
 //! The host is killed while containers are quiet; the next start brings them back.
 
 use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
+use backstay_testkit::cli::Moment;
 use backstay_testkit::containers::OBEDIENT;
 use backstay_testkit::{process, tools};
 use serde_json::json;
 
-use super::lab::{BINARY, Lab};
+use super::lab::Lab;
 
 /// No run makes this many calls of one kind.
 const MOST_CALLS: u32 = 80;
@@ -17,34 +17,8 @@ const MOST_CALLS: u32 = 80;
 /// Runs the job with a host that is killed at its nth call of a kind; its children die with it. False if it
 /// ended before that.
 fn is_killed_at(lab: &Lab, call: &str, number: u32, args: &[&str]) -> bool {
-    let mut strace = Command::new("strace");
-    // The clients that the host starts are left alone: they die with it.
-    strace.args([
-        "-f",
-        "-b",
-        "execve",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        &format!("trace={call}"),
-    ]);
-    strace.args(["-e", &format!("inject={call}:signal=KILL:when={number}")]);
-    let output = strace
-        .arg(BINARY)
-        .args(args)
-        .env("BACKSTAY_DATA_DIR", lab.backstay.data_dir())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let killed = output.status.signal() == Some(9) || output.status.code() == Some(137);
-    assert!(
-        killed || output.status.success(),
-        "{call} {number}: {}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    killed
+    let moment = Moment::of(call, number).alone();
+    lab.backstay.killed_at(args, moment).was_killed_or_ok()
 }
 
 /// A container for each action, the last of which depends on the first.

@@ -2,11 +2,11 @@
 //! half repository, and the next run works.
 
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
+use backstay_testkit::cli::Moment;
 use backstay_testkit::process::wait_until;
 use backstay_testkit::{flash, tools};
 use serde_json::{Value, json};
@@ -19,19 +19,9 @@ const MOST_CALLS: u32 = 80;
 /// Runs a command that is killed as one of its threads, or one of its programs, enters a system call for the nth time.
 /// Whether it was killed.
 fn is_killed_at(lab: &Lab, call: &str, path: Option<&Path>, number: u32, args: &[&str]) -> bool {
-    tools::require(&["strace"]);
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
-    strace.args(["-e", &format!("inject={call}:signal=KILL:when={number}")]);
-    if let Some(path) = path {
-        strace.arg("-P").arg(path);
-    }
-    strace
-        .arg(BINARY)
-        .args(args)
-        .env("BACKSTAY_DATA_DIR", lab.backstay.data_dir());
-    let output = strace.stdin(Stdio::null()).output().unwrap();
-    output.status.signal() == Some(9) || output.status.code() == Some(137)
+    let moment = Moment::of(call, number);
+    let moment = path.map_or(moment, |path| moment.on(path));
+    lab.backstay.killed_at(args, moment).was_killed()
 }
 
 /// What must hold after the start that follows.

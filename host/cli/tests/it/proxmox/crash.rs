@@ -1,34 +1,23 @@
 //! `kill -9` while things are collected: the next start leaves nothing behind, not even a program.
 
 use std::fs;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use backstay_testkit::cli::Moment;
 use backstay_testkit::process::{is_alive, wait_until};
-use backstay_testkit::tools;
 
 use super::lab::{Lab, steady};
 
 #[test]
 fn killed_at_many_steps_it_leaves_nothing() {
-    tools::require(&["strace"]);
     let lab = Lab::new();
     lab.apply(&steady());
     lab.run().ok();
     let mut kills = 0;
     for (call, step) in [("mkdir", 1), ("renameat2", 4), ("mkdirat", 20), ("rmdir", 1)] {
         for nth in (1..).step_by(step) {
-            let status = Command::new("strace")
-                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
-                .args(["-e", &format!("inject={call}:signal=KILL:when={nth}")])
-                .arg(env!("CARGO_BIN_EXE_backstay"))
-                .args(["run", "j"])
-                .env("BACKSTAY_DATA_DIR", lab.backstay.data_dir())
-                .stdin(Stdio::null())
-                .output()
-                .unwrap()
-                .status;
-            if status.success() {
+            let moment = Moment::of(call, nth);
+            if !lab.backstay.killed_at(&["run", "j"], moment).was_killed_or_ok() {
                 break;
             }
             kills += 1;

@@ -1,37 +1,15 @@
 //! The host is killed during a run; the next start clears away, and the chain goes on.
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use backstay_testkit::cli::Moment;
 use backstay_testkit::tools;
 use serde_json::{Value, json};
 
-use super::lab::{BINARY, Lab, assert_same, change, facts};
+use super::lab::{Lab, assert_same, change, facts};
 
 /// No run makes this many calls of one kind on one thread.
 const MOST_CALLS: u32 = 60;
-
-/// Runs a command whose host is killed as one of its threads enters a system call for the nth time; its
-/// children die with it. False if it ended before that.
-fn is_killed_at(lab: &Lab, call: &str, number: u32, args: &[&str]) -> bool {
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
-    strace.args(["-e", &format!("inject={call}:signal=KILL:when={number}")]);
-    strace
-        .arg(BINARY)
-        .args(args)
-        .env("BACKSTAY_DATA_DIR", lab.backstay.data_dir());
-    let status = strace
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .unwrap();
-    let killed = status.signal() == Some(9) || status.code() == Some(137);
-    assert!(killed || status.success(), "{call} {number}: {status}");
-    killed
-}
 
 /// Asserts what must hold after the start that follows a crash.
 #[track_caller]
@@ -76,7 +54,11 @@ fn kill_at_each(call: &str, config: Value, least: u32) {
     for number in 1.. {
         assert!(number < MOST_CALLS);
         change(lab.source.mountpoint(), number - 1);
-        if !is_killed_at(&lab, call, number, &["run", "data"]) {
+        if !lab
+            .backstay
+            .killed_at(&["run", "data"], Moment::of(call, number))
+            .was_killed_or_ok()
+        {
             assert!(number > least, "only {number} moments were tried");
             break;
         }
@@ -143,8 +125,15 @@ fn killed_again_while_it_recovers() {
         for number in 1.. {
             assert!(number < MOST_CALLS);
             // By then there are a snapshot, a hold and half an object.
-            assert!(is_killed_at(&lab, "renameat2", 1, &["run", "data"]));
-            let killed = is_killed_at(&lab, call, number, &["runs"]);
+            assert!(
+                lab.backstay
+                    .killed_at(&["run", "data"], Moment::of("renameat2", 1))
+                    .was_killed_or_ok()
+            );
+            let killed = lab
+                .backstay
+                .killed_at(&["runs"], Moment::of(call, number))
+                .was_killed_or_ok();
             assert_recovered(&lab, &format!("{call} {number} of the recovery"));
             if !killed {
                 assert!(number > 2, "only {number} moments were tried");
