@@ -23,8 +23,14 @@ impl Secrets {
             .map(str::to_owned)
             .collect();
         // The longest first: one may be a part of another.
-        lines.sort_by_key(|line| std::cmp::Reverse(line.len()));
+        lines.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        lines.dedup();
         Secrets(lines.into())
+    }
+
+    /// These and those.
+    pub fn and(&self, others: &Secrets) -> Self {
+        Secrets::new(self.0.iter().chain(others.0.iter()).map(String::as_str))
     }
 
     /// A text without them.
@@ -53,5 +59,8 @@ mod tests {
             "***, (***): abc\n***"
         );
         assert_eq!(format!("{secrets:?}"), "Secrets(3)");
+        let more = secrets.and(&Secrets::new(["hunter2", "another"]));
+        assert_eq!(more.redact("another hunter22"), "*** ***");
+        assert_eq!(format!("{more:?}"), "Secrets(4)");
     }
 }

@@ -113,7 +113,12 @@ impl Plugin {
         )
         .await?;
         let found = result.map_err(|e| call::trapped(self, "validate", &e, &call.store))?;
-        Ok(guest_error::diagnostics(found, at, scope.limits.diagnostics))
+        Ok(guest_error::diagnostics(
+            found,
+            at,
+            scope.limits.diagnostics,
+            &call.store.data().secrets,
+        ))
     }
 
     /// Has a destination store something, once and whole.

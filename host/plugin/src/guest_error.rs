@@ -1,5 +1,6 @@
 //! Failures across the boundary: the host's into the guest's form, and back.
 
+use backstay_model::secrets::Secrets;
 use backstay_model::{Code, Diagnostic, Error, Severity};
 
 use crate::bindings::wit::types::{self as wit, Failure, FailureCode};
@@ -35,7 +36,7 @@ pub(crate) fn failure(error: &Error) -> Failure {
 }
 
 /// A guest's failure, for people.
-pub(crate) fn error(failure: Failure) -> Error {
+pub(crate) fn error(failure: Failure, secrets: &Secrets) -> Error {
     let code = match failure.code {
         FailureCode::Configuration => Code::Configuration,
         FailureCode::Environment => Code::Environment,
@@ -53,19 +54,24 @@ pub(crate) fn error(failure: Failure) -> Error {
         FailureCode::Encryption => Code::Encryption,
         FailureCode::Cancelled => Code::Cancelled,
     };
-    let mut error = Error::new(code, printable(&failure.message));
+    let mut error = Error::new(code, printable(&secrets.redact(&failure.message)));
     if let Some(hint) = failure.hint {
-        error = error.hint(printable(&hint));
+        error = error.hint(printable(&secrets.redact(&hint)));
     }
     if failure.retry { error.retryable() } else { error }
 }
 
 /// A guest's diagnostics, below the place of its configuration in the job; the worst first, and at most so many.
-pub(crate) fn diagnostics(mut found: Vec<wit::Diagnostic>, at: &str, most: usize) -> Vec<Diagnostic> {
+pub(crate) fn diagnostics(
+    mut found: Vec<wit::Diagnostic>,
+    at: &str,
+    most: usize,
+    secrets: &Secrets,
+) -> Vec<Diagnostic> {
     found.sort_by_key(|d| d.severity as u8);
     let more = found.len().saturating_sub(most);
     found.truncate(most);
-    let mut all: Vec<Diagnostic> = found.into_iter().map(|d| diagnostic(d, at)).collect();
+    let mut all: Vec<Diagnostic> = found.into_iter().map(|d| diagnostic(d, at, secrets)).collect();
     if more > 0 {
         all.push(Diagnostic::warning(
             at,
@@ -76,7 +82,8 @@ pub(crate) fn diagnostics(mut found: Vec<wit::Diagnostic>, at: &str, most: usize
     all
 }
 
-fn diagnostic(diagnostic: wit::Diagnostic, at: &str) -> Diagnostic {
+fn diagnostic(diagnostic: wit::Diagnostic, at: &str, secrets: &Secrets) -> Diagnostic {
+    let words = |text: &str| printable(&secrets.redact(text));
     Diagnostic {
         pointer: format!("{at}{}", printable(&diagnostic.pointer)),
         severity: match diagnostic.severity {
@@ -85,8 +92,8 @@ fn diagnostic(diagnostic: wit::Diagnostic, at: &str) -> Diagnostic {
             wit::Severity::Info => Severity::Info,
         },
         code: printable(&diagnostic.code),
-        message: printable(&diagnostic.message),
-        hint: diagnostic.hint.as_deref().map(printable),
+        message: words(&diagnostic.message),
+        hint: diagnostic.hint.as_deref().map(words),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use backstay_model::filters::Filters;
+use backstay_model::secrets::Secrets;
 use backstay_model::{Code, Error, Result};
 use backstay_stream::Recipe;
 use backstay_stream::tree::TreeSpec;
@@ -71,6 +72,8 @@ pub struct Host {
     pub(crate) moved: Vec<Moved>,
     /// Where a scratch directory may be made; nothing if this call has none, or once it has one.
     pub(crate) scratch_place: Option<PathBuf>,
+    /// The secrets that went to its programs: what it says is shown without them.
+    pub(crate) secrets: Secrets,
 }
 
 impl std::fmt::Debug for Host {
@@ -155,6 +158,7 @@ impl Host {
             used: Used::default(),
             moved: Vec::new(),
             scratch_place,
+            secrets: Secrets::default(),
         }
     }
 

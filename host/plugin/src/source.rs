@@ -150,7 +150,12 @@ impl Plugin {
         )
         .await?;
         let found = result.map_err(|e| call::trapped(self, "validate", &e, &call.store))?;
-        Ok(guest_error::diagnostics(found, at, scope.limits.diagnostics))
+        Ok(guest_error::diagnostics(
+            found,
+            at,
+            scope.limits.diagnostics,
+            &call.store.data().secrets,
+        ))
     }
 
     /// What a source offers now.
@@ -295,7 +300,7 @@ impl Plugin {
     ) -> Result<T> {
         match result {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(failure)) => Err(guest_error::error(failure)),
+            Ok(Err(failure)) => Err(guest_error::error(failure, &store.data().secrets)),
             Err(trap) => Err(call::trapped(self, verb, &trap, store)),
         }
     }

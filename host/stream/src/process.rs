@@ -34,7 +34,8 @@ pub struct CommandSpec {
     pub args: Vec<OsString>,
     /// The whole environment.
     pub env: Vec<(OsString, OsString)>,
-    /// What of the environment must not be repeated: it is left out of all that the program says.
+    /// What of the environment must not be repeated: it is left out of what the program complains of.
+    /// Its output is data, and stays as it is.
     pub secrets: Secrets,
     /// The class of its failure.
     pub code: Code,

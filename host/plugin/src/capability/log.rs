@@ -24,6 +24,12 @@ impl Host {
         }
         Ok(self.used.log_lines <= kept)
     }
+
+    /// A line as it is shown: not endless, and without secrets.
+    fn line(&self, message: &str) -> String {
+        let message = self.secrets.redact(message);
+        printable(&message[..message.floor_char_boundary(LOG_LINE_BYTES)])
+    }
 }
 
 impl log::Host for Host {
@@ -35,14 +41,14 @@ impl log::Host for Host {
                 GuestLevel::Warn => Level::Warn,
                 GuestLevel::Error => Level::Error,
             };
-            self.scope.listener.log(level, shorten(&message));
+            self.scope.listener.log(level, self.line(&message));
         }
         Ok(())
     }
 
     async fn warning(&mut self, code: String, message: String, path: Option<String>) -> wasmtime::Result<()> {
         if self.may_log()? {
-            let message = shorten(&message);
+            let message = self.line(&message);
             self.scope.listener.log(Level::Warn, message.clone());
             self.scope
                 .context
@@ -51,8 +57,4 @@ impl log::Host for Host {
         }
         Ok(())
     }
-}
-
-fn shorten(message: &str) -> String {
-    printable(&message[..message.floor_char_boundary(LOG_LINE_BYTES)])
 }

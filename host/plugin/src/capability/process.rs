@@ -16,7 +16,7 @@ use crate::scope::Moved;
 
 impl Host {
     /// A command that was granted, with its secrets in place.
-    pub(super) fn granted(&self, command: Command, code: Code) -> Result<CommandSpec> {
+    pub(super) fn granted(&mut self, command: Command, code: Code) -> Result<CommandSpec> {
         let plain = command.env.iter().map(|(name, value)| Variable {
             name,
             value: Some(value.as_str()),
@@ -54,6 +54,7 @@ impl Host {
             .map(|(name, secret)| Ok((name, self.secret_text(&secret)?)))
             .collect::<Result<_>>()?;
         let hidden = Secrets::new(secrets.iter().map(|(_, text)| text.as_str()));
+        self.secrets = self.secrets.and(&hidden);
         env.extend(secrets.into_iter().map(|(name, text)| (name.into(), text.into())));
         Ok(CommandSpec {
             program: self.programs.find(&command.program)?,

@@ -250,7 +250,6 @@ impl Child {
             code: self.code,
             status,
             stderr: self.secrets.redact(&String::from_utf8_lossy(&stderr)),
-            secrets: self.secrets.clone(),
         }
     }
 }
@@ -269,7 +268,6 @@ pub struct Exit {
     command: String,
     code: Code,
     status: ExitStatus,
-    secrets: Secrets,
     stderr: String,
 }
 
@@ -326,7 +324,7 @@ impl Exit {
             .unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0));
         Output {
             status,
-            stdout: self.secrets.redact(&String::from_utf8_lossy(stdout)),
+            stdout: String::from_utf8_lossy(stdout).into_owned(),
             stderr: self.stderr,
         }
     }
