@@ -119,17 +119,6 @@ impl Config {
         found
     }
 
-    /// The first of [`Config::check`] as a failure, for calls that come without a `validate`.
-    ///
-    /// # Errors
-    /// Something is wrong.
-    pub fn refuse_if_wrong(&self) -> Result<()> {
-        match self.check().into_iter().next() {
-            Some(diagnostic) => Err(Failure::configuration(diagnostic.message)),
-            None => Ok(()),
-        }
-    }
-
     /// The path of an SQLite file; [`Config::check`] sees to it that there is one.
     ///
     /// # Errors

@@ -69,7 +69,7 @@ impl Source for Database {
     }
 
     fn open(config: &Config, run: &RunInfo, _: &[Previous]) -> Result<Vec<Artifact>> {
-        config.refuse_if_wrong()?;
+        Diagnostic::refuse(config.check())?;
         match config.engine {
             Engine::Postgres => postgres::open(config),
             Engine::Mariadb | Engine::Mysql => mariadb::open(config),
@@ -78,7 +78,7 @@ impl Source for Database {
     }
 
     fn restore(config: &Config, run: &RunInfo, artifact: Artifact, target: &Target) -> Result<Restored> {
-        config.refuse_if_wrong()?;
+        Diagnostic::refuse(config.check())?;
         if !target.paths.is_empty() {
             return Err(
                 Failure::configuration("a database is restored as a whole, not by single paths")

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use backstay_sdk::{Diagnostic, Failure, Result};
+use backstay_sdk::Diagnostic;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -240,17 +240,6 @@ impl Config {
                 ),
                 _ => {}
             }
-        }
-    }
-
-    /// The first of [`Config::check`] as a failure, for calls that come without a `validate`.
-    ///
-    /// # Errors
-    /// Something is wrong.
-    pub fn refuse_if_wrong(&self) -> Result<()> {
-        match self.check().into_iter().next() {
-            Some(diagnostic) => Err(Failure::configuration(diagnostic.message)),
-            None => Ok(()),
         }
     }
 

@@ -52,7 +52,7 @@ impl Source for Docker {
     }
 
     fn open(config: &Config, _: &RunInfo, previous: &[Previous]) -> Result<Vec<Artifact>> {
-        config.refuse_if_wrong()?;
+        Diagnostic::refuse(config.check())?;
         progress::stage("looking at containers");
         let cli = Cli::find(config)?;
         let (containers, missing) = choose::find(&cli, config)?;

@@ -73,7 +73,7 @@ impl Source for Flash {
     }
 
     fn open(config: &Config, run: &RunInfo, previous: &[Previous]) -> Result<Vec<Artifact>> {
-        config.refuse_if_wrong()?;
+        Diagnostic::refuse(config.check())?;
         let stick = stick::look(config)?;
         stick::refuse_lost_mount(config, facts_before(previous).as_ref(), &stick.mounted_on)?;
         let server = stick::server_name(config, &run.device);

@@ -1,6 +1,6 @@
 //! The configuration of a `local` destination, and the rules that its schema can't say.
 
-use backstay_sdk::{Diagnostic, Failure, Result};
+use backstay_sdk::Diagnostic;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -55,17 +55,6 @@ impl Config {
             diagnostics.push(Diagnostic::error("/mount", "not-below", message));
         }
         diagnostics
-    }
-
-    /// The first of [`Config::check`] as a failure, for calls that come without a `validate`.
-    ///
-    /// # Errors
-    /// Something is wrong.
-    pub fn refuse_if_wrong(&self) -> Result<()> {
-        match self.check().into_iter().next() {
-            Some(diagnostic) => Err(Failure::configuration(diagnostic.message)),
-            None => Ok(()),
-        }
     }
 
     /// Where an object is, for a person.

@@ -147,7 +147,7 @@ impl Destination for Local {
 
 /// The place, after everything that must hold before something is stored in it.
 fn ready(config: &Config) -> Result<Store> {
-    config.refuse_if_wrong()?;
+    Diagnostic::refuse(config.check())?;
     let now = mounted_on(config)?;
     mount::check_expected(config, &now)?;
     remember(config, &now)?;
@@ -198,7 +198,7 @@ fn refuse_if_unmounted(config: &Config) -> Result<()> {
 
 /// The place, to read from it and to delete in it.
 fn open(config: &Config) -> Result<Store> {
-    config.refuse_if_wrong()?;
+    Diagnostic::refuse(config.check())?;
     mount::check_expected(config, &mounted_on(config)?)?;
     Store::directory(&config.path)
 }

@@ -66,7 +66,7 @@ impl Source for Path {
     }
 
     fn open(config: &Config, _: &RunInfo, previous: &[Previous]) -> Result<Vec<Artifact>> {
-        config.refuse_if_wrong()?;
+        Diagnostic::refuse(config.check())?;
         let facts = look(config)?;
         mount::check_required(config, &facts.mounted_on)?;
         if let Some(before) = facts_before(config, previous)

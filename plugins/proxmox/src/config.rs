@@ -1,7 +1,7 @@
 //! The configuration of a `proxmox` source: a switch for each collector and item, and the rules that its schema
 //! can't say.
 
-use backstay_sdk::{Diagnostic, Failure, Result};
+use backstay_sdk::Diagnostic;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -229,17 +229,6 @@ impl Config {
             );
         }
         diagnostics
-    }
-
-    /// The first of [`Config::check`] as a failure, for calls that come without a `validate`.
-    ///
-    /// # Errors
-    /// Something is wrong.
-    pub fn refuse_if_wrong(&self) -> Result<()> {
-        match self.check().into_iter().next() {
-            Some(diagnostic) => Err(Failure::configuration(diagnostic.message)),
-            None => Ok(()),
-        }
     }
 }
 

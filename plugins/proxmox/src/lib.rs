@@ -43,7 +43,7 @@ impl Source for Proxmox {
     }
 
     fn open(config: &Config, run: &RunInfo, previous: &[Previous]) -> Result<Vec<Artifact>> {
-        config.refuse_if_wrong()?;
+        Diagnostic::refuse(config.check())?;
         let scratch = Scratch::make()?;
         let mut facts = collect::collect(config, run, &scratch)?;
         if let Some(before) = facts_before(previous, &facts.root) {

@@ -64,7 +64,7 @@ impl Source for ScriptSource {
     }
 
     fn open(config: &Config, _: &RunInfo, _: &[Previous]) -> Result<Vec<Artifact>> {
-        config.refuse_if_wrong()?;
+        Diagnostic::refuse(config.check())?;
         look(config)?;
         let output = Scratch::make()?;
         let limits = Limits {

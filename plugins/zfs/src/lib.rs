@@ -73,7 +73,7 @@ impl Source for Zfs {
     }
 
     fn open(config: &Config, run: &RunInfo, previous: &[Previous]) -> Result<Vec<Artifact>> {
-        config.refuse_if_wrong()?;
+        Diagnostic::refuse(config.check())?;
         let name = Name::of_run(config, run);
         let tag = format!("backstay-{}", run.instance_id);
 

@@ -115,9 +115,41 @@ impl Diagnostic {
         }
     }
 
+    /// Fails with the first error among them, for a call that must not go on with a wrong configuration: one that was
+    /// right when the job was accepted may come from another machine.
+    ///
+    /// # Errors
+    /// There is one.
+    pub fn refuse(found: Vec<Diagnostic>) -> Result<()> {
+        let error = found.into_iter().find(|d| d.severity == Severity::Error);
+        error.map_or(Ok(()), |Diagnostic { message, hint, .. }| {
+            Err(Failure {
+                hint,
+                ..Failure::configuration(message)
+            })
+        })
+    }
+
     /// Adds what to do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_errors_refuse() {
+        let warning = Diagnostic::warning("/a", "odd", "`a` is odd");
+        assert!(Diagnostic::refuse(vec![warning.clone()]).is_ok());
+        let error = Diagnostic::error("/b", "bad", "`b` is bad").hint("correct it");
+        let failure = Diagnostic::refuse(vec![warning, error]).expect_err("an error");
+        assert_eq!(
+            (failure.message.as_str(), failure.hint.as_deref()),
+            ("`b` is bad", Some("correct it"))
+        );
     }
 }
