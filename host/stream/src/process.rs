@@ -5,6 +5,7 @@
 
 pub mod child;
 mod keep;
+mod pace;
 pub mod record;
 pub mod run;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use backstay_model::secrets::Secrets;
 use backstay_model::{Code, Error, Result};
 
+use self::pace::Pace;
 use crate::blocks::Blocks;
 use crate::context::{Context, Meter};
 use crate::pump::{Completed, Sink};
@@ -80,10 +82,14 @@ impl Recipe for CommandRecipe {
         use std::io::Read as _;
         let mut child = Child::start(&self.0, child::Stdin::Null, context)?;
         let mut stdout = child.take_stdout()?;
+        let mut pace = Pace::of(&stdout);
         let read = loop {
             match out.fill(|buffer| stdout.read(buffer)) {
                 Ok(0) => break Ok(()),
-                Ok(_) => context.meter.tick(),
+                Ok(bytes) => {
+                    context.meter.tick();
+                    pace.after(bytes);
+                }
                 Err(error) => {
                     let failed = |e| {
                         Error::new(

@@ -24,7 +24,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const STDERR_BYTES: usize = 16 << 10;
 
 /// Room in a pipe, in bytes; the most that the kernel gives anybody by default.
-const PIPE_BYTES: usize = 1 << 20;
+pub(super) const PIPE_BYTES: usize = 1 << 20;
 
 /// Where a child's input comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
