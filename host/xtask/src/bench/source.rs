@@ -1,9 +1,10 @@
 //! `bench source`: what sources cost beside the bare tools that they run.
 //!
-//! Both sides end with the same bytes in a file. Backstay's are hashed, listed and on the disk by then; the shell's
-//! lie in the cache of the system.
+//! All sides end with the same bytes in a file. Backstay's are hashed, listed and on the disk by then; the shell's lie
+//! in the cache of the system, with a checksum or, for the bare tool, without one.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use backstay_testkit::postgres::Postgres;
@@ -44,17 +45,19 @@ pub(super) fn run(bench: &Bench, arguments: &Arguments, runs: u32) -> Result<Rep
         ("flash", flash(bench, &host, arguments.size, runs)?),
         ("database", database(bench, &host, arguments.size, runs)?),
     ] {
-        let [ours, theirs] = series;
-        let what = format!("time of the source {name} as a multiple of its tool's");
-        let value = ours.wall() / theirs.wall();
-        report.claims.push(Claim::below(what, value, MOST, "x"));
-        report.series.extend([ours, theirs]);
+        let [ours, bare, summed] = series;
+        for (theirs, with) in [(&bare, ""), (&summed, " with a checksum")] {
+            let what = format!("time of the source {name} as a multiple of its tool's{with}");
+            let value = ours.wall() / theirs.wall();
+            report.claims.push(Claim::below(what, value, MOST, "x"));
+        }
+        report.series.extend([ours, bare, summed]);
     }
     Ok(report)
 }
 
 /// A drive on which nothing changed since the last commit: `git add`, then `tar`.
-fn flash(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<[Series; 2]> {
+fn flash(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<[Series; 3]> {
     say("making a drive");
     let drive = bench.path("drive");
     data::large_files(&drive, bytes)?;
@@ -87,19 +90,19 @@ fn flash(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<[Series; 2
     pipe(vec![add()], None)?;
     host.clear()?;
     data::warm(&drive)?;
-    let theirs = |out: &Path| {
+    let theirs = |out: &Path, is_summed| {
         let added = pipe(vec![add()], None)?;
         let mut tar = shell::program("tar");
         tar.arg("--create").arg("--directory").arg(&drive).arg(".");
-        Ok(added.then(pipe(vec![tar], Some(&out.join("drive.tar")))?))
+        Ok(added.then(into_file(tar, &out.join("drive.tar"), is_summed)?))
     };
-    let series = in_turn(bench, host, "flash", "git add; tar > FILE", bytes, runs, &theirs)?;
+    let series = in_turn(bench, host, "flash", "git add; tar", bytes, runs, &theirs)?;
     std::fs::remove_dir_all(&drive).context("can't remove the drive")?;
     Ok(series)
 }
 
 /// A database with one table of random text.
-fn database(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<[Series; 2]> {
+fn database(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<[Series; 3]> {
     say("making a database");
     let server = Postgres::start();
     server.sql("postgres", "CREATE DATABASE app");
@@ -120,16 +123,27 @@ fn database(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<[Series
         &json!({ "plugin": "database", "config": config }),
         &json!({}),
     )?;
-    let dump = |out: &Path| {
+    let dump = |out: &Path, is_summed| {
         let mut dump = shell::program("pg_dump");
         dump.arg(format!("--host={}", socket.display()));
         dump.args(["--port", &port.to_string(), "--username=postgres"]);
         dump.args(["--format=custom", "--compress=0", "app"]);
-        pipe(vec![dump], Some(&out.join("app.dump")))
+        into_file(dump, &out.join("app.dump"), is_summed)
     };
-    in_turn(bench, host, "database", "pg_dump > FILE", bytes, runs, &dump)
+    in_turn(bench, host, "database", "pg_dump", bytes, runs, &dump)
 }
 
+/// Runs a tool into a file; with a checksum of what went there, if asked.
+fn into_file(tool: Command, file: &Path, is_summed: bool) -> Result<Cost> {
+    if !is_summed {
+        return pipe(vec![tool], Some(file));
+    }
+    let mut tee = shell::program("tee");
+    tee.arg(file);
+    pipe(vec![tool, tee, shell::program("sha256sum")], None)
+}
+
+/// Backstay, the bare tool, and the tool with a checksum, each first in its turn.
 fn in_turn(
     bench: &Bench,
     host: &Host,
@@ -137,25 +151,30 @@ fn in_turn(
     tool: &str,
     bytes: u64,
     runs: u32,
-    theirs: &dyn Fn(&Path) -> Result<Cost>,
-) -> Result<[Series; 2]> {
-    let mut ours = Series::new(format!("backstay, {job}"), Some(bytes));
-    let mut bare = Series::new(tool, Some(bytes));
+    theirs: &dyn Fn(&Path, bool) -> Result<Cost>,
+) -> Result<[Series; 3]> {
+    let names = [
+        format!("backstay, {job}"),
+        format!("{tool} > FILE"),
+        format!("{tool} | tee FILE | sha256sum"),
+    ];
+    let mut series = names.map(|name| Series::new(name, Some(bytes)));
     let out = bench.path("out");
-    for run in 0..runs {
-        for turn in 0..2 {
+    for run in 0..runs as usize {
+        for turn in 0..series.len() {
+            let side = (run + turn) % series.len();
             std::fs::create_dir_all(&out)?;
             settle(&bench.directory)?;
-            if (run + turn) % 2 == 0 {
-                ours.add(host.run(job)?);
-                ours.stored(host.stored_bytes()?);
+            if side == 0 {
+                series[side].add(host.run(job)?);
+                series[side].stored(host.stored_bytes()?);
                 host.clear()?;
             } else {
-                bare.add(theirs(&out)?);
-                bare.stored(data::size(&out)?);
+                series[side].add(theirs(&out, side == 2)?);
+                series[side].stored(data::size(&out)?);
             }
             std::fs::remove_dir_all(&out)?;
         }
     }
-    Ok([ours, bare])
+    Ok(series)
 }
