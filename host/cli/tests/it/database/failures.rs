@@ -17,20 +17,20 @@ fn postgresql_that_is_down_or_lets_nobody_in() {
     let mut server = Postgres::start();
     server.sql(
         "postgres",
-        "CREATE ROLE backup LOGIN PASSWORD 'right'; CREATE DATABASE app; CREATE DATABASE gone",
+        "CREATE ROLE backup LOGIN PASSWORD 'hunter2'; CREATE DATABASE app; CREATE DATABASE gone",
     );
     let desk = Desk::new();
-    desk.secret("pg", "right");
+    desk.secret("pg", "hunter2");
     let tcp = json!({ "engine": "postgres", "host": "127.0.0.1", "port": server.port(), "username": "backup", "passwordSecret": "pg",
                       "include": ["app", "gone"], "globals": false });
     desk.apply(&tcp);
     desk.back_up();
     desk.secret("pg", "wrong");
     desk.fails(7, "password authentication failed for user \"backup\"");
-    desk.secret("pg", "right");
+    desk.secret("pg", "hunter2");
     fs::remove_file(desk.backstay.data_dir().join("secrets/pg")).unwrap();
     desk.fails(3, "there is no secret `pg`");
-    desk.secret("pg", "right");
+    desk.secret("pg", "hunter2");
     server.sql("postgres", "REVOKE CONNECT ON DATABASE gone FROM PUBLIC");
     desk.fails(
         7,
