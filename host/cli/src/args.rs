@@ -223,6 +223,9 @@ pub enum Plugin {
     Info {
         /// Its id
         plugin: String,
+        /// Show each command that it may run, with what its arguments may be
+        #[arg(long)]
+        commands: bool,
     },
     /// Install a plugin from a file, after showing what it asks for
     Install {

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod apply;
+mod asks;
 pub mod backups;
 pub mod completions;
 pub mod doctor;

@@ -3,11 +3,12 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
-use backstay_model::plugin::{PluginKind, PluginManifest};
+use backstay_model::plugin::PluginKind;
 use backstay_model::{Code, Error, Result};
 use serde_json::{Map, json};
 
 use crate::args::Plugin;
+use crate::commands::asks::{Programs, about};
 use crate::output::{Output, table};
 use crate::wire;
 
@@ -41,7 +42,7 @@ pub async fn run(command: Plugin, data_dir: Option<PathBuf>, output: Output) -> 
                 )
             })?;
         }
-        Plugin::Info { plugin } => {
+        Plugin::Info { plugin, commands } => {
             let plugin = engine.plugins.load(&plugin).await?;
             let manifest = plugin.manifest();
             let scope = engine.looking(Map::new());
@@ -51,7 +52,12 @@ pub async fn run(command: Plugin, data_dir: Option<PathBuf>, output: Output) -> 
             };
             let value = json!({ "manifest": manifest, "digest": plugin.digest(), "bundled": plugin.is_bundled(), "configSchema": schema });
             output.print(&value, || {
-                let mut text = about(manifest);
+                let programs = if commands {
+                    Programs::Commands
+                } else {
+                    Programs::Names
+                };
+                let mut text = about(manifest, programs);
                 text.push_str(&format!(
                     "digest   blake3:{}\n\nconfiguration:\n",
                     plugin.digest()
@@ -80,7 +86,7 @@ pub async fn run(command: Plugin, data_dir: Option<PathBuf>, output: Output) -> 
         Plugin::Install { file, yes } => {
             let (manifest, _) = engine.plugins.inspect(&file)?;
             if !yes {
-                output.note(&about(&manifest));
+                output.note(&about(&manifest, Programs::Commands));
                 confirm()?;
             }
             let manifest = engine.plugins.install(&file, engine.clock.now()).await?;
@@ -93,45 +99,6 @@ pub async fn run(command: Plugin, data_dir: Option<PathBuf>, output: Output) -> 
         }
     }
     Ok(0)
-}
-
-/// What a plugin is and asks for, for a person who decides.
-fn about(manifest: &PluginManifest) -> String {
-    let mut text = format!(
-        "{} {} ({}): {}\nlicence  {}\napi      backstay:plugin@{}\n\nasks for:\n",
-        manifest.id, manifest.version, manifest.kind, manifest.summary, manifest.license, manifest.api
-    );
-    let asked = &manifest.capabilities;
-    let mut line = |what: String, why: &str| text.push_str(&format!("  {what}\n      {why}\n"));
-    for exec in &asked.exec {
-        line(format!("run `{exec}`"), &exec.reason);
-    }
-    for path in &asked.read {
-        line(format!("read {}", path.path), &path.reason);
-    }
-    for path in &asked.write {
-        line(format!("write {}", path.path), &path.reason);
-    }
-    for secret in &asked.secret {
-        line(format!("use the secret {}", secret.name), &secret.reason);
-    }
-    for script in &asked.script {
-        let mut what = format!("run the script {}, confined", script.path);
-        if !script.read.is_empty() {
-            what.push_str(&format!(", which may read {}", script.read.join(", ")));
-        }
-        if let Some(secrets) = &script.secrets {
-            what.push_str(&format!(", with the secrets {secrets}"));
-        }
-        if let Some(network) = &script.network {
-            what.push_str(&format!(", with the network if {network}"));
-        }
-        line(what, &script.reason);
-    }
-    if let Some(state) = &asked.state {
-        line("keep notes between runs".to_owned(), &state.reason);
-    }
-    text
 }
 
 fn confirm() -> Result<()> {

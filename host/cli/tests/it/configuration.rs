@@ -186,12 +186,15 @@ fn plugins_show_what_they_may_do() {
     let backstay = backstay();
     let said = backstay.run(&["plugin", "info", "zfs"]).ok().stdout;
     assert!(
-        said.contains("run `zfs snapshot") && said.contains("poolName (required)"),
+        said.contains("\n  run zfs\n      ") && said.contains("poolName (required)"),
         "{said}"
     );
+    assert!(!said.contains("zfs snapshot"), "{said}");
+    let said = backstay.run(&["plugin", "info", "zfs", "--commands"]).ok().stdout;
+    assert!(said.contains("\n          zfs snapshot"), "{said}");
     let said = backstay.run(&["plugin", "info", "nonsense"]).code(2);
     assert!(
-        said.stderr.contains("local, path, proxmox, script, zfs"),
+        said.stderr.contains("flash, local, ") && said.stderr.contains("script, zfs"),
         "{}",
         said.stderr
     );

@@ -42,7 +42,7 @@ fn what_each_plugin_asks_for() {
     settings.add_filter("blake3:[0-9a-f]{64}", "blake3:…");
     for plugin in backstay.json(&["plugin", "list"]).as_array().unwrap() {
         let id = plugin["manifest"]["id"].as_str().unwrap();
-        let info = backstay.run(&["plugin", "info", id]).ok().stdout;
+        let info = backstay.run(&["plugin", "info", id, "--commands"]).ok().stdout;
         settings.bind(|| insta::assert_snapshot!(format!("plugin-{id}"), info));
     }
 }
