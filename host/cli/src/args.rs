@@ -50,6 +50,8 @@ pub enum Command {
     Backups(Backups),
     /// Check that a backup is what it should be
     Verify(Verify),
+    /// Delete what a job's retention lets go
+    Prune(Prune),
     /// Give data back
     Restore(Restore),
     /// Print the plain commands that restore a backup without Backstay
@@ -173,6 +175,22 @@ pub struct Verify {
     /// File with an age private key, for encrypted backups
     #[arg(short, long, value_name = "KEYFILE", env = "BACKSTAY_IDENTITY", action = ArgAction::Append)]
     pub identity: Vec<PathBuf>,
+}
+
+/// Delete what a job's retention lets go, and say of each backup why it stays or goes.
+///
+/// A run that ended well does this by itself. Nothing is deleted while retention is frozen, after a run that failed, or
+/// while a backup of the job is restored or verified.
+#[derive(Debug, clap::Args)]
+pub struct Prune {
+    /// Name or id of the job
+    pub job: String,
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Delete although the last run failed, for example because the disk is full
+    #[arg(long)]
+    pub after_failure: bool,
 }
 
 /// Give data back.

@@ -9,6 +9,7 @@ pub mod job;
 mod jobfile;
 pub mod logs;
 pub mod plugin;
+pub mod prune;
 pub mod recovery_kit;
 pub mod restore;
 pub mod run;

@@ -1,4 +1,4 @@
-//! Makes a backup: opens the source, stores what it offers, commits, checks, cleans up.
+//! Makes a backup: opens the source, stores what it offers, commits, checks, prunes, cleans up.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -64,6 +64,8 @@ pub(crate) struct Gathered {
     pub(crate) backups: Vec<Backup>,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) stages: Vec<Stage>,
+    pub(crate) deleted_backups: u64,
+    pub(crate) freed_bytes: u64,
 }
 
 impl Engine {
@@ -125,7 +127,7 @@ impl Engine {
         }
     }
 
-    async fn skip(&self, mut run: Run, recorder: &Recorder) -> Result<Report> {
+    pub(crate) async fn skip(&self, mut run: Run, recorder: &Recorder) -> Result<Report> {
         let error = Error::new(Code::Skipped, format!("job {} is running already", run.job_name))
             .hint("`backstay runs` shows it; start it again when it has ended");
         run.status = RunStatus::Skipped;
@@ -232,7 +234,8 @@ impl Engine {
                 checked?;
             }
         }
-        Ok(())
+        self.prune_after(job, &base, &options.context, recorder, gathered)
+            .await
     }
 
     async fn open(
@@ -347,6 +350,8 @@ impl Engine {
             source_bytes: critical.map_or(0, |b| b.manifest.content_bytes()),
             stored_bytes: critical.map_or(0, |b| b.manifest.stored_bytes()),
             entries: critical.map_or(0, |b| b.manifest.artifacts.iter().map(|a| a.entries).sum()),
+            deleted_backups: gathered.deleted_backups,
+            freed_bytes: gathered.freed_bytes,
             duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
         run.error = result.as_ref().err().map(RunError::from);

@@ -1,4 +1,4 @@
-//! The use cases: validate a job, back up, verify, restore, recover what a crash left.
+//! The use cases: validate a job, back up, prune, verify, restore, recover what a crash left.
 //!
 //! This crate decides what happens in which order and what a failure means; it calls plugins, streams
 //! and the store, and none of them calls it. It knows no HTTP, no terminal and no SQL. Everything that
@@ -14,6 +14,7 @@ mod copy;
 mod hooks;
 pub mod kit;
 pub mod lock;
+pub mod prune;
 pub mod recorder;
 pub mod recover;
 pub mod restore;

@@ -1,4 +1,4 @@
-//! After a crash: ends runs whose host is gone, and undoes what they left.
+//! After a crash: ends runs whose host is gone, undoes what they left, and finishes what they began to delete.
 
 use std::sync::Arc;
 
@@ -41,12 +41,13 @@ impl Engine {
             let Some(lock) = JobLock::take(&self.locks(), lock_of(&run))? else {
                 continue;
             };
-            let run_kind = run.kind;
+            let is_own = lock_of(&run) == run.id;
             self.recover_run(run, &observer, &mut recovered).await?;
-            if run_kind != RunKind::Backup {
+            if is_own {
                 lock.remove()?;
             }
         }
+        self.finish_removals(&observer, &mut recovered).await?;
         Ok(recovered)
     }
 
@@ -102,11 +103,11 @@ impl Engine {
     }
 }
 
-/// Backups are locked by their job; everything else by the run itself, so that it doesn't keep a backup waiting.
+/// What makes backups or deletes them is locked by the job; everything else by the run itself, so that it doesn't keep
+/// a backup waiting.
 pub(crate) fn lock_of(run: &Run) -> uuid::Uuid {
-    if run.kind == RunKind::Backup {
-        run.job_id
-    } else {
-        run.id
+    match run.kind {
+        RunKind::Backup | RunKind::Prune => run.job_id,
+        RunKind::Restore | RunKind::Verify | RunKind::Drill => run.id,
     }
 }

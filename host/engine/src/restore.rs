@@ -85,6 +85,8 @@ impl Engine {
         base: &RunScope,
         recorder: &Recorder,
     ) -> Result<u64> {
+        // Retention may have begun to delete it before this run could be seen.
+        self.store.backup(backup.manifest.id).await?;
         let chain = self.chain(backup).await?;
         if chain.len() > 1 {
             recorder.say(

@@ -172,6 +172,8 @@ impl Engine {
         context: &Context,
         recorder: &Recorder,
     ) -> Result<()> {
+        // Retention may have begun to delete it before this run could be seen.
+        self.store.backup(backup.manifest.id).await?;
         let link = self.link(backup.clone(), base, context, recorder).await?;
         link.check_manifest().await?;
         let has_files = backup.manifest.artifacts.iter().any(|a| a.form != Form::Stream);

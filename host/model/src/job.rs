@@ -222,26 +222,26 @@ impl Default for Retries {
     }
 }
 
-/// For how long backups are kept.
+/// For how long backups are kept, at each destination by itself. What any rule takes is kept.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Retention {
     /// The newest so many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_last: Option<u32>,
-    /// The last of each of so many days.
+    /// The newest of each of the last so many days that have one, in the time zone of the job's schedule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_daily: Option<u32>,
-    /// The last of each of so many weeks.
+    /// The same for weeks, from Monday.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_weekly: Option<u32>,
-    /// The last of each of so many months.
+    /// The same for months.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_monthly: Option<u32>,
-    /// The last of each of so many years.
+    /// The same for years.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_yearly: Option<u32>,
-    /// Nothing older than this is kept for its own sake.
+    /// No rule keeps what is older. As the only rule it keeps all that is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age: Option<Span>,
 }
@@ -257,6 +257,13 @@ pub struct Verify {
     /// Check again this often.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<Span>,
+}
+
+impl Verify {
+    /// Whether each backup is to be checked, so that one that has not been doesn't count as kept.
+    pub fn is_asked_for(&self) -> bool {
+        self.after_run || self.every.is_some()
+    }
 }
 
 /// How deep a check goes. Each level includes the ones before it.

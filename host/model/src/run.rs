@@ -157,6 +157,10 @@ pub struct Stats {
     pub stored_bytes: u64,
     /// Files, directories, links and devices seen.
     pub entries: u64,
+    /// Backups that retention deleted.
+    pub deleted_backups: u64,
+    /// What they took at their destinations.
+    pub freed_bytes: u64,
     /// Milliseconds from start to end.
     pub duration_ms: u64,
 }

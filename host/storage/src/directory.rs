@@ -242,7 +242,8 @@ impl Directory {
         Ok(found)
     }
 
-    /// Removes an object or a tree, what an interrupted `put` of it left, and directories that are empty then.
+    /// Removes an object or a tree, what an interrupted `put` of it left, and directories that are empty then. On
+    /// return it is gone for good: no power loss brings it back.
     ///
     /// # Errors
     /// Something can't be removed. What isn't there is no failure.
@@ -253,7 +254,16 @@ impl Directory {
         while !directory.is_empty() && self.root.remove_dir(directory).is_ok() {
             directory = directory.rsplit_once('/').map_or("", |(parent, _)| parent);
         }
-        Ok(())
+        let opened = if directory.is_empty() {
+            self.root.try_clone()
+        } else {
+            self.root.open_dir(directory)
+        };
+        match opened.and_then(|directory| sync_directory(&directory)) {
+            // Somebody else may have emptied and removed it meanwhile.
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("write to disk", self.shown(key), e)),
+            _ => Ok(()),
+        }
     }
 
     /// Room on the filesystem.

@@ -16,27 +16,31 @@ macro_rules! select {
     ($tail:literal) => {
         concat!(
             "SELECT run_id, destination_index, critical, location, receipt, manifest, created_at, \
-             verified_at, verified_level, verified_ok FROM backups ",
+             verified_at, verified_level, verified_ok, removed_by FROM backups ",
             $tail
         )
     };
 }
 
-pub(crate) const BY_ID: &str = select!("WHERE id = ?1");
-pub(crate) const NEWEST: &str = select!("ORDER BY id DESC LIMIT ?1");
-pub(crate) const NEWEST_OF_JOB: &str = select!("WHERE job_id = ?2 ORDER BY id DESC LIMIT ?1");
-pub(crate) const NEWEST_OF_NAME: &str = select!("WHERE job_name = ?2 ORDER BY id DESC LIMIT ?1");
+pub(crate) const BY_ID: &str = select!("WHERE id = ?1 AND removed_by IS NULL");
+pub(crate) const NEWEST: &str = select!("WHERE removed_by IS NULL ORDER BY id DESC LIMIT ?1");
+pub(crate) const NEWEST_OF_JOB: &str =
+    select!("WHERE job_id = ?2 AND removed_by IS NULL ORDER BY id DESC LIMIT ?1");
+pub(crate) const NEWEST_OF_NAME: &str =
+    select!("WHERE job_name = ?2 AND removed_by IS NULL ORDER BY id DESC LIMIT ?1");
 pub(crate) const NEWEST_OF_BOTH: &str =
-    select!("WHERE job_id = ?2 AND job_name = ?3 ORDER BY id DESC LIMIT ?1");
-pub(crate) const OF_RUN: &str = select!("WHERE run_id = ?1 ORDER BY destination_index, id");
+    select!("WHERE job_id = ?2 AND job_name = ?3 AND removed_by IS NULL ORDER BY id DESC LIMIT ?1");
+pub(crate) const OF_RUN: &str =
+    select!("WHERE run_id = ?1 AND removed_by IS NULL ORDER BY destination_index, id");
+pub(crate) const BEING_REMOVED: &str = select!("WHERE removed_by IS NOT NULL ORDER BY id DESC");
 // Of what the newest run left, the critical one rather than a copy at an optional destination.
 pub(crate) const LATEST_OF_JOB: &str = select!(
-    "WHERE run_id = (SELECT run_id FROM backups WHERE job_id = ?1 ORDER BY id DESC LIMIT 1) \
-     ORDER BY critical DESC, destination_index, id DESC LIMIT 1"
+    "WHERE run_id = (SELECT run_id FROM backups WHERE job_id = ?1 AND removed_by IS NULL ORDER BY id DESC LIMIT 1) \
+     AND removed_by IS NULL ORDER BY critical DESC, destination_index, id DESC LIMIT 1"
 );
 pub(crate) const LATEST_OF_NAME: &str = select!(
-    "WHERE run_id = (SELECT run_id FROM backups WHERE job_name = ?1 ORDER BY id DESC LIMIT 1) \
-     ORDER BY critical DESC, destination_index, id DESC LIMIT 1"
+    "WHERE run_id = (SELECT run_id FROM backups WHERE job_name = ?1 AND removed_by IS NULL ORDER BY id DESC LIMIT 1) \
+     AND removed_by IS NULL ORDER BY critical DESC, destination_index, id DESC LIMIT 1"
 );
 
 /// What a run left at one destination. Its id, its job and its run are in the manifest.
@@ -98,6 +102,7 @@ struct Row {
     verified_at: Option<String>,
     verified_level: Option<String>,
     verified_ok: Option<bool>,
+    removed_by: Option<String>,
 }
 
 impl TryFrom<Row> for Backup {
@@ -258,21 +263,23 @@ impl Store {
         self.commit(transaction, DOING).await
     }
 
-    /// Takes a backup out of the catalogue, once its data is deleted. Whether it was there.
+    /// What is being deleted, with the run that does it, the newest first.
     ///
     /// # Errors
-    /// The database can't be written.
-    pub async fn remove_backup(&self, id: Uuid) -> Result<bool> {
-        const DOING: &str = "take a backup out of the catalogue";
-        let mut transaction = self.begin(Durability::Now, DOING).await?;
-        let removed = sqlx::query("DELETE FROM backups WHERE id = ?1")
-            .bind(id.to_string())
-            .execute(&mut *transaction)
+    /// The database can't be read.
+    pub async fn removals(&self) -> Result<Vec<(Backup, Uuid)>> {
+        let rows: Vec<Row> = sqlx::query_as(BEING_REMOVED)
+            .fetch_all(&self.inner.readers)
             .await
-            .map_err(self.failed(DOING))?
-            .rows_affected();
-        self.commit(transaction, DOING).await?;
-        Ok(removed > 0)
+            .map_err(self.failed("read what is being deleted"))?;
+        let with_run = |mut row: Row| {
+            let run = row.removed_by.take().unwrap_or_default();
+            Ok((Backup::try_from(row)?, read_id(&run)?))
+        };
+        rows.into_iter()
+            .map(with_run)
+            .collect::<Result<_, _>>()
+            .map_err(self.unreadable("a backup"))
     }
 
     async fn find_backup(&self, query: &'static str, key: &str) -> Result<Option<Backup>> {
@@ -315,6 +322,6 @@ impl Store {
     }
 }
 
-fn no_backup(id: impl std::fmt::Display) -> Error {
+pub(crate) fn no_backup(id: impl std::fmt::Display) -> Error {
     Error::new(Code::Configuration, format!("there is no backup {id}")).hint("`backstay backups` lists them")
 }

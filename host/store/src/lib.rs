@@ -21,6 +21,7 @@ mod journal;
 mod names;
 mod open;
 mod plugins;
+mod removals;
 mod runs;
 mod state;
 mod transaction;

@@ -64,6 +64,10 @@ async fn lists_come_out_of_the_index_in_order() {
         plan(runs::UNFINISHED).await[0],
         "SCAN runs USING INDEX runs_unfinished"
     );
+    assert_eq!(
+        plan(backups::BEING_REMOVED).await,
+        ["SCAN backups USING INDEX backups_being_removed"]
+    );
 }
 
 #[tokio::test]

@@ -46,6 +46,7 @@ pub struct Moment<'a> {
     path: Option<&'a Path>,
     nth: u32,
     alone: bool,
+    signal: &'static str,
 }
 
 /// A command under way. Dropping it kills its process tree.
@@ -198,10 +199,11 @@ impl Backstay {
             path,
             nth,
             alone,
+            signal,
         } = moment;
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
-        strace.args(["-e", &format!("inject={call}:signal=KILL:when={nth}")]);
+        strace.args(["-e", &format!("inject={call}:signal={signal}:when={nth}")]);
         if let Some(path) = path {
             strace.arg("-P").arg(path);
         }
@@ -245,6 +247,7 @@ impl<'a> Moment<'a> {
             path: None,
             nth,
             alone: false,
+            signal: "KILL",
         }
     }
 
@@ -253,6 +256,15 @@ impl<'a> Moment<'a> {
     pub fn on(self, path: &'a Path) -> Self {
         Moment {
             path: Some(path),
+            ..self
+        }
+    }
+
+    /// With SIGTERM, the polite request to stop, instead of being killed.
+    #[must_use]
+    pub fn politely(self) -> Self {
+        Moment {
+            signal: "TERM",
             ..self
         }
     }

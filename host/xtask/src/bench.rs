@@ -9,6 +9,7 @@ mod host;
 mod measure;
 mod plugin;
 mod report;
+mod retention;
 mod run;
 mod source;
 mod stream;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use crate::bench::report::Report;
 use crate::{shell, workspace};
 
 /// Options of `bench`.
@@ -45,20 +47,16 @@ enum What {
     Run,
     /// What it costs to load, instantiate and call a plugin
     Plugin,
+    /// What it takes to decide which of 100,000 backups stay
+    Retention,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let bench = Bench::prepare()?;
     let report = match &arguments.what {
-        What::Stream(options) => stream::run(&bench, options, arguments.runs.unwrap_or(5)),
-        What::Source(options) => source::run(&bench, options, arguments.runs.unwrap_or(5)),
-        What::Run => run::run(&bench, arguments.runs.unwrap_or(30)),
-        What::Plugin => plugin::run(&bench, arguments.runs.unwrap_or(20)),
-    };
-    if !arguments.keep {
-        bench.remove()?;
-    }
-    let report = report?;
+        // It needs nothing of the host but its rules.
+        What::Retention => retention::run(arguments.runs.unwrap_or(20)),
+        what => with_host(what, arguments),
+    }?;
     if arguments.json {
         println!("{:#}", report.to_json());
     } else {
@@ -68,6 +66,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         0 => Ok(()),
         n => bail!("{n} of {} claims don't hold", report.claims.len()),
     }
+}
+
+fn with_host(what: &What, arguments: &Arguments) -> Result<Report> {
+    let bench = Bench::prepare()?;
+    let report = match what {
+        What::Stream(options) => stream::run(&bench, options, arguments.runs.unwrap_or(5)),
+        What::Source(options) => source::run(&bench, options, arguments.runs.unwrap_or(5)),
+        What::Run => run::run(&bench, arguments.runs.unwrap_or(30)),
+        What::Plugin => plugin::run(&bench, arguments.runs.unwrap_or(20)),
+        What::Retention => retention::run(arguments.runs.unwrap_or(20)),
+    };
+    if !arguments.keep {
+        bench.remove()?;
+    }
+    report
 }
 
 /// Where it happens, and what is measured.

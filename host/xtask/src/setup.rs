@@ -35,7 +35,7 @@ type Tool = (&'static str, &'static str);
 
 const DEMO_TOOLS: [Tool; 3] = [("cc", "build-essential"), ("diff", "diffutils"), ("tar", "tar")];
 
-const TEST_TOOLS: [Tool; 27] = [
+const TEST_TOOLS: [Tool; 28] = [
     ("zfs-fuse", "zfs-fuse"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
@@ -52,6 +52,7 @@ const TEST_TOOLS: [Tool; 27] = [
     ("node", "nodejs"),
     ("git", "git"),
     ("strace", "strace"),
+    ("faketime", "faketime"),
     ("fusefat", "fusefat"),
     ("mkfs.vfat", "dosfstools"),
     ("podman", "podman"),

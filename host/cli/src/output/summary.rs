@@ -77,6 +77,13 @@ pub fn report_text(report: &Report) -> String {
             ));
         }
     }
+    if run.stats.deleted_backups > 0 {
+        text.push_str(&format!(
+            "  deleted      {} old backups, {}\n",
+            HumanCount(run.stats.deleted_backups),
+            HumanBytes(run.stats.freed_bytes)
+        ));
+    }
     const SHOWN: usize = 20;
     for warning in run.warnings.iter().take(SHOWN) {
         text.push_str(&format!("  warning      {}\n", warning.message));

@@ -17,6 +17,7 @@ mod flash;
 mod guards;
 mod hostile_plugins;
 mod proxmox;
+mod prune;
 mod roundtrip;
 mod scratch;
 mod script;

@@ -2,7 +2,7 @@
 
 mod chain;
 mod crash;
-mod lab;
+pub(crate) mod lab;
 mod leftovers;
 mod recursive;
 mod refusals;

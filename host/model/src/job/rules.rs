@@ -2,7 +2,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::filters::{Algorithm, Compression};
-use crate::job::{JobSpec, Schedule};
+use crate::job::{JobSpec, Retention, Schedule};
 use crate::span::Span;
 
 /// Everything wrong with a job whose shape is right. What a plugin's configuration means is the plugin's to say.
@@ -74,6 +74,9 @@ pub fn check(job: &JobSpec) -> Vec<Diagnostic> {
             .hint("100 turns the guard off"),
         );
     }
+    if let Some(retention) = &job.retention {
+        check_retention(retention, job, &mut found);
+    }
     for (name, script) in job.scripts() {
         found.extend(script.check(&format!("/{name}")));
     }
@@ -88,6 +91,42 @@ pub fn check(job: &JobSpec) -> Vec<Diagnostic> {
         );
     }
     found
+}
+
+fn check_retention(retention: &Retention, job: &JobSpec, found: &mut Vec<Diagnostic>) {
+    /// Shorter than this it is a mistake: a plain number is one of seconds.
+    const LEAST_AGE: Span = Span::seconds(86_400);
+    if !retention.has_rule() {
+        found.push(
+            Diagnostic::warning(
+                "/retention",
+                "no-effect",
+                "it has no rule that keeps anything, so nothing is ever deleted",
+            )
+            .hint("add one, such as `keepLast: 7`, or leave `retention` out"),
+        );
+    }
+    if let Some(age) = retention.max_age.filter(|age| *age < LEAST_AGE) {
+        let hint = "write days as 30d; a plain number is one of seconds";
+        found.push(
+            Diagnostic::error(
+                "/retention/maxAge",
+                "out-of-range",
+                format!("{age} is less than a day"),
+            )
+            .hint(hint),
+        );
+    }
+    if retention.has_rule() && job.verify.is_asked_for() && !job.verify.after_run {
+        found.push(
+            Diagnostic::warning(
+                "/verify/afterRun",
+                "not-counted",
+                "no new backup counts as kept before it is verified, and this job doesn't verify by itself",
+            )
+            .hint("set `afterRun: true`, or run `backstay verify` on each"),
+        );
+    }
 }
 
 fn check_schedule(schedule: &Schedule, found: &mut Vec<Diagnostic>) {

@@ -174,3 +174,55 @@ async fn the_outcome_of_a_check_is_kept() {
         Code::Configuration
     );
 }
+
+#[tokio::test]
+async fn what_is_being_deleted_is_in_no_list_but_its_own_until_it_is_put_back_or_gone() {
+    let lab = lab().await;
+    let flash = job(&lab.store, "flash").await;
+    let run = begun(&lab.store, &flash).await;
+    let [kept, gone] = [backup(&lab.store, &run, 0), backup(&lab.store, &run, 1)];
+    for backup in [&kept, &gone] {
+        lab.store.commit_backup(backup, &[]).await.unwrap();
+    }
+    let id = gone.manifest.id;
+    lab.store.begin_removal(id, run.id).await.unwrap();
+    let filters = [
+        (None, None),
+        (Some(flash.id), None),
+        (None, Some("flash")),
+        (Some(flash.id), Some("flash")),
+    ];
+    for (job, job_name) in filters {
+        let filter = BackupFilter {
+            job,
+            job_name,
+            ..BackupFilter::default()
+        };
+        assert_eq!(lab.store.backups(filter).await.unwrap(), [kept.clone()]);
+    }
+    assert_eq!(lab.store.backups_of_run(run.id).await.unwrap(), [kept.clone()]);
+    assert_eq!(
+        lab.store.backup(id).await.unwrap_err().code(),
+        Code::Configuration
+    );
+    assert_eq!(lab.store.removals().await.unwrap(), [(gone.clone(), run.id)]);
+
+    lab.store.keep_backup(id).await.unwrap();
+    assert_eq!(lab.store.backup(id).await.unwrap(), gone);
+    assert!(lab.store.removals().await.unwrap().is_empty());
+
+    lab.store.begin_removal(kept.manifest.id, run.id).await.unwrap();
+    assert_eq!(
+        lab.store.latest_backup("flash").await.unwrap(),
+        gone,
+        "the newest that is left"
+    );
+    assert!(lab.store.remove_backup(kept.manifest.id).await.unwrap());
+    assert!(lab.store.removals().await.unwrap().is_empty());
+    let error = lab
+        .store
+        .begin_removal(kept.manifest.id, run.id)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Code::Configuration);
+}

@@ -34,6 +34,8 @@ async fn a_run_is_kept_whole_from_beginning_to_end() {
         source_bytes: u64::MAX,
         stored_bytes: 1,
         entries: 2,
+        deleted_backups: 4,
+        freed_bytes: 5,
         duration_ms: 3,
     };
     lab.store.finish_run(&end, &[]).await.unwrap();
