@@ -198,9 +198,12 @@ async fn what_is_being_deleted_is_in_no_list_but_its_own_until_it_is_put_back_or
             job_name,
             ..BackupFilter::default()
         };
-        assert_eq!(lab.store.backups(filter).await.unwrap(), [kept.clone()]);
+        assert_eq!(ids(&lab.store.backups(filter).await.unwrap()), [kept.manifest.id]);
     }
-    assert_eq!(lab.store.backups_of_run(run.id).await.unwrap(), [kept.clone()]);
+    assert_eq!(
+        ids(&lab.store.backups_of_run(run.id).await.unwrap()),
+        [kept.manifest.id]
+    );
     assert_eq!(
         lab.store.backup(id).await.unwrap_err().code(),
         Code::Configuration
