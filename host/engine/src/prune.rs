@@ -138,7 +138,19 @@ impl Engine {
             return Ok(());
         }
         recorder.status(RunStatus::Pruning).await?;
-        let mut plan = self.plan(&job, Reached::By(base.run_id)).await?;
+        let mut plan = match self.plan(&job, Reached::By(base.run_id)).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                let warning = Trouble {
+                    destination_index: 0,
+                    error,
+                }
+                .warning();
+                recorder.say(Level::Warn, "host", warning.message.clone());
+                gathered.warnings.push(warning);
+                return Ok(());
+            }
+        };
         let halt = match self.halt(&job, &plan).await? {
             Some(Halt::InUse(message)) => {
                 recorder.say(Level::Info, "host", message);
@@ -191,17 +203,17 @@ impl Engine {
             for index in place.deletions.clone() {
                 context.cancel.check()?;
                 let planned = &mut place.backups[index];
-                let (id, depends_on) = (planned.backup.manifest.id, planned.backup.manifest.depends_on);
+                let (id, depends_on) = (planned.id, planned.depends_on);
                 if needed.contains(&id) {
                     needed.extend(depends_on);
                     continue;
                 }
-                match self.delete(&planned.backup, base, context, recorder).await {
+                match self.delete(id, base, context, recorder).await {
                     Ok(()) => {
                         planned.deleted = true;
                         let why: Vec<String> =
                             planned.verdict.reasons.iter().map(ToString::to_string).collect();
-                        let made = planned.backup.created_at.strftime("%Y-%m-%d %H:%M:%SZ");
+                        let made = planned.created_at.strftime("%Y-%m-%d %H:%M:%SZ");
                         recorder.say(
                             Level::Info,
                             "host",

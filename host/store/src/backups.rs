@@ -26,6 +26,8 @@ pub(crate) const BY_ID: &str = select!("WHERE id = ?1 AND removed_by IS NULL");
 pub(crate) const NEWEST: &str = select!("WHERE removed_by IS NULL ORDER BY id DESC LIMIT ?1");
 pub(crate) const NEWEST_OF_JOB: &str =
     select!("WHERE job_id = ?2 AND removed_by IS NULL ORDER BY id DESC LIMIT ?1");
+pub(crate) const PAGE_OF_JOB: &str =
+    select!("WHERE job_id = ?1 AND id < ?2 AND removed_by IS NULL ORDER BY id DESC LIMIT ?3");
 pub(crate) const NEWEST_OF_NAME: &str =
     select!("WHERE job_name = ?2 AND removed_by IS NULL ORDER BY id DESC LIMIT ?1");
 pub(crate) const NEWEST_OF_BOTH: &str =
@@ -192,6 +194,26 @@ impl Store {
                 .bind(name),
         };
         self.read_backups(query.fetch_all(&self.inner.readers).await)
+    }
+
+    /// The next page of a job's backups, newest first: those before one, or the newest. Any page costs the same, so
+    /// that a long history can be looked through without being held in memory.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub async fn backups_before(
+        &self,
+        job_id: Uuid,
+        before: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<Backup>> {
+        let rows = sqlx::query_as(PAGE_OF_JOB)
+            .bind(job_id.to_string())
+            .bind(before.unwrap_or(Uuid::max()).to_string())
+            .bind(limit)
+            .fetch_all(&self.inner.readers)
+            .await;
+        self.read_backups(rows)
     }
 
     /// A backup.

@@ -28,6 +28,7 @@ async fn no_list_looks_at_more_rows_than_it_returns() {
         events::OF_RUN,
         backups::BY_ID,
         backups::NEWEST_OF_JOB,
+        backups::PAGE_OF_JOB,
         backups::NEWEST_OF_NAME,
         backups::NEWEST_OF_BOTH,
         backups::OF_RUN,
@@ -52,6 +53,7 @@ async fn lists_come_out_of_the_index_in_order() {
         runs::PAGE_OF_JOB,
         backups::NEWEST,
         backups::NEWEST_OF_JOB,
+        backups::PAGE_OF_JOB,
         backups::NEWEST_OF_NAME,
     ] {
         let steps = plan(query).await;

@@ -60,10 +60,10 @@ fn plan_json(plan: &Plan, dry_run: bool) -> Value {
     let backup = |planned: &Planned| {
         let reasons: Vec<String> = planned.verdict.reasons.iter().map(ToString::to_string).collect();
         json!({
-            "id": planned.backup.manifest.id,
-            "createdAt": planned.backup.created_at,
-            "dependsOn": planned.backup.manifest.depends_on,
-            "storedBytes": planned.bytes(),
+            "id": planned.id,
+            "createdAt": planned.created_at,
+            "dependsOn": planned.depends_on,
+            "storedBytes": planned.stored_bytes,
             "action": action(planned),
             "reasons": reasons,
             "deleted": planned.deleted,
@@ -108,18 +108,14 @@ fn plan_text(plan: &Plan, dry_run: bool) -> String {
             place.backups.len(),
             gone.len(),
             if dry_run { "to delete" } else { "deleted" },
-            HumanBytes(gone.iter().map(|planned| planned.bytes()).sum()),
+            HumanBytes(gone.iter().map(|planned| planned.stored_bytes).sum()),
         ));
         let rows = place.backups.iter().map(|planned| {
             let reasons: Vec<String> = planned.verdict.reasons.iter().map(ToString::to_string).collect();
             vec![
-                planned.backup.manifest.id.to_string(),
-                planned
-                    .backup
-                    .created_at
-                    .strftime("%Y-%m-%d %H:%M:%SZ")
-                    .to_string(),
-                HumanBytes(planned.bytes()).to_string(),
+                planned.id.to_string(),
+                planned.created_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+                HumanBytes(planned.stored_bytes).to_string(),
                 action(planned).to_owned(),
                 reasons.join(", "),
             ]

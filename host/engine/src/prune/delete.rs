@@ -13,6 +13,7 @@ use backstay_model::{Code, Error, Result};
 use backstay_plugin::RunScope;
 use backstay_store::Backup;
 use backstay_stream::Context;
+use uuid::Uuid;
 
 use crate::Engine;
 use crate::chain::Link;
@@ -35,7 +36,8 @@ pub(super) enum NotDeleted {
 
 impl Engine {
     /// Proves that a backup is where the catalogue says.
-    pub(super) async fn is_there(&self, backup: &Backup, base: &RunScope, recorder: &Recorder) -> Result<()> {
+    pub(super) async fn is_there(&self, id: Uuid, base: &RunScope, recorder: &Recorder) -> Result<()> {
+        let backup = &self.store.backup(id).await?;
         let link = self
             .link(backup.clone(), base, &Context::default(), recorder)
             .await?;
@@ -57,12 +59,12 @@ impl Engine {
     /// Deletes a backup at its destination and from the catalogue. Once begun it is not cancelled.
     pub(super) async fn delete(
         &self,
-        backup: &Backup,
+        id: Uuid,
         base: &RunScope,
         context: &Context,
         recorder: &Recorder,
     ) -> Result<(), NotDeleted> {
-        let id = backup.manifest.id;
+        let backup = &self.store.backup(id).await.map_err(NotDeleted::Database)?;
         let own = Context::default();
         let link = self.link(backup.clone(), base, &own, recorder).await;
         let link = link.map_err(|error| NotDeleted::Away(away(backup, error)))?;

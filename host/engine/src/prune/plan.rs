@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use backstay_model::job::Job;
+use backstay_model::job::{DestinationSpec, Job};
 use backstay_model::manifest::{MANIFEST_NAME, Manifest};
 use backstay_model::retention::{Candidate, Reason, Terms, Verdict, decide};
 use backstay_model::run::{Run, RunKind, RunStatus, Warning};
 use backstay_model::{Code, Error, Result};
-use backstay_store::{Backup, BackupFilter, RunFilter};
+use backstay_store::{Backup, RunFilter};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use crate::Engine;
 use crate::lock::JobLock;
 use crate::recover::lock_of;
+
+/// Backups that are read at once: each has its whole manifest.
+const PAGE: u32 = 500;
 
 /// What pruning a job would do, or did.
 #[derive(Debug, Default)]
@@ -43,12 +47,19 @@ pub struct Place {
 /// A backup, and what becomes of it.
 #[derive(Debug)]
 pub struct Planned {
-    /// The backup.
-    pub backup: Backup,
+    /// Its id.
+    pub id: Uuid,
+    /// When its source was opened.
+    pub created_at: Timestamp,
+    /// The backup that it builds on.
+    pub depends_on: Option<Uuid>,
+    /// What it takes at its destination, its indexes included.
+    pub stored_bytes: u64,
     /// Whether it stays, and why.
     pub verdict: Verdict,
     /// Whether it was deleted.
     pub deleted: bool,
+    is_damaged: bool,
 }
 
 /// Which run the present state of the destinations comes from.
@@ -109,7 +120,7 @@ impl Plan {
     }
 
     pub(super) fn freed_bytes(&self) -> u64 {
-        self.deleted().map(|p| p.bytes()).sum()
+        self.deleted().map(|p| p.stored_bytes).sum()
     }
 
     fn deleted(&self) -> impl Iterator<Item = &Planned> {
@@ -119,21 +130,59 @@ impl Plan {
 
 impl Place {
     /// The newest that stays, unless it is known to be damaged: if it isn't there, this is another disk.
-    pub(super) fn anchor(&self) -> Option<&Backup> {
-        self.backups
-            .iter()
-            .find(|p| p.verdict.keep && p.backup.verified_ok != Some(false))
-            .map(|p| &p.backup)
+    pub(super) fn anchor(&self) -> Option<Uuid> {
+        let mut left = self.backups.iter().filter(|p| p.verdict.keep && !p.is_damaged);
+        left.next().map(|p| p.id)
     }
 }
 
-impl Planned {
-    /// What it takes at its destination, its index included.
-    pub fn bytes(&self) -> u64 {
-        let manifest = &self.backup.manifest;
+/// What of a backup the plan goes by: a long history of whole manifests would fill the memory.
+struct Head {
+    candidate: Candidate,
+    run_id: Uuid,
+    destination_index: usize,
+    stored_bytes: u64,
+}
+
+impl Head {
+    fn of(backup: &Backup) -> Self {
+        let manifest = &backup.manifest;
         let indexes = manifest.artifacts.iter().filter_map(|a| a.index.as_ref());
-        manifest.stored_bytes() + indexes.map(|i| i.stored.bytes).sum::<u64>()
+        Head {
+            candidate: Candidate {
+                id: manifest.id,
+                instance_id: manifest.instance_id,
+                job_id: manifest.job.id,
+                created_at: backup.created_at,
+                base: manifest.depends_on,
+                verified: backup.verified_ok,
+            },
+            run_id: backup.run_id,
+            destination_index: backup.destination_index,
+            stored_bytes: manifest.stored_bytes() + indexes.map(|i| i.stored.bytes).sum::<u64>(),
+        }
     }
+
+    fn planned(self, verdict: Verdict) -> Planned {
+        Planned {
+            id: self.candidate.id,
+            created_at: self.candidate.created_at,
+            depends_on: self.candidate.base,
+            stored_bytes: self.stored_bytes,
+            is_damaged: self.candidate.verified == Some(false),
+            verdict,
+            deleted: false,
+        }
+    }
+}
+
+/// The backups of a job at one place, newest first.
+struct Group {
+    plugin: String,
+    location: String,
+    heads: Vec<Head>,
+    /// Which of the job's destinations it is, if the job still names it.
+    index: Option<usize>,
 }
 
 impl Engine {
@@ -182,11 +231,6 @@ impl Engine {
 
     /// Decides over all backups of a job.
     pub(super) async fn plan(&self, job: &Job, reached: Reached) -> Result<Plan> {
-        let filter = BackupFilter {
-            job: Some(job.id),
-            job_name: None,
-            limit: u32::MAX,
-        };
         let hold = match (&job.retention_frozen, &reached) {
             (Some(why), _) => Some((Halt::Frozen(why.clone()), Reason::Frozen)),
             (None, Reached::Failed(why)) => Some((Halt::AfterFailure(why.clone()), Reason::AfterFailure)),
@@ -194,11 +238,17 @@ impl Engine {
         };
         let zone = zone_of(job)?;
         let mut places = Vec::new();
-        for (index, group) in by_place(job, self.store.backups(filter).await?) {
+        for group in self.groups(job).await? {
+            let Group {
+                heads,
+                index,
+                plugin,
+                location,
+            } = group;
             let hold = match (&hold, index, &reached) {
                 (Some((_, reason)), _, _) => Some(*reason),
                 (None, None, _) => Some(Reason::FormerDestination),
-                (None, _, Reached::By(run)) if group.iter().all(|b| b.run_id != *run) => {
+                (None, _, Reached::By(run)) if heads.iter().all(|h| h.run_id != *run) => {
                     Some(Reason::NotReached)
                 }
                 (None, ..) => None,
@@ -212,31 +262,59 @@ impl Engine {
                 zone: &zone,
                 now: self.clock.now(),
             };
-            let candidates: Vec<Candidate> = group.iter().map(candidate).collect();
+            let candidates: Vec<Candidate> = heads.iter().map(|h| h.candidate.clone()).collect();
             let decision = decide(&candidates, &terms);
-            let Some(newest) = group.first() else { continue };
-            places.push(Place {
-                destination_index: index.unwrap_or(newest.destination_index),
-                plugin: newest.manifest.destination.plugin.clone(),
-                location: root(newest).unwrap_or(&newest.location).to_owned(),
+            let before = heads.first().map_or(0, |h| h.destination_index);
+            let pairs = heads.into_iter().zip(decision.verdicts);
+            let place = Place {
+                destination_index: index.unwrap_or(before),
+                plugin,
+                location,
+                backups: pairs.map(|(head, verdict)| head.planned(verdict)).collect(),
                 deletions: decision.deletions,
-                backups: group
-                    .into_iter()
-                    .zip(decision.verdicts)
-                    .map(|(backup, verdict)| Planned {
-                        backup,
-                        verdict,
-                        deleted: false,
-                    })
-                    .collect(),
-            });
+            };
+            places.push((index.unwrap_or(usize::MAX), place));
         }
+        places.sort_by_key(|(index, _)| *index);
         let hold = hold.map(|(halt, _)| halt);
         Ok(Plan {
-            places,
+            places: places.into_iter().map(|(_, place)| place).collect(),
             held: hold.clone().map(|halt| halt.into_error().report()),
             hold,
         })
+    }
+
+    /// The backups of a job by where they are.
+    ///
+    /// A destination is known by its plugin and its place, so that it stays the same when another of its settings
+    /// changes, or when destinations change places. It is one of the job's if any of its backups was made with what
+    /// the job says now.
+    async fn groups(&self, job: &Job) -> Result<Vec<Group>> {
+        let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
+        let mut before = None;
+        loop {
+            let page = self.store.backups_before(job.id, before, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(groups.into_values().collect());
+            };
+            before = Some(last.manifest.id);
+            for backup in &page {
+                let used = &backup.manifest.destination;
+                let key = place(backup).map_or_else(
+                    || serde_json::Value::Object(used.config.clone()).to_string(),
+                    str::to_owned,
+                );
+                let group = groups.entry((used.plugin.clone(), key)).or_insert_with(|| Group {
+                    plugin: used.plugin.clone(),
+                    location: place(backup).unwrap_or(&backup.location).to_owned(),
+                    heads: Vec::new(),
+                    index: None,
+                });
+                let named = |d: &DestinationSpec| d.plugin == used.plugin && d.config == used.config;
+                group.index = group.index.or(job.spec.destinations.iter().position(named));
+                group.heads.push(Head::of(backup));
+            }
+        }
     }
 
     /// Why a plan may not be carried out now.
@@ -278,54 +356,9 @@ fn zone_of(job: &Job) -> Result<TimeZone> {
     }
 }
 
-fn candidate(backup: &Backup) -> Candidate {
-    let manifest = &backup.manifest;
-    Candidate {
-        id: manifest.id,
-        instance_id: manifest.instance_id,
-        job_id: manifest.job.id,
-        created_at: backup.created_at,
-        base: manifest.depends_on,
-        verified: backup.verified_ok,
-    }
-}
-
 /// The place that a backup's directory is in, if its location tells.
-fn root(backup: &Backup) -> Option<&str> {
+fn place(backup: &Backup) -> Option<&str> {
     let Manifest { id, job, .. } = &backup.manifest;
     let object = format!("/{}/{id}/{MANIFEST_NAME}", job.name);
     backup.location.strip_suffix(&object)
-}
-
-/// The backups of a job by where they are, with the index of that destination if the job still names it.
-///
-/// A destination is known by its plugin and its place, so that it stays the same when another of its settings changes,
-/// or when destinations change places. It is one of the job's if any of its backups was made with what the job says now.
-fn by_place(job: &Job, backups: Vec<Backup>) -> Vec<(Option<usize>, Vec<Backup>)> {
-    let mut groups: BTreeMap<(String, String), Vec<Backup>> = BTreeMap::new();
-    for backup in backups {
-        let used = &backup.manifest.destination;
-        let place = root(&backup).map_or_else(
-            || serde_json::Value::Object(used.config.clone()).to_string(),
-            str::to_owned,
-        );
-        groups
-            .entry((used.plugin.clone(), place))
-            .or_default()
-            .push(backup);
-    }
-    let index_of = |group: &[Backup]| {
-        job.spec.destinations.iter().position(|spec| {
-            group.iter().any(|b| {
-                let used = &b.manifest.destination;
-                used.plugin == spec.plugin && used.config == spec.config
-            })
-        })
-    };
-    let mut places: Vec<(Option<usize>, Vec<Backup>)> = groups
-        .into_values()
-        .map(|group| (index_of(&group), group))
-        .collect();
-    places.sort_by_key(|(index, _)| index.unwrap_or(usize::MAX));
-    places
 }

@@ -176,6 +176,41 @@ async fn the_outcome_of_a_check_is_kept() {
 }
 
 #[tokio::test]
+async fn a_long_history_is_read_page_by_page() {
+    let lab = lab().await;
+    let [flash, home] = [job(&lab.store, "flash").await, job(&lab.store, "home").await];
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        let run = begun(&lab.store, &flash).await;
+        let saved = backup(&lab.store, &run, 0);
+        lab.store.commit_backup(&saved, &[]).await.unwrap();
+        lab.store
+            .finish_run(&ended(&run, RunStatus::Succeeded), &[])
+            .await
+            .unwrap();
+        made.insert(0, saved.manifest.id);
+    }
+    let mut read = Vec::new();
+    loop {
+        let page = lab.store.backups_before(flash.id, read.last().copied(), 2).await;
+        let page = ids(&page.unwrap());
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() <= 2);
+        read.extend(page);
+    }
+    assert_eq!(read, made);
+    assert!(
+        lab.store
+            .backups_before(home.id, None, 2)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
 async fn what_is_being_deleted_is_in_no_list_but_its_own_until_it_is_put_back_or_gone() {
     let lab = lab().await;
     let flash = job(&lab.store, "flash").await;
