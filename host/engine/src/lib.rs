@@ -8,11 +8,14 @@
 
 mod attempts;
 pub mod backup;
+pub mod catalog;
 mod chain;
 mod commit;
 mod copy;
+pub mod drill;
 mod hooks;
 pub mod kit;
+pub mod latest;
 pub mod lock;
 pub mod recorder;
 pub mod recover;

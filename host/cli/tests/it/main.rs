@@ -8,11 +8,13 @@
 )]
 
 mod abort;
+mod catalog;
 mod configuration;
 mod crash;
 mod damage;
 mod database;
 mod docker;
+mod drill;
 mod flash;
 mod guards;
 mod hostile_plugins;
@@ -20,5 +22,6 @@ mod proxmox;
 mod roundtrip;
 mod scratch;
 mod script;
+mod verification;
 mod words;
 mod zfs;

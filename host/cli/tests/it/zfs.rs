@@ -4,5 +4,6 @@ mod chain;
 mod crash;
 mod lab;
 mod leftovers;
+mod rebuilt;
 mod recursive;
 mod refusals;
