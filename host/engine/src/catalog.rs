@@ -149,7 +149,8 @@ impl Engine {
         if let Some(error) = into_error(&diagnostics) {
             return Err(error);
         }
-        let plugin = plugin.ok_or_else(|| Error::new(Code::Configuration, "a destination names no plugin"))?;
+        let plugin =
+            plugin.ok_or_else(|| Error::new(Code::Configuration, "a destination names no plugin"))?;
         // Of no run that is recorded: it leaves nothing to undo. But a long list may take its time.
         let run = RunScope {
             store: self.store.clone(),
@@ -240,11 +241,15 @@ impl Rebuilding<'_> {
                 false
             }
             Some(_) => {
-                let message = format!("another manifest here has the same id {} and says something else", found.id());
+                let message = format!(
+                    "another manifest here has the same id {} and says something else",
+                    found.id()
+                );
                 self.result.problems.push(Problem::new(
                     receipt,
                     ProblemKind::Conflict,
-                    &Error::new(Code::Verification, message).hint("find out which of the two is the backup's own"),
+                    &Error::new(Code::Verification, message)
+                        .hint("find out which of the two is the backup's own"),
                 ));
                 false
             }
@@ -281,9 +286,11 @@ impl Rebuilding<'_> {
         }
         if let Some(damage) = found.damage {
             self.result.damaged += 1;
-            self.result
-                .problems
-                .push(Problem::new(&found.backup.receipt, ProblemKind::Incomplete, &damage));
+            self.result.problems.push(Problem::new(
+                &found.backup.receipt,
+                ProblemKind::Incomplete,
+                &damage,
+            ));
         }
     }
 

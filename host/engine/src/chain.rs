@@ -150,8 +150,9 @@ impl Link {
             .map_err(|e| Error::new(e.code(), format!("the manifest {place} can't be read")).because(e))?;
         let context = self.scope.context.clone();
         let bytes = blocking(move || read_whole(recipe, MANIFEST_BYTES, &context)).await?;
-        let text = String::from_utf8(bytes)
-            .map_err(|e| Error::new(Code::Verification, format!("the manifest {place} is not text")).because(e))?;
+        let text = String::from_utf8(bytes).map_err(|e| {
+            Error::new(Code::Verification, format!("the manifest {place} is not text")).because(e)
+        })?;
         let other = || {
             Error::new(
                 Code::Verification,

@@ -44,7 +44,8 @@ impl Engine {
             check.recorder.say(Level::Info, "host", message);
         }
         for link in &chain {
-            self.check_and_record(link, deepest(&link.manifest), check).await?;
+            self.check_and_record(link, deepest(&link.manifest), check)
+                .await?;
         }
         if deepest(&backup.manifest) != VerifyLevel::Restore {
             let message = format!(
@@ -66,9 +67,12 @@ impl Engine {
         let needed = content.saturating_add(artifact.entries.saturating_mul(ENTRY_BYTES));
         let scratch = self.scratch();
         // It may be a disk of its own.
-        let disk = if scratch.is_dir() { &scratch } else { &self.data_dir };
-        let stat =
-            rustix::fs::statvfs(disk).map_err(|e| Error::io("find the room in", disk, e.into()))?;
+        let disk = if scratch.is_dir() {
+            &scratch
+        } else {
+            &self.data_dir
+        };
+        let stat = rustix::fs::statvfs(disk).map_err(|e| Error::io("find the room in", disk, e.into()))?;
         let available = stat.f_bavail.saturating_mul(stat.f_frsize);
         if needed <= available {
             return Ok(());

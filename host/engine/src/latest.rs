@@ -53,7 +53,9 @@ impl Engine {
             ));
         }
         if good.manifest.instance_id != self.store.instance_id() {
-            warnings.push(format!("backup {id} was made by another installation, on {device}"));
+            warnings.push(format!(
+                "backup {id} was made by another installation, on {device}"
+            ));
         }
         Ok(Chosen {
             backup: Backup::clone(good),

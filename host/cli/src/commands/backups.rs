@@ -54,7 +54,11 @@ pub async fn run(args: Backups, data_dir: Option<PathBuf>, output: Output) -> Re
                 if is_own(backup) {
                     place(backup).to_owned()
                 } else {
-                    format!("{} (by another installation, on {})", place(backup), manifest.device)
+                    format!(
+                        "{} (by another installation, on {})",
+                        place(backup),
+                        manifest.device
+                    )
                 },
             ]
         });

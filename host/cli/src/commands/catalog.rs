@@ -42,7 +42,10 @@ pub async fn run(command: Catalog, data_dir: Option<PathBuf>, output: Output) ->
                 json!(rebuilt)
             }
             Err(error) if options.context.cancel.is_cancelled() => {
-                return Err(Error::new(error.code(), "the rebuild was stopped; what was added by then stays"));
+                return Err(Error::new(
+                    error.code(),
+                    "the rebuild was stopped; what was added by then stays",
+                ));
             }
             Err(error) => {
                 if code <= Code::Warning.exit_code() {
@@ -148,8 +151,16 @@ fn describe(text: &mut String, place: &Place, rebuilt: &Rebuilt, dry_run: bool) 
         line(text, format_args!("    {count:>8} of {job}"));
     }
     let counts = [
-        ("of others", of_others, "made by another installation: retention never touches them"),
-        ("damaged", damaged, "marked so: something is missing or has another size"),
+        (
+            "of others",
+            of_others,
+            "made by another installation: retention never touches them",
+        ),
+        (
+            "damaged",
+            damaged,
+            "marked so: something is missing or has another size",
+        ),
         ("known", known, "in the catalogue before"),
         ("copies", copies, "of manifests that are there as well"),
         ("under way", under_way, "of runs that aren't over"),
@@ -163,10 +174,16 @@ fn describe(text: &mut String, place: &Place, rebuilt: &Rebuilt, dry_run: bool) 
         line(text, format_args!("  problems     {}", problems.len()));
     }
     for problem in problems.iter().take(SHOWN) {
-        line(text, format_args!("    {}: {}", problem.manifest, problem.message));
+        line(
+            text,
+            format_args!("    {}: {}", problem.manifest, problem.message),
+        );
     }
     if problems.len() > SHOWN {
-        line(text, format_args!("    and {} more: --json shows all", problems.len() - SHOWN));
+        line(
+            text,
+            format_args!("    and {} more: --json shows all", problems.len() - SHOWN),
+        );
     }
 }
 

@@ -51,17 +51,28 @@ pub async fn run(args: Verify, data_dir: Option<PathBuf>, output: Output) -> Res
 }
 
 /// All backups of a job, or of all.
-async fn all(engine: &Engine, job: Option<&str>, level: Option<VerifyLevel>) -> Result<Vec<(Uuid, VerifyLevel)>> {
+async fn all(
+    engine: &Engine,
+    job: Option<&str>,
+    level: Option<VerifyLevel>,
+) -> Result<Vec<(Uuid, VerifyLevel)>> {
     if let Some(job) = job {
         // Says what there is if there is none.
         engine.store.latest_backup(job).await?;
     }
     let ids = engine.store.backup_ids(job).await?;
-    Ok(ids.into_iter().map(|id| (id, level.unwrap_or_default())).collect())
+    Ok(ids
+        .into_iter()
+        .map(|id| (id, level.unwrap_or_default()))
+        .collect())
 }
 
 /// Backups of jobs that want to be checked every so often, and weren't.
-async fn due(engine: &Engine, job: Option<&str>, level: Option<VerifyLevel>) -> Result<Vec<(Uuid, VerifyLevel)>> {
+async fn due(
+    engine: &Engine,
+    job: Option<&str>,
+    level: Option<VerifyLevel>,
+) -> Result<Vec<(Uuid, VerifyLevel)>> {
     let jobs = match job {
         Some(job) => vec![engine.store.job(job).await?],
         None => engine.store.jobs().await?,

@@ -31,19 +31,27 @@ fn apply(backstay: &Backstay, name: &str, places: &[&Path], more: Value) -> Path
         "source": { "plugin": "path", "config": { "path": source } },
         "destinations": destinations,
     });
-    job.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    job.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     backstay.apply(&job.to_string()).ok();
     source
 }
 
 fn payload(backup: &Value) -> PathBuf {
-    backup["manifest"]["artifacts"][0]["location"].as_str().unwrap().into()
+    backup["manifest"]["artifacts"][0]["location"]
+        .as_str()
+        .unwrap()
+        .into()
 }
 
 #[track_caller]
 fn nothing_is_left(backstay: &Backstay) {
     let scratch = backstay.data_dir().join("scratch");
-    assert!(!scratch.exists() || paths(&scratch).is_empty(), "scratch files are left");
+    assert!(
+        !scratch.exists() || paths(&scratch).is_empty(),
+        "scratch files are left"
+    );
 }
 
 #[test]
@@ -63,27 +71,55 @@ fn the_newest_good_backup_at_each_destination_is_tried_out() {
 
     // Without a job, every job; each backup is a run of its own.
     let all = backstay.json(&[&["drill"], identity.as_slice()].concat());
-    let tried: Vec<&Value> = all.as_array().unwrap().iter().map(|run| &run["backups"][0]["id"]).collect();
-    let expected = [&newer["backups"][0]["id"], &newer["backups"][1]["id"], &plain["backups"][0]["id"]];
+    let tried: Vec<&Value> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| &run["backups"][0]["id"])
+        .collect();
+    let expected = [
+        &newer["backups"][0]["id"],
+        &newer["backups"][1]["id"],
+        &plain["backups"][0]["id"],
+    ];
     assert_eq!(tried, expected);
     for run in all.as_array().unwrap() {
-        assert_eq!((&run["kind"], &run["status"]), (&json!("drill"), &json!("succeeded")));
+        assert_eq!(
+            (&run["kind"], &run["status"]),
+            (&json!("drill"), &json!("succeeded"))
+        );
         assert_eq!(run["backups"][0]["verifiedLevel"], "restore");
         assert_eq!(run["backups"][0]["verifiedOk"], true);
     }
     let runs = backstay.json(&["runs"]);
-    assert_eq!(runs.as_array().unwrap().iter().filter(|run| run["kind"] == "drill").count(), 3);
+    assert_eq!(
+        runs.as_array()
+            .unwrap()
+            .iter()
+            .filter(|run| run["kind"] == "drill")
+            .count(),
+        3
+    );
     nothing_is_left(&backstay);
 
     // What is known to be damaged isn't tried again: the one before is, at that destination.
     let damaged = &newer["backups"][1];
     fs::write(payload(damaged), "damaged").unwrap();
-    let failed = [&["drill", damaged["id"].as_str().unwrap(), "--json"], identity.as_slice()].concat();
+    let failed = [
+        &["drill", damaged["id"].as_str().unwrap(), "--json"],
+        identity.as_slice(),
+    ]
+    .concat();
     let failed = backstay.run(&failed).code(8).json();
     let message = failed[0]["error"]["message"].as_str().unwrap();
     assert!(message.contains(payload(damaged).to_str().unwrap()), "{message}");
     let again = backstay.json(&[&["drill", "both"], identity.as_slice()].concat());
-    let tried: Vec<&Value> = again.as_array().unwrap().iter().map(|run| &run["backups"][0]["id"]).collect();
+    let tried: Vec<&Value> = again
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| &run["backups"][0]["id"])
+        .collect();
     assert_eq!(tried, [&newer["backups"][0]["id"], &older["backups"][1]["id"]]);
 
     // Without the key nothing is known.
@@ -91,7 +127,10 @@ fn the_newest_good_backup_at_each_destination_is_tried_out() {
     assert_eq!(output[0]["error"]["code"], "encryption");
     assert_eq!(output[0]["backups"][0]["verifiedOk"], true);
     let text = backstay.run(&["drill", "plain"]).ok().stdout;
-    assert!(text.contains("drill of plain: succeeded") && text.contains("checked      restore"), "{text}");
+    assert!(
+        text.contains("drill of plain: succeeded") && text.contains("checked      restore"),
+        "{text}"
+    );
     nothing_is_left(&backstay);
 }
 
@@ -103,7 +142,11 @@ fn a_killed_drill_leaves_nothing() {
     backstay.run(&["run", "j"]).ok();
     let wal = backstay.data_dir().join("backstay.db-wal");
     let mut kills = 0;
-    for (call, path) in [("fsync", Some(wal.as_path())), ("mkdirat", None), ("unlinkat", None)] {
+    for (call, path) in [
+        ("fsync", Some(wal.as_path())),
+        ("mkdirat", None),
+        ("unlinkat", None),
+    ] {
         for nth in (1..).step_by(2) {
             let moment = Moment::of(call, nth);
             let moment = path.map_or(moment, |path| moment.on(path));
@@ -114,10 +157,17 @@ fn a_killed_drill_leaves_nothing() {
             backstay.run(&["runs"]).ok();
             nothing_is_left(&backstay);
             // That says nothing about the backup.
-            assert_ne!(backstay.json(&["backups"])[0]["verifiedOk"], false, "{call} {nth}");
+            assert_ne!(
+                backstay.json(&["backups"])[0]["verifiedOk"],
+                false,
+                "{call} {nth}"
+            );
         }
     }
-    assert!(kills >= 5, "only {kills} steps were found to kill at: has the host changed?");
+    assert!(
+        kills >= 5,
+        "only {kills} steps were found to kill at: has the host changed?"
+    );
     backstay.run(&["drill"]).ok();
     assert_eq!(backstay.json(&["backups"])[0]["verifiedLevel"], "restore");
 }
@@ -134,8 +184,17 @@ fn a_drill_that_would_fill_the_disk_does_not_begin() {
     let data = disk.path().join("data");
     let data = data.to_str().unwrap();
     let config = json!({ "path": place }).to_string();
-    old.run(&["--data-dir", data, "catalog", "rebuild", "--plugin", "local", "--config", &config])
-        .ok();
+    old.run(&[
+        "--data-dir",
+        data,
+        "catalog",
+        "rebuild",
+        "--plugin",
+        "local",
+        "--config",
+        &config,
+    ])
+    .ok();
     let output = old.run(&["--data-dir", data, "drill", "--json"]).code(12).json();
     let message = output[0]["error"]["message"].as_str().unwrap();
     assert!(message.contains("bytes to restore, and "), "{message}");

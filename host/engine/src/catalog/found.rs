@@ -58,7 +58,8 @@ impl Reader {
             .map_err(|error| named((ProblemKind::Unreadable, error)))?;
         let (large, name) = (Arc::clone(&self.large), receipt.clone());
         let parsed = blocking(move || {
-            let _turn = (text.len() >= LARGE_BYTES).then(|| large.lock().unwrap_or_else(PoisonError::into_inner));
+            let _turn =
+                (text.len() >= LARGE_BYTES).then(|| large.lock().unwrap_or_else(PoisonError::into_inner));
             Ok(parse(&text, &name))
         });
         let manifest = match parsed.await {
@@ -142,7 +143,13 @@ impl Reader {
             match check_size(&link, artifact).await {
                 Ok(()) => {}
                 Err(error) if error.code() == Code::Verification => damage = damage.or(Some(error)),
-                Err(error) => return Err(Problem::new(&link.backup.receipt, ProblemKind::Unreadable, &error)),
+                Err(error) => {
+                    return Err(Problem::new(
+                        &link.backup.receipt,
+                        ProblemKind::Unreadable,
+                        &error,
+                    ));
+                }
             }
         }
         let backup = Backup {
@@ -157,7 +164,10 @@ impl Reader {
 
 fn parse(bytes: &[u8], receipt: &str) -> std::result::Result<Manifest, (ProblemKind, Error)> {
     let refuse = |kind, why: &str| {
-        let error = Error::new(Code::Verification, format!("it is no manifest of a backup: {why}"));
+        let error = Error::new(
+            Code::Verification,
+            format!("it is no manifest of a backup: {why}"),
+        );
         Err((kind, error))
     };
     let Ok(text) = std::str::from_utf8(bytes) else {

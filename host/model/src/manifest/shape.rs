@@ -58,7 +58,10 @@ impl Manifest {
             }
         }
         if self.destination_index >= DESTINATIONS {
-            return Err(format!("it is for destination {} of its job", self.destination_index));
+            return Err(format!(
+                "it is for destination {} of its job",
+                self.destination_index
+            ));
         }
         if self.artifacts.is_empty() || self.artifacts.len() > ARTIFACTS {
             return Err(format!("it has {} artifacts", self.artifacts.len()));
@@ -99,10 +102,17 @@ impl Manifest {
             return Err(format!("its receipt has more than {RECEIPT_BYTES} bytes"));
         }
         let escapes = |text: &str| text.chars().any(|c| c.is_control() && c != '\n' && c != '\t');
-        if artifact.location.len() > PLACE_BYTES || escapes(&artifact.location) || escapes(&artifact.media_type) {
+        if artifact.location.len() > PLACE_BYTES
+            || escapes(&artifact.location)
+            || escapes(&artifact.media_type)
+        {
             return Err("its place or media type can't be shown".to_owned());
         }
-        let digests = [Some(&artifact.raw), Some(&artifact.stored), index.map(|i| &i.stored)];
+        let digests = [
+            Some(&artifact.raw),
+            Some(&artifact.stored),
+            index.map(|i| &i.stored),
+        ];
         if !digests.into_iter().flatten().all(is_digest) {
             return Err("its hashes are no hashes".to_owned());
         }
@@ -131,7 +141,10 @@ fn is_job_name(name: &str) -> bool {
 
 fn is_digest(digest: &Digest) -> bool {
     let is_hash = |text: &str| {
-        text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        text.len() == 64
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     };
     is_hash(&digest.blake3) && is_hash(&digest.sha256)
 }

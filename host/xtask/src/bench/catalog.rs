@@ -45,7 +45,12 @@ pub(super) fn run(bench: &Bench, runs: u32) -> Result<Report> {
         title: format!("catalog: {BACKUPS} backups, {runs} times"),
         claims: vec![
             Claim::below("a rebuild", first.wall(), MOST_SECONDS, "s"),
-            Claim::below("its memory", first.peak_bytes() as f64 / 1e6, MOST_MEMORY / 1e6, "MB"),
+            Claim::below(
+                "its memory",
+                first.peak_bytes() as f64 / 1e6,
+                MOST_MEMORY / 1e6,
+                "MB",
+            ),
         ],
         series: vec![first, again],
         notes: Vec::new(),

@@ -32,7 +32,10 @@ fn killed_at_every_step_it_is_done_by_the_next() {
             assert_eq!(new.json(&["runs"]), json!([]), "{call} {nth}");
         }
     }
-    assert!(kills >= 3, "only {kills} steps were found to kill at: has the host changed?");
+    assert!(
+        kills >= 3,
+        "only {kills} steps were found to kill at: has the host changed?"
+    );
 }
 
 #[test]

@@ -56,13 +56,22 @@ fn works_at_once(job: Value, identity: Option<&str>) {
     fs::write(&kit, new.run(&["recovery-kit", "latest:j"]).ok().stdout).unwrap();
     let by_hand = new.scratch_dir().join("by hand");
     fs::create_dir(&by_hand).unwrap();
-    let bash = Command::new("bash").arg(&kit).arg(&by_hand).args(identity).output().unwrap();
+    let bash = Command::new("bash")
+        .arg(&kit)
+        .arg(&by_hand)
+        .args(identity)
+        .output()
+        .unwrap();
     assert!(bash.status.success(), "{}", String::from_utf8_lossy(&bash.stderr));
     compare::trees(&lab.source, &by_hand).unwrap();
 
     let again = rebuilt(&new, &moved, 0);
     assert_eq!((&again["added"], &again["known"]), (&json!(0), &json!(2)));
-    assert_eq!(backups(&new)[0]["verifiedLevel"], "restore", "what is there must stay");
+    assert_eq!(
+        backups(&new)[0]["verifiedLevel"],
+        "restore",
+        "what is there must stay"
+    );
 }
 
 #[test]
@@ -78,7 +87,10 @@ fn streams_that_are_compressed_and_encrypted_work_at_once() {
 
 #[test]
 fn trees_work_at_once() {
-    works_at_once(json!({ "source": { "plugin": "path", "config": { "stream": false } } }), None);
+    works_at_once(
+        json!({ "source": { "plugin": "path", "config": { "stream": false } } }),
+        None,
+    );
 }
 
 #[test]
@@ -111,7 +123,10 @@ fn a_job_file_or_stored_jobs_say_where_to_look() {
     for backup in made["backups"].as_array().unwrap() {
         let found = listed.iter().find(|b| b["id"] == backup["id"]).unwrap();
         assert_eq!(found["critical"], backup["critical"]);
-        assert_eq!(found["manifest"], backup["manifest"], "at the same place nothing is another");
+        assert_eq!(
+            found["manifest"], backup["manifest"],
+            "at the same place nothing is another"
+        );
         assert_eq!(found["location"], backup["location"]);
     }
     // The machine that made them has nothing to add, and a job that was applied is looked up by its name.
@@ -127,7 +142,12 @@ fn what_is_missing_or_cut_short_is_marked_and_not_restored_as_latest() {
     let lab = Lab::new(json!({}));
     let good = lab.back_up();
     let [missing, short] = [lab.back_up(), lab.back_up()];
-    let payload = |backup: &Value| backup["manifest"]["artifacts"][0]["location"].as_str().unwrap().to_owned();
+    let payload = |backup: &Value| {
+        backup["manifest"]["artifacts"][0]["location"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
     let whole = fs::read(payload(&short)).unwrap();
     fs::remove_file(payload(&missing)).unwrap();
     fs::write(payload(&short), &whole[..1000]).unwrap();
@@ -141,7 +161,9 @@ fn what_is_missing_or_cut_short_is_marked_and_not_restored_as_latest() {
     let ok: Vec<Value> = backups(&new).iter().map(|b| b["verifiedOk"].clone()).collect();
     assert_eq!(ok, [json!(false), json!(false), json!(true)]);
     let target = new.scratch_dir().join("restored");
-    let output = new.run(&["restore", "latest:j", "--to", target.to_str().unwrap(), "--json"]).ok();
+    let output = new
+        .run(&["restore", "latest:j", "--to", target.to_str().unwrap(), "--json"])
+        .ok();
     assert_eq!(output.json()["backups"][0]["id"], good["id"]);
     assert!(output.stderr.contains("is damaged; this is"), "{}", output.stderr);
     compare::trees(&lab.source, &target).unwrap();
@@ -150,7 +172,9 @@ fn what_is_missing_or_cut_short_is_marked_and_not_restored_as_latest() {
     fs::write(payload(&short), whole).unwrap();
     new.run(&["verify", short["id"].as_str().unwrap()]).ok();
     let target = new.scratch_dir().join("again");
-    let output = new.run(&["restore", "latest:j", "--to", target.to_str().unwrap(), "--json"]).ok();
+    let output = new
+        .run(&["restore", "latest:j", "--to", target.to_str().unwrap(), "--json"])
+        .ok();
     assert_eq!(output.json()["backups"][0]["id"], short["id"]);
 }
 
@@ -164,7 +188,10 @@ fn a_place_that_is_not_there_is_said_and_the_others_are_read() {
     let jobs = json!({ "destinations": [job(&gone), job(&lab.place), job(&lab.place)] });
     fs::write(&file, jobs.to_string()).unwrap();
     let new = fresh();
-    let output = new.run_json(&["catalog", "rebuild", "-f", file.to_str().unwrap()]).code(3).json();
+    let output = new
+        .run_json(&["catalog", "rebuild", "-f", file.to_str().unwrap()])
+        .code(3)
+        .json();
     let message = output["destinations"][0]["error"]["message"].as_str().unwrap();
     assert!(message.contains("does not exist"), "{message}");
     assert_eq!(output["destinations"][1]["added"], 1);
@@ -174,11 +201,16 @@ fn a_place_that_is_not_there_is_said_and_the_others_are_read() {
         (r#"{"paht": "/x"}"#, "paht"),
         (r#"{"path": "relative"}"#, "/config/path"),
     ] {
-        let output = new.run(&["catalog", "rebuild", "--plugin", "local", "--config", config]).code(2);
+        let output = new
+            .run(&["catalog", "rebuild", "--plugin", "local", "--config", config])
+            .code(2);
         let all = format!("{}{}", output.stdout, output.stderr);
         assert!(all.contains(said), "{config}: {all}");
     }
     // For people as well.
     let text = rebuild(&new, &lab.place, &[]).ok().stdout;
-    assert!(text.contains("known        1 (in the catalogue before)"), "{text}");
+    assert!(
+        text.contains("known        1 (in the catalogue before)"),
+        "{text}"
+    );
 }
