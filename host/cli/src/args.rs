@@ -49,8 +49,14 @@ pub enum Command {
     /// List backups, newest first
     Backups(Backups),
     /// Check that backups are what they should be
+    ///
+    /// Each backup is a run of its own, and the outcome is kept in the catalogue. A backup that is found damaged is
+    /// marked so until it passes one as deep.
     Verify(Verify),
     /// Try out whether backups can be restored
+    ///
+    /// Restores the newest good backup at each destination to a scratch place, compares, and removes it again. What
+    /// only its source's tools can read is decoded to its end instead. Exit code 8 if one can't be restored.
     Drill(Drill),
     /// Give data back
     Restore(Restore),
@@ -171,9 +177,6 @@ pub enum Level {
 }
 
 /// Check that backups are what they should be.
-///
-/// Each backup is a run of its own, and the outcome is kept in the catalogue. A backup that is found damaged is
-/// marked so until it passes a check.
 #[derive(Debug, clap::Args)]
 pub struct Verify {
     /// Id of a backup, or latest:JOB; with --all or --due the name of a job
@@ -197,9 +200,6 @@ pub struct Verify {
 }
 
 /// Try out whether backups can be restored.
-///
-/// Restores the newest good backup at each destination to a scratch place, compares, and removes it again. What
-/// only its source's tools can read is decoded to its end instead. Exit code 8 if one can't be restored.
 #[derive(Debug, clap::Args)]
 pub struct Drill {
     /// Name or id of a job, id of a backup, or latest:JOB [default: every job that has backups]
@@ -214,13 +214,13 @@ pub struct Drill {
 #[derive(Debug, Subcommand)]
 pub enum Catalog {
     /// Put the backups that are at a destination into the catalogue
+    ///
+    /// For a machine that knows nothing but where its backups are. What is in the catalogue already stays, and nothing
+    /// at the destination is changed. Each backup is checked on the level size.
     Rebuild(Rebuild),
 }
 
 /// Put the backups that are at a destination into the catalogue.
-///
-/// For a machine that knows nothing but where its backups are. What is in the catalogue already stays, and nothing at
-/// the destination is changed. Each backup is checked on the level size.
 #[derive(Debug, clap::Args)]
 pub struct Rebuild {
     /// Jobs whose destinations to look at [default: all jobs]

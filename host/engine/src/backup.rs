@@ -21,8 +21,8 @@ use crate::attempts::Attempts;
 use crate::chain::refuse_unknown_bases;
 use crate::commit::Goal;
 use crate::lock::JobLock;
+use crate::outcome::verdict;
 use crate::recorder::{Observer, Recorder};
-use crate::verify::verdict;
 use crate::watch::watch;
 
 /// How a run is to be done.

@@ -13,8 +13,8 @@ use backstay_stream::codec::Identities;
 
 use crate::Engine;
 use crate::backup::Report;
+use crate::outcome::Check;
 use crate::recorder::Observer;
-use crate::verify::Check;
 
 /// What each file takes on a disk besides its content, in bytes: a block that isn't full.
 const ENTRY_BYTES: u64 = 4096;
@@ -90,7 +90,7 @@ impl Engine {
 }
 
 /// How deep a backup can be checked without its source's tools.
-fn deepest(manifest: &Manifest) -> VerifyLevel {
+pub(crate) fn deepest(manifest: &Manifest) -> VerifyLevel {
     if manifest.artifacts.iter().all(|a| a.form == Form::Stream) {
         VerifyLevel::Archive
     } else {

@@ -80,7 +80,7 @@ impl Engine {
             _ => format!("backup {id} builds on one that is damaged or missing"),
         };
         Ok(Some(format!(
-            "{checked}; what is wrong is found again before it does harm, and a check that it passes clears this"
+            "{checked}; what is wrong is found again before it does harm, and a check as deep that it passes clears this"
         )))
     }
 

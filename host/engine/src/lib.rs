@@ -17,6 +17,7 @@ mod hooks;
 pub mod kit;
 pub mod latest;
 pub mod lock;
+mod outcome;
 pub mod recorder;
 pub mod recover;
 pub mod restore;

@@ -24,17 +24,10 @@ use crate::Engine;
 use crate::backup::Report;
 use crate::chain::Link;
 use crate::lock::JobLock;
+use crate::outcome::Check;
 use crate::recorder::{Observer, Recorder};
 use crate::undo::Committed;
 use crate::watch::watch;
-
-/// What a check of a backup needs besides the backup.
-pub(crate) struct Check<'a> {
-    pub(crate) identities: &'a Identities,
-    pub(crate) base: &'a RunScope,
-    pub(crate) context: &'a Context,
-    pub(crate) recorder: &'a Recorder,
-}
 
 impl Engine {
     /// Checks a backup as a run of its own. What is wrong with the backup is in the report.
@@ -108,31 +101,6 @@ impl Engine {
             run,
             backups: vec![backup],
         })
-    }
-
-    /// Checks one backup and keeps the outcome in the catalogue.
-    pub(crate) async fn check_and_record(
-        &self,
-        backup: &Backup,
-        level: VerifyLevel,
-        check: &Check<'_>,
-    ) -> Result<()> {
-        let result = self
-            .check_backup(
-                backup,
-                level,
-                check.identities,
-                check.base,
-                check.context,
-                check.recorder,
-            )
-            .await;
-        if let Some(ok) = verdict(&result) {
-            self.store
-                .record_verification(backup.manifest.id, level, ok, self.clock.now())
-                .await?;
-        }
-        result
     }
 
     /// A run over a backup that exists.
@@ -310,16 +278,6 @@ impl Engine {
             Ok(()) => Ok(()),
             Err(error) => Err(link.damage_behind(artifact, error, context).await),
         }
-    }
-}
-
-/// What a check says about the backup itself, which isn't bad because somebody cancelled, or has no key, or a
-/// disk isn't there now.
-pub(crate) fn verdict(checked: &Result<()>) -> Option<bool> {
-    match checked {
-        Ok(()) => Some(true),
-        Err(e) if matches!(e.code(), Code::Verification | Code::Archive | Code::Compression) => Some(false),
-        Err(_) => None,
     }
 }
 

@@ -61,7 +61,8 @@ pub struct Manifest {
     pub more_warnings: u64,
     /// How long each stage took.
     pub stages: Vec<Stage>,
-    /// BLAKE3 over this document with this field empty.
+    /// BLAKE3 over this document with this field empty. A catalogue that was rebuilt keeps it as it is stored, and
+    /// the destination's configuration as that was found with, because a disk may be mounted elsewhere now.
     pub checksum: String,
 }
 

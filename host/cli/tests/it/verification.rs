@@ -126,6 +126,17 @@ fn all_backups_are_checked_whatever_is_found() {
         "{}",
         output.stderr
     );
+    // Its size alone doesn't clear it.
+    let mut changed = whole.clone();
+    changed[0] ^= 1;
+    fs::write(payload(&made[1]), changed).unwrap();
+    let output = desk.backstay.run(&["verify", id, "--level", "size"]).ok();
+    assert!(
+        output.stderr.contains("stays marked as damaged"),
+        "{}",
+        output.stderr
+    );
+    assert_eq!(desk.listed(&made[1])["verifiedOk"], false);
     fs::write(payload(&made[1]), whole).unwrap();
     desk.backstay.run(&["verify", "latest:one"]).ok();
     let output = desk

@@ -16,7 +16,7 @@ fn killed_at_every_step_it_is_done_by_the_next() {
     let args = ["catalog", "rebuild", "--plugin", "local", "--config", &config];
     let mut kills = 0;
     for call in ["fsync", "fdatasync", "renameat2", "openat"] {
-        for nth in (1..).step_by(if call == "openat" { 40 } else { 1 }) {
+        for nth in (1..).step_by(if call == "openat" { 150 } else { 1 }) {
             let new = fresh();
             let wal = new.data_dir().join("backstay.db-wal");
             let moment = Moment::of(call, nth);
