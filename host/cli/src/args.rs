@@ -48,14 +48,28 @@ pub enum Command {
     Logs(Logs),
     /// List backups, newest first
     Backups(Backups),
-    /// Check that a backup is what it should be
+    /// Check that backups are what they should be
+    ///
+    /// Each backup is a run of its own, and the outcome is kept in the catalogue. A backup that is found damaged is
+    /// marked so until it passes one as deep.
     Verify(Verify),
     /// Delete what a job's retention lets go
     Prune(Prune),
+    /// Try out whether backups can be restored
+    ///
+    /// Restores the newest good backup at each destination to a scratch place, compares, and removes it again. What
+    /// only its source's tools can read is decoded to its end instead. Exit code 8 if one can't be restored.
+    Drill(Drill),
     /// Give data back
     Restore(Restore),
     /// Print the plain commands that restore a backup without Backstay
     RecoveryKit(RecoveryKit),
+    /// The list of all backups
+    Catalog {
+        /// What to do with it
+        #[command(subcommand)]
+        command: Catalog,
+    },
     /// Look at plugins and install them
     Plugin {
         /// What to do with them
@@ -164,14 +178,24 @@ pub enum Level {
     Restore,
 }
 
-/// Check that a backup is what it should be.
+/// Check that backups are what they should be.
 #[derive(Debug, clap::Args)]
 pub struct Verify {
-    /// Id of a backup, or latest:JOB
-    pub backup: String,
-    /// How deep; each level includes the ones before it
-    #[arg(long, value_enum, default_value_t = Level::Checksum)]
-    pub level: Level,
+    /// Id of a backup, or latest:JOB; with --all or --due the name of a job
+    #[arg(required_unless_present_any = ["all", "due"])]
+    pub backup: Option<String>,
+    /// All backups, or all of one job, the newest first
+    #[arg(long, conflicts_with = "due")]
+    pub all: bool,
+    /// Those that nobody has checked for longer than their job's verify.every, the longest unchecked first
+    #[arg(long)]
+    pub due: bool,
+    /// At most so many, with --all or --due
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// How deep; each level includes the ones before it [default: checksum; with --due the job's verify.level]
+    #[arg(long, value_enum)]
+    pub level: Option<Level>,
     /// File with an age private key, for encrypted backups
     #[arg(short, long, value_name = "KEYFILE", env = "BACKSTAY_IDENTITY", action = ArgAction::Append)]
     pub identity: Vec<PathBuf>,
@@ -191,6 +215,47 @@ pub struct Prune {
     /// Delete although the last run failed, for example because the disk is full
     #[arg(long)]
     pub after_failure: bool,
+}
+
+/// Try out whether backups can be restored.
+#[derive(Debug, clap::Args)]
+pub struct Drill {
+    /// Name or id of a job, id of a backup, or latest:JOB [default: every job that has backups]
+    #[arg(value_name = "JOB|BACKUP")]
+    pub what: Option<String>,
+    /// File with an age private key, for encrypted backups
+    #[arg(short, long, value_name = "KEYFILE", env = "BACKSTAY_IDENTITY", action = ArgAction::Append)]
+    pub identity: Vec<PathBuf>,
+}
+
+/// What to do with the catalogue.
+#[derive(Debug, Subcommand)]
+pub enum Catalog {
+    /// Put the backups that are at a destination into the catalogue
+    ///
+    /// For a machine that knows nothing but where its backups are. What is in the catalogue already stays, and nothing
+    /// at the destination is changed. Each backup is checked on the level size.
+    Rebuild(Rebuild),
+}
+
+/// Put the backups that are at a destination into the catalogue.
+#[derive(Debug, clap::Args)]
+pub struct Rebuild {
+    /// Jobs whose destinations to look at [default: all jobs]
+    #[arg(value_name = "JOB")]
+    pub jobs: Vec<String>,
+    /// Look at the destinations in this job file instead, or - for standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["jobs", "plugin"])]
+    pub file: Option<PathBuf>,
+    /// Look at one destination: the id of its plugin
+    #[arg(long, value_name = "ID", requires = "config", conflicts_with = "jobs")]
+    pub plugin: Option<String>,
+    /// Its configuration, as in a job
+    #[arg(long, value_name = "JSON", requires = "plugin")]
+    pub config: Option<String>,
+    /// Only say what would be added
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Give data back.

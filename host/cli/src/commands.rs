@@ -3,8 +3,10 @@
 pub mod apply;
 mod asks;
 pub mod backups;
+pub mod catalog;
 pub mod completions;
 pub mod doctor;
+pub mod drill;
 pub mod job;
 mod jobfile;
 pub mod logs;
@@ -17,8 +19,12 @@ pub mod runs;
 pub mod verify;
 
 use backstay_engine::Engine;
+use backstay_engine::backup::Report;
 use backstay_model::{Code, Error, Result};
 use backstay_store::Backup;
+
+use crate::output::Output;
+use crate::output::summary::{report_json, report_text};
 
 /// The backup that `latest:JOB` or an id names.
 ///
@@ -36,4 +42,49 @@ pub async fn find_backup(engine: &Engine, name: &str) -> Result<Backup> {
         .hint("`backstay backups` lists them")
     })?;
     engine.store.backup(id).await
+}
+
+/// The backup that `latest:JOB` or an id names, to be used: not a damaged one if it is to be had, and not without a
+/// word.
+///
+/// # Errors
+/// There is none.
+pub async fn find_good_backup(engine: &Engine, name: &str, output: Output) -> Result<Backup> {
+    let (backup, warning) = match name.strip_prefix("latest:") {
+        Some(job) => {
+            let chosen = engine.newest_good(job).await?;
+            (chosen.backup, chosen.warning)
+        }
+        None => {
+            let backup = find_backup(engine, name).await?;
+            let warning = engine.damage_of(&backup).await?;
+            (backup, warning)
+        }
+    };
+    if let Some(warning) = warning {
+        output.note(&format!("warning: {warning}"));
+    }
+    Ok(backup)
+}
+
+/// Prints the runs of several checks. The exit code is that of a damaged backup if there is one, else that of the
+/// first run that didn't end well.
+///
+/// # Errors
+/// Standard output can't be written to.
+pub fn print_all(reports: &[Report], nothing: &str, output: Output) -> Result<u8> {
+    let values: Vec<_> = reports.iter().map(report_json).collect();
+    output.print(&values, || {
+        if reports.is_empty() {
+            return nothing.to_owned();
+        }
+        let texts: Vec<String> = reports.iter().map(report_text).collect();
+        texts.join("\n")
+    })?;
+    let codes: Vec<u8> = reports.iter().map(Report::exit_code).collect();
+    let damaged = Code::Verification.exit_code();
+    // Of equals the last one counts, so the first comes last.
+    let bad = codes.iter().rev().copied().filter(|code| *code != 0);
+    let worst = bad.max_by_key(|code| (*code == damaged, *code != Code::Warning.exit_code()));
+    Ok(worst.unwrap_or(0))
 }

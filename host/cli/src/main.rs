@@ -52,6 +52,8 @@ async fn dispatch(args: Args, output: Output) -> backstay_model::Result<u8> {
         Command::Backups(command) => commands::backups::run(command, data_dir, output).await,
         Command::Verify(command) => commands::verify::run(command, data_dir, output).await,
         Command::Prune(command) => commands::prune::run(command, data_dir, output).await,
+        Command::Drill(command) => commands::drill::run(command, data_dir, output).await,
+        Command::Catalog { command } => commands::catalog::run(command, data_dir, output).await,
         Command::Restore(command) => commands::restore::run(command, data_dir, output).await,
         Command::RecoveryKit(command) => commands::recovery_kit::run(command, data_dir, output).await,
         Command::Plugin { command } => commands::plugin::run(command, data_dir, output).await,

@@ -21,8 +21,8 @@ use crate::attempts::Attempts;
 use crate::chain::refuse_unknown_bases;
 use crate::commit::Goal;
 use crate::lock::JobLock;
+use crate::outcome::verdict;
 use crate::recorder::{Observer, Recorder};
-use crate::verify::verdict;
 use crate::watch::watch;
 
 /// How a run is to be done.
@@ -299,10 +299,14 @@ impl Engine {
         let complete = |run: Uuid| {
             backups.iter().filter(here).filter(|b| b.run_id == run).count() == job.spec.destinations.len()
         };
-        let broken = self.runs_with_broken_chains(&backups).await?;
+        let broken = self.with_broken_chains(&backups).await?;
+        let whole = |run: Uuid| {
+            let mut of_run = backups.iter().filter(|b| b.run_id == run);
+            of_run.all(|b| !broken.contains(&b.manifest.id))
+        };
         let critical = backups
             .iter()
-            .filter(|b| b.critical && complete(b.run_id) && !broken.contains(&b.run_id));
+            .filter(|b| b.critical && complete(b.run_id) && whole(b.run_id));
         Ok(critical
             .flat_map(|backup| {
                 backup.manifest.artifacts.iter().map(|artifact| Previous {

@@ -65,9 +65,9 @@ impl Engine {
         Ok(chain)
     }
 
-    /// The runs of those backups that are known to be damaged, or build on one that is, or on one that isn't in
-    /// the catalogue. Each link is looked at once, however many chains share it.
-    pub(crate) async fn runs_with_broken_chains(&self, backups: &[Backup]) -> Result<Vec<Uuid>> {
+    /// Those backups that are known to be damaged, or build on one that is, or on one that isn't in the
+    /// catalogue. Each link is looked at once, however many chains share it.
+    pub(crate) async fn with_broken_chains(&self, backups: &[Backup]) -> Result<Vec<Uuid>> {
         let mut judged: HashMap<Uuid, bool> = HashMap::new();
         let mut broken = Vec::new();
         for backup in backups {
@@ -93,7 +93,7 @@ impl Engine {
             };
             judged.extend(walked.into_iter().map(|id| (id, whole)));
             if !whole {
-                broken.push(backup.run_id);
+                broken.push(backup.manifest.id);
             }
         }
         Ok(broken)
@@ -149,9 +149,10 @@ impl Link {
         let recipe = fetched
             .map_err(|e| Error::new(e.code(), format!("the manifest {place} can't be read")).because(e))?;
         let context = self.scope.context.clone();
-        let text = tokio::task::spawn_blocking(move || read_whole(recipe, &context))
-            .await
-            .map_err(|e| Error::internal("a worker thread panicked").because(e))??;
+        let bytes = blocking(move || read_whole(recipe, MANIFEST_BYTES, &context)).await?;
+        let text = String::from_utf8(bytes).map_err(|e| {
+            Error::new(Code::Verification, format!("the manifest {place} is not text")).because(e)
+        })?;
         let other = || {
             Error::new(
                 Code::Verification,
@@ -294,19 +295,19 @@ pub(crate) fn refuse_unknown_bases(
     }
 }
 
-fn read_whole(recipe: Arc<dyn Recipe>, context: &Context) -> Result<String> {
+/// All of a manifest, if it is no longer than `most` bytes.
+pub(crate) fn read_whole(recipe: Arc<dyn Recipe>, most: usize, context: &Context) -> Result<Vec<u8>> {
     use std::io::Read as _;
     let mut reading = read(recipe, context)?;
     let mut bytes = Vec::new();
-    let read = (&mut reading)
-        .take(MANIFEST_BYTES as u64 + 1)
-        .read_to_end(&mut bytes);
+    let read = (&mut reading).take(most as u64 + 1).read_to_end(&mut bytes);
     if let Err(e) = read {
         return Err(reading.fail(Error::new(Code::Storage, "cannot read a manifest").because(e)));
     }
-    if bytes.len() > MANIFEST_BYTES {
-        return Err(reading.fail(Error::new(Code::Verification, "a manifest is larger than 64 MiB")));
+    if bytes.len() > most {
+        let message = format!("a manifest is larger than {} MiB", most >> 20);
+        return Err(reading.fail(Error::new(Code::Verification, message)));
     }
     reading.finish()?;
-    String::from_utf8(bytes).map_err(|e| Error::new(Code::Verification, "a manifest is not text").because(e))
+    Ok(bytes)
 }

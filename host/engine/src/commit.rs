@@ -190,6 +190,7 @@ impl Engine {
                 name: goal.job.spec.name.clone(),
             },
             run_id: goal.base.run_id,
+            destination_index: goal.index,
             created_at: goal.opened_at,
             finished_at: self.clock.now(),
             host_version: self.version.to_owned(),

@@ -8,12 +8,16 @@
 
 mod attempts;
 pub mod backup;
+pub mod catalog;
 mod chain;
 mod commit;
 mod copy;
+pub mod drill;
 mod hooks;
 pub mod kit;
+pub mod latest;
 pub mod lock;
+mod outcome;
 pub mod prune;
 pub mod recorder;
 pub mod recover;

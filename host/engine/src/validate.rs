@@ -85,7 +85,7 @@ impl Engine {
         })
     }
 
-    async fn check_end(
+    pub(crate) async fn check_end(
         &self,
         end: Option<&Value>,
         at: &str,

@@ -24,6 +24,7 @@ use crate::Engine;
 use crate::backup::Report;
 use crate::chain::Link;
 use crate::lock::JobLock;
+use crate::outcome::Check;
 use crate::recorder::{Observer, Recorder};
 use crate::undo::Committed;
 use crate::watch::watch;
@@ -41,12 +42,26 @@ impl Engine {
         context: &Context,
         observer: Arc<dyn Observer>,
     ) -> Result<Report> {
-        let started = Instant::now();
         let kind = if level == VerifyLevel::Restore {
             RunKind::Drill
         } else {
             RunKind::Verify
         };
+        self.check_run(kind, backup, Some(level), identities, context, observer)
+            .await
+    }
+
+    /// A run that checks a backup to a level, or as a drill: it and all that it builds on, each as deep as can be.
+    pub(crate) async fn check_run(
+        &self,
+        kind: RunKind,
+        backup: &Backup,
+        level: Option<VerifyLevel>,
+        identities: &Identities,
+        context: &Context,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Report> {
+        let started = Instant::now();
         let (mut run, base) = self.run_on(backup, kind);
         let recorder = Recorder::new(self.store.clone(), Arc::clone(&self.clock), run.id, observer);
         let lock = JobLock::take(&self.locks(), run.id)?;
@@ -57,15 +72,17 @@ impl Engine {
             context.clone(),
             backstay_model::job::Timeouts::default(),
         );
-        let result = self
-            .check_backup(backup, level, identities, &base, context, &recorder)
-            .await;
+        let check = Check {
+            identities,
+            base: &base,
+            context,
+            recorder: &recorder,
+        };
+        let result = match level {
+            Some(level) => self.check_and_record(backup, level, &check).await,
+            None => self.drill_chain(backup, &check).await,
+        };
         drop(watch);
-        if let Some(ok) = verdict(&result) {
-            self.store
-                .record_verification(backup.manifest.id, level, ok, self.clock.now())
-                .await?;
-        }
         let report = self
             .end_other(
                 &mut run,
@@ -215,7 +232,7 @@ impl Engine {
                     )
                     .hint("use --level archive, or restore it: `backstay restore BACKUP --to PLACE`"));
                 }
-                (VerifyLevel::Restore, _) => self.drill(&link, artifact, identities, base, context).await?,
+                (VerifyLevel::Restore, _) => self.try_out(&link, artifact, identities, base, context).await?,
             }
             recorder.say(
                 Level::Info,
@@ -226,7 +243,8 @@ impl Engine {
         Ok(())
     }
 
-    async fn drill(
+    /// Restores an artifact to a scratch place and compares.
+    async fn try_out(
         &self,
         link: &Link,
         artifact: &StoredArtifact,
@@ -238,6 +256,7 @@ impl Engine {
             "{}-{}-{}",
             base.run_id, link.backup.manifest.id, artifact.name
         ));
+        self.refuse_without_room(artifact)?;
         let path = scratch
             .to_str()
             .ok_or_else(|| Error::new(Code::Configuration, "the data directory's path is not UTF-8"))?;
@@ -264,17 +283,7 @@ impl Engine {
     }
 }
 
-/// What a check says about the backup itself, which isn't bad because somebody cancelled, or has no key, or a
-/// disk isn't there now.
-pub(crate) fn verdict(checked: &Result<()>) -> Option<bool> {
-    match checked {
-        Ok(()) => Some(true),
-        Err(e) if matches!(e.code(), Code::Verification | Code::Archive | Code::Compression) => Some(false),
-        Err(_) => None,
-    }
-}
-
-async fn check_size(link: &Link, artifact: &StoredArtifact) -> Result<()> {
+pub(crate) async fn check_size(link: &Link, artifact: &StoredArtifact) -> Result<()> {
     let index = artifact.index.as_ref();
     let index = index.map(|i| (&i.receipt, &i.object, i.stored.bytes));
     let itself = (&artifact.receipt, &artifact.location, artifact.stored_bytes());

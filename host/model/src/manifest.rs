@@ -1,5 +1,7 @@
 //! What a backup says about itself: enough to check it, restore it and rebuild the catalogue.
 
+mod shape;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -32,6 +34,9 @@ pub struct Manifest {
     pub job: JobRef,
     /// The run that made it.
     pub run_id: Uuid,
+    /// Which of the job's destinations it is at, counted from 0, the critical one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub destination_index: usize,
     /// When the source was opened.
     pub created_at: Timestamp,
     /// When the last byte of data was stored.
@@ -56,8 +61,20 @@ pub struct Manifest {
     pub more_warnings: u64,
     /// How long each stage took.
     pub stages: Vec<Stage>,
-    /// BLAKE3 over this document with this field empty.
+    /// BLAKE3 over this document with this field empty. A catalogue that was rebuilt keeps it as it is stored, and
+    /// the destination's configuration as that was found with, because a disk may be mounted elsewhere now.
     pub checksum: String,
+}
+
+fn is_zero(index: &usize) -> bool {
+    *index == 0
+}
+
+/// The one thing that all versions of a manifest have.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Versioned {
+    manifest_version: Option<u64>,
 }
 
 /// A job, by both of its names.
@@ -234,8 +251,9 @@ impl Manifest {
             )
             .hint("restore it from another destination or another copy; do not edit manifests")
         };
-        let value: Value = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
-        match value.get("manifestVersion").and_then(Value::as_u64) {
+        // Not as a whole document first: of a hostile one that would take many times its own size.
+        let versioned: Versioned = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
+        match versioned.manifest_version {
             Some(v) if v == u64::from(MANIFEST_VERSION) => {}
             Some(v) => {
                 return Err(Error::new(
@@ -248,11 +266,16 @@ impl Manifest {
             }
             None => return Err(damaged("it has no manifestVersion".to_owned())),
         }
-        let manifest: Manifest = serde_json::from_value(value).map_err(|e| damaged(e.to_string()))?;
+        let manifest: Manifest = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
         if manifest.compute_checksum()? != manifest.checksum {
             return Err(damaged("its checksum does not match its content".to_owned()));
         }
         Ok(manifest)
+    }
+
+    /// Whether a document has nothing to do with Backstay: it is whole JSON and says no version of a manifest.
+    pub fn is_foreign(text: &str) -> bool {
+        serde_json::from_str::<Versioned>(text).is_ok_and(|found| found.manifest_version.is_none())
     }
 
     /// Bytes of content over all pieces.

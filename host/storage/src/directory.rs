@@ -153,8 +153,16 @@ impl Directory {
     /// A stored object.
     ///
     /// # Errors
-    /// [`Code::Storage`] if there is none.
+    /// [`Code::Storage`] if there is none, or it is no file: opening a pipe would wait for ever.
     pub fn get(&self, key: &Key) -> Result<FileRecipe> {
+        let meta = self
+            .root
+            .metadata(key.as_str())
+            .map_err(|e| self.absent(key, e))?;
+        if !meta.is_file() {
+            let message = format!("{} is not a file", self.shown(key));
+            return Err(Error::new(Code::Storage, message));
+        }
         let file = self.root.open(key.as_str()).map_err(|e| self.absent(key, e))?;
         Ok(FileRecipe::opened(file.into_std(), self.shown(key)))
     }
@@ -229,7 +237,7 @@ impl Directory {
                     if key.as_str().split('/').count() < DEEPEST {
                         open.push(key.as_str().to_owned());
                     }
-                } else if key.as_str().ends_with(suffix) {
+                } else if meta.is_file() && key.as_str().ends_with(suffix) {
                     found.push(ObjectInfo {
                         key: key.as_str().to_owned(),
                         size_bytes: meta.len(),

@@ -12,6 +12,7 @@
 //! `migrations/sqlite` (released ones never change); what a database error means to a person is in `failure`.
 
 mod backups;
+mod catalogue;
 mod columns;
 mod events;
 mod failure;

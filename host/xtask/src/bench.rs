@@ -4,6 +4,7 @@
 //! directory. What counts is the median. A claim that doesn't hold makes the command fail; no test of the suite is
 //! timed.
 
+mod catalog;
 mod data;
 mod host;
 mod measure;
@@ -45,6 +46,8 @@ enum What {
     Source(source::Arguments),
     /// What a run costs that has next to nothing to move
     Run,
+    /// How long it takes to rebuild a catalogue of 10,000 backups
+    Catalog,
     /// What it costs to load, instantiate and call a plugin
     Plugin,
     /// What it takes to decide which of 100,000 backups stay
@@ -74,6 +77,7 @@ fn with_host(what: &What, arguments: &Arguments) -> Result<Report> {
         What::Stream(options) => stream::run(&bench, options, arguments.runs.unwrap_or(5)),
         What::Source(options) => source::run(&bench, options, arguments.runs.unwrap_or(5)),
         What::Run => run::run(&bench, arguments.runs.unwrap_or(30)),
+        What::Catalog => catalog::run(&bench, arguments.runs.unwrap_or(3)),
         What::Plugin => plugin::run(&bench, arguments.runs.unwrap_or(20)),
         What::Retention => retention::run(arguments.runs.unwrap_or(20)),
     };

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use backstay_model::Result;
-use backstay_model::job::VerifyLevel;
-use backstay_store::BackupFilter;
+use backstay_store::{Backup, BackupFilter};
 use indicatif::HumanBytes;
 
 use crate::args::Backups;
-use crate::output::summary::{backup_json, place};
+use crate::output::summary::{backup_json, place, verified};
 use crate::output::{Output, table};
 use crate::wire;
 
@@ -24,7 +23,15 @@ pub async fn run(args: Backups, data_dir: Option<PathBuf>, output: Output) -> Re
         ..BackupFilter::default()
     };
     let backups = engine.store.backups(filter).await?;
-    let values: Vec<_> = backups.iter().map(backup_json).collect();
+    let is_own = |backup: &Backup| backup.manifest.instance_id == engine.store.instance_id();
+    let values: Vec<_> = backups
+        .iter()
+        .map(|backup| {
+            let mut value = backup_json(backup);
+            value["own"] = is_own(backup).into();
+            value
+        })
+        .collect();
     output.print(&values, || {
         if backups.is_empty() {
             return "no backups yet".to_owned();
@@ -42,12 +49,17 @@ pub async fn run(args: Backups, data_dir: Option<PathBuf>, output: Output) -> Re
                 }
                 .to_owned(),
                 HumanBytes(manifest.stored_bytes()).to_string(),
-                match (backup.verified_ok, backup.verified_level) {
-                    (Some(true), Some(level)) => VerifyLevel::name(level).to_owned(),
-                    (Some(false), _) => "DAMAGED".to_owned(),
-                    _ => "-".to_owned(),
+                verified(backup),
+                // The mark goes with the place: who restores must see it, and nothing here deletes it.
+                if is_own(backup) {
+                    place(backup).to_owned()
+                } else {
+                    format!(
+                        "{} (by another installation, on {})",
+                        place(backup),
+                        manifest.device
+                    )
                 },
-                place(backup).to_owned(),
             ]
         });
         table(

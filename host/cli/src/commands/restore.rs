@@ -8,7 +8,7 @@ use backstay_model::Result;
 use backstay_stream::codec::Identities;
 
 use crate::args::Restore;
-use crate::commands::find_backup;
+use crate::commands::find_good_backup;
 use crate::output::summary::{report_json, report_text};
 use crate::output::{Lines, Output};
 use crate::wire;
@@ -20,7 +20,7 @@ use crate::wire;
 pub async fn run(args: Restore, data_dir: Option<PathBuf>, output: Output) -> Result<u8> {
     let context = wire::cancellable()?;
     let engine = wire::recovered(data_dir, output).await?;
-    let backup = find_backup(&engine, &args.backup).await?;
+    let backup = find_good_backup(&engine, &args.backup, output).await?;
     let source = engine.plugins.load(&backup.manifest.source.plugin).await?;
     let place = match args.to.as_deref() {
         // A plugin that asks to write to the target takes a path; another's target, such as POOL/NAME, is its own.

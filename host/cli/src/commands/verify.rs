@@ -1,14 +1,17 @@
-//! `backstay verify`: checks a backup.
+//! `backstay verify`: checks one backup, all, or those whose turn it is.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use backstay_engine::Engine;
 use backstay_model::Result;
 use backstay_model::job::VerifyLevel;
+use backstay_stream::Context;
 use backstay_stream::codec::Identities;
+use uuid::Uuid;
 
 use crate::args::{Level, Verify};
-use crate::commands::find_backup;
+use crate::commands::{find_backup, print_all};
 use crate::output::summary::{report_json, report_text};
 use crate::output::{Lines, Output};
 use crate::wire;
@@ -16,23 +19,99 @@ use crate::wire;
 /// Runs the command.
 ///
 /// # Errors
-/// There is no such backup. One that is damaged is a result.
+/// There is no such backup or job. One that is damaged is a result.
 pub async fn run(args: Verify, data_dir: Option<PathBuf>, output: Output) -> Result<u8> {
     let context = wire::cancellable()?;
     let engine = wire::recovered(data_dir, output).await?;
-    let backup = find_backup(&engine, &args.backup).await?;
     let identities = Identities::from_files(&args.identity)?;
-    let level = match args.level {
+    let level = args.level.map(|level| match level {
         Level::Size => VerifyLevel::Size,
         Level::Checksum => VerifyLevel::Checksum,
         Level::Archive => VerifyLevel::Archive,
         Level::Restore => VerifyLevel::Restore,
+    });
+    let name = args.backup.as_deref();
+    let mut work = if args.due {
+        due(&engine, name, level).await?
+    } else if args.all {
+        all(&engine, name, level).await?
+    } else {
+        let backup = find_backup(&engine, name.unwrap_or_default()).await?;
+        let lines = Arc::new(Lines::new());
+        let level = level.unwrap_or_default();
+        let report = engine
+            .verify(&backup, level, &identities, &context, Arc::clone(&lines) as _)
+            .await?;
+        drop(lines);
+        output.print(&report_json(&report), || report_text(&report))?;
+        return Ok(report.exit_code());
     };
+    work.truncate(args.limit.unwrap_or(usize::MAX));
+    many(&engine, work, &identities, &context, output).await
+}
+
+/// All backups of a job, or of all.
+async fn all(
+    engine: &Engine,
+    job: Option<&str>,
+    level: Option<VerifyLevel>,
+) -> Result<Vec<(Uuid, VerifyLevel)>> {
+    if let Some(job) = job {
+        // Says what there is if there is none.
+        engine.store.latest_backup(job).await?;
+    }
+    let ids = engine.store.backup_ids(job).await?;
+    Ok(ids
+        .into_iter()
+        .map(|id| (id, level.unwrap_or_default()))
+        .collect())
+}
+
+/// Backups of jobs that want to be checked every so often, and weren't.
+async fn due(
+    engine: &Engine,
+    job: Option<&str>,
+    level: Option<VerifyLevel>,
+) -> Result<Vec<(Uuid, VerifyLevel)>> {
+    let jobs = match job {
+        Some(job) => vec![engine.store.job(job).await?],
+        None => engine.store.jobs().await?,
+    };
+    let mut work = Vec::new();
+    for job in jobs {
+        let verify = &job.spec.verify;
+        let Some(every) = verify.every.and_then(|every| every.limit()) else {
+            continue;
+        };
+        // A time before the beginning of time: nothing can be that old.
+        let Ok(before) = engine.clock.now().checked_sub(every) else {
+            continue;
+        };
+        let ids = engine.store.unchecked_since(&job.spec.name, before).await?;
+        work.extend(ids.into_iter().map(|id| (id, level.unwrap_or(verify.level))));
+    }
+    Ok(work)
+}
+
+async fn many(
+    engine: &Engine,
+    work: Vec<(Uuid, VerifyLevel)>,
+    identities: &Identities,
+    context: &Context,
+    output: Output,
+) -> Result<u8> {
     let lines = Arc::new(Lines::new());
-    let report = engine
-        .verify(&backup, level, &identities, &context, Arc::clone(&lines) as _)
-        .await?;
+    let mut reports = Vec::new();
+    for (id, level) in work {
+        if context.cancel.is_cancelled() {
+            return Err(context.cancel.reason());
+        }
+        let backup = engine.store.backup(id).await?;
+        let report = engine
+            .verify(&backup, level, identities, context, Arc::clone(&lines) as _)
+            .await?;
+        reports.push(report);
+    }
     drop(lines);
-    output.print(&report_json(&report), || report_text(&report))?;
-    Ok(report.exit_code())
+    print_all(&reports, "no backup is to be checked", output)
 }

@@ -1,7 +1,7 @@
 //! Runs and backups as people and scripts see them.
 
 use backstay_engine::backup::Report;
-use backstay_model::run::{Run, RunStatus};
+use backstay_model::run::{Run, RunKind, RunStatus};
 use backstay_store::Backup;
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
@@ -18,6 +18,8 @@ pub fn backup_json(backup: &Backup) -> Value {
         "destination": manifest.destination.plugin,
         "location": backup.location,
         "critical": backup.critical,
+        "instanceId": manifest.instance_id,
+        "device": manifest.device,
         "dependsOn": manifest.depends_on,
         "sourceBytes": manifest.content_bytes(),
         "storedBytes": backup.manifest.stored_bytes(),
@@ -64,6 +66,9 @@ pub fn report_text(report: &Report) -> String {
                 manifest.id,
                 place(backup)
             ));
+            if let (RunKind::Verify | RunKind::Drill, Some(level)) = (run.kind, backup.verified_level) {
+                text.push_str(&format!("  checked      {}\n", level.name()));
+            }
             let entries: u64 = manifest.artifacts.iter().map(|a| a.entries).sum();
             let entries = if entries > 0 {
                 format!(" in {} entries", HumanCount(entries))
@@ -107,6 +112,19 @@ pub fn kind(run: &Run) -> String {
         .ok()
         .and_then(|v| v.as_str().map(str::to_owned))
         .unwrap_or_default()
+}
+
+/// What is known from the last check of a backup, and when that was.
+pub fn verified(backup: &Backup) -> String {
+    let level = backup.verified_level.map_or("", |level| level.name());
+    let day = backup
+        .verified_at
+        .map_or_else(String::new, |at| at.strftime(" %Y-%m-%d").to_string());
+    match backup.verified_ok {
+        Some(true) => format!("{level}{day}"),
+        Some(false) => format!("DAMAGED{day}"),
+        None => "-".to_owned(),
+    }
 }
 
 /// Where a backup is: the place of its manifest without the manifest's name.

@@ -8,11 +8,13 @@
 )]
 
 mod abort;
+mod catalog;
 mod configuration;
 mod crash;
 mod damage;
 mod database;
 mod docker;
+mod drill;
 mod flash;
 mod guards;
 mod hostile_plugins;
@@ -21,5 +23,6 @@ mod prune;
 mod roundtrip;
 mod scratch;
 mod script;
+mod verification;
 mod words;
 mod zfs;

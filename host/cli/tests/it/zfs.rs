@@ -4,5 +4,6 @@ mod chain;
 mod crash;
 pub(crate) mod lab;
 mod leftovers;
+mod rebuilt;
 mod recursive;
 mod refusals;

@@ -108,6 +108,7 @@ pub fn backup(store: &Store, run: &Run, destination_index: usize) -> Backup {
             name: run.job_name.clone(),
         },
         run_id: run.id,
+        destination_index,
         created_at: run.started_at,
         finished_at: at("2026-03-01T03:05:00Z"),
         host_version: "0.1.0".to_owned(),

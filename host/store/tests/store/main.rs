@@ -7,6 +7,7 @@
 )]
 
 mod backups;
+mod catalogue;
 mod crash;
 mod fixtures;
 mod jobs;

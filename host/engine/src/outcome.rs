@@ -1,0 +1,75 @@
+//! What a check says about a backup, and what of it the catalogue keeps.
+
+use backstay_model::event::Level;
+use backstay_model::job::VerifyLevel;
+use backstay_model::{Code, Result};
+use backstay_plugin::RunScope;
+use backstay_store::Backup;
+use backstay_stream::Context;
+use backstay_stream::codec::Identities;
+
+use crate::Engine;
+use crate::drill::deepest;
+use crate::recorder::Recorder;
+
+/// What a check of a backup needs besides the backup.
+pub(crate) struct Check<'a> {
+    pub(crate) identities: &'a Identities,
+    pub(crate) base: &'a RunScope,
+    pub(crate) context: &'a Context,
+    pub(crate) recorder: &'a Recorder,
+}
+
+impl Engine {
+    /// Checks one backup and keeps the outcome in the catalogue.
+    pub(crate) async fn check_and_record(
+        &self,
+        backup: &Backup,
+        level: VerifyLevel,
+        check: &Check<'_>,
+    ) -> Result<()> {
+        let result = self
+            .check_backup(
+                backup,
+                level,
+                check.identities,
+                check.base,
+                check.context,
+                check.recorder,
+            )
+            .await;
+        let Some(ok) = verdict(&result) else {
+            return result;
+        };
+        let id = backup.manifest.id;
+        // What can't be checked deeper could else never be cleared.
+        let level = level.min(deepest(&backup.manifest));
+        let before = self.store.backup(id).await?;
+        match before.verified_level {
+            // A look at sizes doesn't take back what a look at the content found.
+            Some(found) if ok && before.verified_ok == Some(false) && level < found => {
+                let message = format!(
+                    "{id} stays marked as damaged: that was found on the level {}",
+                    found.name()
+                );
+                check.recorder.say(Level::Warn, "host", message);
+            }
+            _ => {
+                self.store
+                    .record_verification(id, level, ok, self.clock.now())
+                    .await?;
+            }
+        }
+        result
+    }
+}
+
+/// What a check says about the backup itself, which isn't bad because somebody cancelled, or has no key, or a
+/// disk isn't there now.
+pub(crate) fn verdict(checked: &Result<()>) -> Option<bool> {
+    match checked {
+        Ok(()) => Some(true),
+        Err(e) if matches!(e.code(), Code::Verification | Code::Archive | Code::Compression) => Some(false),
+        Err(_) => None,
+    }
+}
