@@ -142,7 +142,7 @@ fn move_blocks<S: Sink>(
         }
         return Ok((None, None));
     }
-    let mut encoder = Encoder::new(filters, far_end)?;
+    let mut encoder = Encoder::new(filters, far_end, context)?;
     let used = encoder.used();
     for block in mine {
         context.cancel.check()?;

@@ -169,7 +169,10 @@ fn both() -> (Filters, Identities, tempfile::TempDir) {
     let filters = Filters {
         compression: Some(Compression {
             algorithm: Algorithm::Zstd,
+            mode: None,
             level: Some(3),
+            extreme: false,
+            long: false,
             threads: 2,
         }),
         encryption: Some(Encryption {

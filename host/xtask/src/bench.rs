@@ -4,6 +4,7 @@
 //! directory. What counts is the median. A claim that doesn't hold makes the command fail; no test of the suite is
 //! timed.
 
+mod codecs;
 mod data;
 mod host;
 mod measure;
@@ -43,6 +44,8 @@ enum What {
     Source(source::Arguments),
     /// What a run costs that has next to nothing to move
     Run,
+    /// Every mode of every compression
+    Codecs(codecs::Arguments),
     /// What it costs to load, instantiate and call a plugin
     Plugin,
 }
@@ -53,6 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         What::Stream(options) => stream::run(&bench, options, arguments.runs.unwrap_or(5)),
         What::Source(options) => source::run(&bench, options, arguments.runs.unwrap_or(5)),
         What::Run => run::run(&bench, arguments.runs.unwrap_or(30)),
+        What::Codecs(options) => codecs::run(&bench, options, arguments.runs.unwrap_or(1)),
         What::Plugin => plugin::run(&bench, arguments.runs.unwrap_or(20)),
     };
     if !arguments.keep {
