@@ -17,6 +17,7 @@ pub mod lock;
 pub mod recorder;
 pub mod recover;
 pub mod restore;
+mod throttle;
 mod undo;
 pub mod validate;
 pub mod verify;

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rate::Rate;
+
 mod compression;
 
 pub use compression::{Algorithm, Compression, Mode, Settings, check as check_compression};
@@ -17,6 +19,9 @@ pub struct Filters {
     /// Makes a stream unreadable without a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
+    /// Stores no faster than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<Throttle>,
 }
 
 impl Filters {
@@ -28,6 +33,14 @@ impl Filters {
                 .as_ref()
                 .is_some_and(|c| c.algorithm != Algorithm::None)
     }
+}
+
+/// How fast a run may store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Throttle {
+    /// Of what goes to the destinations, after compression; all destinations of a run together.
+    pub bytes_per_second: Rate,
 }
 
 /// How a stream is encrypted: with age, to public keys, so that this machine needs no private one.

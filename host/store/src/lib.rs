@@ -23,6 +23,7 @@ mod open;
 mod plugins;
 mod runs;
 mod state;
+mod throttle;
 mod transaction;
 
 #[cfg(test)]

@@ -178,6 +178,7 @@ fn both() -> (Filters, Identities, tempfile::TempDir) {
         encryption: Some(Encryption {
             recipients: vec![recipient],
         }),
+        throttle: None,
     };
     (filters, Identities::from_files(&[key]).unwrap(), directory)
 }

@@ -13,6 +13,7 @@ mod report;
 mod run;
 mod source;
 mod stream;
+mod throttle;
 
 use std::path::PathBuf;
 
@@ -48,6 +49,8 @@ enum What {
     Codecs(codecs::Arguments),
     /// What it costs to load, instantiate and call a plugin
     Plugin,
+    /// Whether limits are kept to, over ten seconds each
+    Throttle,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -57,6 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         What::Source(options) => source::run(&bench, options, arguments.runs.unwrap_or(5)),
         What::Run => run::run(&bench, arguments.runs.unwrap_or(30)),
         What::Codecs(options) => codecs::run(&bench, options, arguments.runs.unwrap_or(1)),
+        What::Throttle => throttle::run(&bench, arguments.runs.unwrap_or(3)),
         What::Plugin => plugin::run(&bench, arguments.runs.unwrap_or(20)),
     };
     if !arguments.keep {

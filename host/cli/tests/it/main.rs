@@ -20,5 +20,6 @@ mod proxmox;
 mod roundtrip;
 mod scratch;
 mod script;
+mod throttle;
 mod words;
 mod zfs;

@@ -237,13 +237,10 @@ pub fn check(compression: &Compression) -> Vec<Diagnostic> {
             )),
         );
     }
-    if algorithm == Algorithm::None {
-        if mode.is_some() {
-            found.push(
-                Diagnostic::error(format!("{AT}/mode"), "no-effect", "`none` has no modes")
-                    .hint("remove `mode`"),
-            );
-        }
+    if algorithm == Algorithm::None && mode.is_some() {
+        found.push(
+            Diagnostic::error(format!("{AT}/mode"), "no-effect", "`none` has no modes").hint("remove `mode`"),
+        );
     }
     if extreme && algorithm != Algorithm::Xz {
         found.push(
