@@ -55,6 +55,9 @@ pub enum Command {
     /// Print the plain commands that restore a backup without Backstay
     RecoveryKit(RecoveryKit),
     /// Show or change how fast backups may be stored, also those under way
+    ///
+    /// `backstay throttle` shows all limits, `backstay throttle 10M` changes that of all jobs together, `backstay
+    /// throttle JOB 10M` that of one job (its `filters.throttle`). Runs under way follow within a second.
     Throttle(Throttle),
     /// Look at plugins and install them
     Plugin {
@@ -216,10 +219,7 @@ pub struct RecoveryKit {
     pub backup: String,
 }
 
-/// Show or change how fast backups may be stored, also those under way.
-///
-/// `backstay throttle` shows all limits, `backstay throttle 10M` changes that of all jobs together, `backstay throttle JOB
-/// 10M` that of one job (its `filters.throttle`). Runs under way follow within a second.
+/// Show or change how fast backups may be stored.
 #[derive(Debug, clap::Args)]
 pub struct Throttle {
     /// Name or id of a job; or a rate for all jobs together
