@@ -70,6 +70,11 @@ pub enum Command {
         #[command(subcommand)]
         command: Catalog,
     },
+    /// Show or change how fast backups may be stored, also those under way
+    ///
+    /// `backstay throttle` shows all limits, `backstay throttle 10M` changes that of all jobs together, `backstay
+    /// throttle JOB 10M` that of one job (its `filters.throttle`). Runs under way follow within a second.
+    Throttle(Throttle),
     /// Look at plugins and install them
     Plugin {
         /// What to do with them
@@ -295,6 +300,16 @@ pub struct Restore {
 pub struct RecoveryKit {
     /// Id of a backup, or latest:JOB
     pub backup: String,
+}
+
+/// Show or change how fast backups may be stored.
+#[derive(Debug, clap::Args)]
+pub struct Throttle {
+    /// Name or id of a job; or a rate for all jobs together
+    #[arg(value_name = "JOB|RATE")]
+    pub job_or_rate: Option<String>,
+    /// Bytes per second, such as 800k, 10M (10,000,000) or 10MiB (10,485,760); or off
+    pub rate: Option<String>,
 }
 
 /// What to do with plugins.

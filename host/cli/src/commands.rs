@@ -16,6 +16,7 @@ pub mod recovery_kit;
 pub mod restore;
 pub mod run;
 pub mod runs;
+pub mod throttle;
 pub mod verify;
 
 use backstay_engine::Engine;

@@ -11,8 +11,8 @@ use backstay_model::run::{Run, RunError, RunKind, RunStatus, Stats, Warning};
 use backstay_model::{Code, Error, Result};
 use backstay_plugin::{Offered, Plugin, Previous, RunScope};
 use backstay_store::{Backup, BackupFilter};
-use backstay_stream::Context;
 use backstay_stream::codec::Identities;
+use backstay_stream::{Context, Throttle};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -76,7 +76,7 @@ impl Engine {
     pub async fn backup(
         &self,
         job: &Job,
-        options: BackupOptions,
+        mut options: BackupOptions,
         observer: Arc<dyn Observer>,
     ) -> Result<Report> {
         let started = Instant::now();
@@ -87,13 +87,21 @@ impl Engine {
         };
         run.status = RunStatus::Preparing;
         self.store.begin_run(&run, &[]).await?;
+        let throttling = self.throttling(job, &recorder).await;
+        if let Ok(throttling) = &throttling {
+            options.context.throttle = throttling.throttle.clone();
+        }
         let watch = watch(
             recorder.clone(),
             options.context.clone(),
             job.spec.timeouts.clone(),
         );
         let mut gathered = Gathered::default();
-        let result = self.attempt(job, &run, &options, &recorder, &mut gathered).await;
+        let result = match &throttling {
+            Ok(_) => self.attempt(job, &run, &options, &recorder, &mut gathered).await,
+            Err(_) => Ok(()),
+        };
+        let result = throttling.and(result);
         // What broke because somebody stopped it isn't the cause.
         let cancel = &options.context.cancel;
         let result = result.map_err(|error| {
@@ -211,17 +219,15 @@ impl Engine {
                 .warnings
                 .extend(self.release_source(&base, recorder).await?);
             recorder.status(RunStatus::Verifying).await?;
+            // Limits are for what is stored.
+            let context = Context {
+                throttle: Throttle::default(),
+                ..options.context.clone()
+            };
             for backup in &mut gathered.backups {
                 let level = job.spec.verify.level;
                 let checked = self
-                    .check_backup(
-                        backup,
-                        level,
-                        &options.identities,
-                        &base,
-                        &options.context,
-                        recorder,
-                    )
+                    .check_backup(backup, level, &options.identities, &base, &context, recorder)
                     .await;
                 if let Some(ok) = verdict(&checked) {
                     let at = self.clock.now();

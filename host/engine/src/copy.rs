@@ -155,17 +155,9 @@ impl Engine {
 
 /// What an object's name ends with, so that a person knows how to open it.
 fn ending(form: Form, filters: &Filters) -> String {
-    use backstay_model::filters::Algorithm;
     let mut ending = String::from(if form == Form::Tar { ".tar" } else { "" });
     if form != Form::Tree {
-        ending.push_str(match filters.compression.as_ref().map(|c| c.algorithm) {
-            None | Some(Algorithm::None) => "",
-            Some(Algorithm::Gzip) => ".gz",
-            Some(Algorithm::Zstd) => ".zst",
-            Some(Algorithm::Xz) => ".xz",
-            Some(Algorithm::Bzip2) => ".bz2",
-            Some(Algorithm::Lz4) => ".lz4",
-        });
+        ending.push_str(filters.compression.as_ref().map_or("", |c| c.algorithm.suffix()));
         if filters.encryption.is_some() {
             ending.push_str(".age");
         }

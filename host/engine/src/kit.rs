@@ -3,10 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use backstay_model::filters::Algorithm;
+use backstay_model::Result;
 use backstay_model::manifest::{Form, StoredArtifact};
 use backstay_model::plugin::PluginKind;
-use backstay_model::{Code, Error, Result};
 use backstay_store::Backup;
 use backstay_stream::Context;
 
@@ -113,15 +112,13 @@ impl Engine {
         if artifact.encryption.is_some() {
             pipe.push_str(" | age --decrypt --identity \"$KEY\"");
         }
-        match artifact.compression.as_ref().map(|c| c.algorithm) {
-            None | Some(Algorithm::None) => {}
-            Some(Algorithm::Zstd) => pipe.push_str(" | zstd --decompress --stdout --long=31"),
-            Some(other) => {
-                return Err(Error::new(
-                    Code::Compression,
-                    format!("this version can't read {}", other.name()),
-                ));
-            }
+        if let Some(command) = artifact
+            .compression
+            .as_ref()
+            .and_then(|c| c.algorithm.plain_command())
+        {
+            pipe.push_str(" | ");
+            pipe.push_str(command);
         }
         line(kit, format_args!("{pipe} | {{ {take}; }}"));
         Ok(())

@@ -22,6 +22,7 @@ pub mod prune;
 pub mod recorder;
 pub mod recover;
 pub mod restore;
+mod throttle;
 mod undo;
 pub mod validate;
 pub mod verify;

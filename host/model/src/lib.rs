@@ -18,6 +18,7 @@ pub mod job;
 pub mod journal;
 pub mod manifest;
 pub mod plugin;
+pub mod rate;
 pub mod retention;
 pub mod run;
 pub mod secrets;

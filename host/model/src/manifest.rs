@@ -183,8 +183,17 @@ pub struct Digest {
 pub struct UsedCompression {
     /// The format's name.
     pub algorithm: crate::filters::Algorithm,
-    /// The level.
+    /// The level; 1 where the format has only one.
     pub level: i32,
+    /// The preset that the level comes from, if the job named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<crate::filters::Mode>,
+    /// For xz: whether its `extreme` was on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub extreme: bool,
+    /// For zstd: whether repetitions were looked for within 128 MiB.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub long: bool,
     /// Worker threads.
     pub threads: u32,
 }

@@ -116,13 +116,16 @@ impl Directory {
         self.remove_partial(key)?;
         // The stream counts the entries; unpacking them on the other side doesn't count them again.
         let mut reading = read(tar, context)?;
+        // Waiting counts as movement for the run, so it isn't done uncounted.
+        let throttle = context.throttle.clone();
+        let waits = context;
         let context = &context.uncounted();
         let target = self.path.join(key.partial());
         let shown = self.shown(key);
         let failed = |e| Error::io("write the index of", &shown, e);
         let mut written = BufWriter::new(tempfile::tempfile().map_err(failed)?);
         let unpacked = match tree::unpack(
-            &mut reading,
+            &mut throttle.reader(&mut reading, waits),
             &target,
             &UnpackOptions::default(),
             context,

@@ -25,6 +25,7 @@ mod plugins;
 mod removals;
 mod runs;
 mod state;
+mod throttle;
 mod transaction;
 
 #[cfg(test)]

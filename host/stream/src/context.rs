@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use backstay_model::run::{MAX_WARNINGS, Warning};
 use backstay_model::{Code, Error, Result};
 
+use crate::throttle::Throttle;
+
 /// Handed to everything that moves bytes. Cheap to clone; clones share everything.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
@@ -15,6 +17,8 @@ pub struct Context {
     pub meter: Arc<Meter>,
     /// What to tell people.
     pub notes: Notes,
+    /// How fast bytes may go to a far end.
+    pub throttle: Throttle,
 }
 
 impl Context {

@@ -18,9 +18,11 @@ pub mod process;
 pub mod pump;
 pub mod read;
 pub mod recipe;
+pub mod throttle;
 pub mod tree;
 
 pub use blocks::Blocks;
 pub use context::{Cancel, Context, Notes};
 pub use pump::{Completed, Sink, Transfer};
 pub use recipe::{Produced, Recipe};
+pub use throttle::Throttle;

@@ -91,12 +91,14 @@ pub fn pump<S: Sink>(
     let mut far_end = FarEnd {
         sink,
         hasher: filters.change_bytes().then(Hasher::default),
+        context,
     };
     let moved = move_blocks(&mine, filters, &mut far_end, context);
     drop(mine);
     let FarEnd {
         sink,
         hasher: stored_hasher,
+        ..
     } = far_end;
     let used = match moved {
         Ok(used) => used,
@@ -131,18 +133,18 @@ type Used = (Option<UsedCompression>, Option<UsedEncryption>);
 fn move_blocks<S: Sink>(
     mine: &BlockReceiver,
     filters: &Filters,
-    far_end: &mut FarEnd<S>,
+    far_end: &mut FarEnd<'_, S>,
     context: &Context,
 ) -> Result<Used> {
     if !filters.change_bytes() {
         for block in mine {
             context.cancel.check()?;
-            far_end.sink.write(&block)?;
+            far_end.pass(&block)?;
             context.meter.add_bytes(block.len() as u64);
         }
         return Ok((None, None));
     }
-    let mut encoder = Encoder::new(filters, far_end)?;
+    let mut encoder = Encoder::new(filters, far_end, context)?;
     let used = encoder.used();
     for block in mine {
         context.cancel.check()?;
@@ -180,18 +182,32 @@ fn stopped(context: &Context, error: Error) -> Error {
     }
 }
 
-/// The sink as something that filters write to, hashing what they wrote.
-struct FarEnd<S> {
+/// The sink as something that filters write to, hashing what they wrote, no faster than it may be.
+struct FarEnd<'a, S> {
     sink: S,
     hasher: Option<Hasher>,
+    context: &'a Context,
 }
 
-impl<S: Sink> Write for &mut FarEnd<S> {
+impl<S: Sink> FarEnd<'_, S> {
+    fn pass(&mut self, mut bytes: &[u8]) -> Result<()> {
+        let throttle = &self.context.throttle;
+        while !bytes.is_empty() {
+            let (slice, rest) = bytes.split_at(throttle.slice(bytes.len()));
+            throttle.wait(slice.len(), self.context)?;
+            self.sink.write(slice)?;
+            bytes = rest;
+        }
+        Ok(())
+    }
+}
+
+impl<S: Sink> Write for &mut FarEnd<'_, S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Some(hasher) = &mut self.hasher {
             hasher.update(bytes);
         }
-        self.sink.write(bytes)?;
+        self.pass(bytes)?;
         Ok(bytes.len())
     }
 

@@ -169,12 +169,16 @@ fn both() -> (Filters, Identities, tempfile::TempDir) {
     let filters = Filters {
         compression: Some(Compression {
             algorithm: Algorithm::Zstd,
+            mode: None,
             level: Some(3),
+            extreme: false,
+            long: false,
             threads: 2,
         }),
         encryption: Some(Encryption {
             recipients: vec![recipient],
         }),
+        throttle: None,
     };
     (filters, Identities::from_files(&[key]).unwrap(), directory)
 }

@@ -50,6 +50,7 @@ fn is_executable(path: &std::path::Path) -> bool {
 fn how_to_install(name: &str) -> String {
     let package = match name {
         "zfs" | "zpool" | "zfs-fuse" => "zfs-fuse",
+        "xz" => "xz-utils",
         "mkfs.vfat" => "dosfstools",
         "setfacl" | "getfacl" => "acl",
         "setfattr" | "getfattr" => "attr",

@@ -5,6 +5,7 @@
 //! timed.
 
 mod catalog;
+mod codecs;
 mod data;
 mod host;
 mod measure;
@@ -14,6 +15,7 @@ mod retention;
 mod run;
 mod source;
 mod stream;
+mod throttle;
 
 use std::path::PathBuf;
 
@@ -48,10 +50,14 @@ enum What {
     Run,
     /// How long it takes to rebuild a catalogue of 10,000 backups
     Catalog,
+    /// Every mode of every compression
+    Codecs(codecs::Arguments),
     /// What it costs to load, instantiate and call a plugin
     Plugin,
     /// What it takes to decide which of 100,000 backups stay
     Retention,
+    /// Whether limits are kept to, over ten seconds each
+    Throttle,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -78,6 +84,8 @@ fn with_host(what: &What, arguments: &Arguments) -> Result<Report> {
         What::Source(options) => source::run(&bench, options, arguments.runs.unwrap_or(5)),
         What::Run => run::run(&bench, arguments.runs.unwrap_or(30)),
         What::Catalog => catalog::run(&bench, arguments.runs.unwrap_or(3)),
+        What::Codecs(options) => codecs::run(&bench, options, arguments.runs.unwrap_or(1)),
+        What::Throttle => throttle::run(&bench, arguments.runs.unwrap_or(3)),
         What::Plugin => plugin::run(&bench, arguments.runs.unwrap_or(20)),
         What::Retention => retention::run(arguments.runs.unwrap_or(20)),
     };

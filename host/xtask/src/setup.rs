@@ -35,7 +35,7 @@ type Tool = (&'static str, &'static str);
 
 const DEMO_TOOLS: [Tool; 3] = [("cc", "build-essential"), ("diff", "diffutils"), ("tar", "tar")];
 
-const TEST_TOOLS: [Tool; 28] = [
+const TEST_TOOLS: [Tool; 31] = [
     ("zfs-fuse", "zfs-fuse"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
@@ -44,6 +44,9 @@ const TEST_TOOLS: [Tool; 28] = [
     ("age", "age"),
     ("zstd", "zstd"),
     ("xz", "xz-utils"),
+    ("gzip", "gzip"),
+    ("bzip2", "bzip2"),
+    ("lz4", "lz4"),
     ("python3", "python3"),
     ("bwrap", "bubblewrap"),
     ("setpriv", "util-linux"),

@@ -13,7 +13,17 @@ use crate::output::{Output, table};
 use crate::wire;
 
 /// Programs that a recovery kit uses.
-const RECOVERY: [&str; 5] = ["tar", "age", "zstd", "sha256sum", "bash"];
+const RECOVERY: [&str; 9] = [
+    "tar",
+    "age",
+    "gzip",
+    "zstd",
+    "xz",
+    "bzip2",
+    "lz4",
+    "sha256sum",
+    "bash",
+];
 
 struct Check {
     what: String,

@@ -23,6 +23,7 @@ mod prune;
 mod roundtrip;
 mod scratch;
 mod script;
+mod throttle;
 mod verification;
 mod words;
 mod zfs;

@@ -11,6 +11,7 @@ use backstay_testkit::disk::SmallDisk;
 use backstay_testkit::tools;
 use backstay_testkit::tree::{self, Size};
 
+mod compressions;
 mod parts;
 
 /// An age key as `age-keygen` makes it.

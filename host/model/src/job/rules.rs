@@ -1,7 +1,7 @@
 //! The host's own rules over a job that its schema can't say.
 
 use crate::diagnostic::Diagnostic;
-use crate::filters::{Algorithm, Compression};
+use crate::filters::check_compression;
 use crate::job::{JobSpec, Retention, Schedule};
 use crate::span::Span;
 
@@ -50,7 +50,7 @@ pub fn check(job: &JobSpec) -> Vec<Diagnostic> {
         );
     }
     if let Some(compression) = &job.filters.compression {
-        check_compression(compression, &mut found);
+        found.extend(check_compression(compression));
     }
     if let Some(encryption) = &job.filters.encryption
         && encryption.recipients.is_empty()
@@ -219,51 +219,6 @@ fn zero_is_seven(part: &str) -> String {
         Some("") => "7".to_owned(),
         Some(rest) if rest.starts_with('-') || rest.starts_with('/') => format!("1{rest}"),
         _ => part.to_owned(),
-    }
-}
-
-fn check_compression(compression: &Compression, found: &mut Vec<Diagnostic>) {
-    let Some(range) = compression.algorithm.levels() else {
-        if compression.level.is_some() {
-            found.push(Diagnostic::error(
-                "/filters/compression/level",
-                "no-effect",
-                "`none` has no level",
-            ));
-        }
-        return;
-    };
-    if !compression.algorithm.is_available() {
-        let names: Vec<&str> = Algorithm::ALL
-            .iter()
-            .filter(|a| a.is_available())
-            .map(|a| a.name())
-            .collect();
-        found.push(
-            Diagnostic::error(
-                "/filters/compression/algorithm",
-                "not-available",
-                format!(
-                    "this version can't compress with {}",
-                    compression.algorithm.name()
-                ),
-            )
-            .hint(format!("use one of: {}", names.join(", "))),
-        );
-    }
-    if let Some(level) = compression.level
-        && !range.contains(&level)
-    {
-        found.push(Diagnostic::error(
-            "/filters/compression/level",
-            "out-of-range",
-            format!(
-                "{} has levels {} to {}, not {level}",
-                compression.algorithm.name(),
-                range.start(),
-                range.end()
-            ),
-        ));
     }
 }
 

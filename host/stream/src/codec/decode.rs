@@ -9,6 +9,7 @@ use backstay_model::manifest::{Digest, StoredArtifact};
 use backstay_model::{Code, Error, Result};
 
 use crate::blocks::{BLOCK_BYTES, Blocks};
+use crate::codec::decompress::decompress;
 use crate::codec::key::Identities;
 use crate::context::Context;
 use crate::digest::{Hasher, HashingReader};
@@ -91,29 +92,14 @@ impl DecodedRecipe {
             let decryptor = age::Decryptor::new(chain).map_err(wrong)?;
             chain = Box::new(decryptor.decrypt(self.identities.iter()).map_err(wrong)?);
         }
-        match self.expected.compression {
-            None | Some(Algorithm::None) => {}
-            Some(Algorithm::Zstd) => {
-                let mut decoder = zstd::stream::read::Decoder::new(chain)
-                    .map_err(|e| Error::new(Code::Compression, "cannot set up zstd").because(e))?;
-                // Backups made with long windows must open; the frame itself says how much it needs.
-                decoder
-                    .window_log_max(31)
-                    .map_err(|e| Error::new(Code::Compression, "cannot set up zstd").because(e))?;
-                chain = Box::new(decoder);
-            }
-            Some(other) => {
-                return Err(Error::new(
-                    Code::Compression,
-                    format!("this version can't read {}", other.name()),
-                ));
-            }
-        }
         let code = if self.expected.compression.is_some() {
             Code::Compression
         } else {
             Code::Encryption
         };
+        let failed = |e| from_io(e, code, &format!("{object} can't be decoded"));
+        let algorithm = self.expected.compression.unwrap_or(Algorithm::None);
+        let mut chain = decompress(algorithm, chain).map_err(failed)?;
         let mut hasher = Hasher::default();
         loop {
             context.cancel.check()?;
@@ -123,7 +109,16 @@ impl DecodedRecipe {
                     hasher.update(&buffer[..n]);
                     Ok(n)
                 })
-                .map_err(|e| e.or(|e| from_io(e, code, &format!("{object} can't be decoded"))))?;
+                .map_err(|e| e.or(failed))?;
+            if hasher.bytes() > self.expected.raw.bytes {
+                return Err(Error::new(
+                    Code::Verification,
+                    format!(
+                        "{object} decodes to more than the {} bytes that were backed up",
+                        self.expected.raw.bytes
+                    ),
+                ));
+            }
             if n == 0 {
                 return Ok(hasher.finish());
             }
