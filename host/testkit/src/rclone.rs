@@ -168,6 +168,8 @@ fn start(protocol: Protocol, root: &Path, password: &str, port: u16, log: &Path)
     };
     command
         .args(["--config", "/dev/null", "--addr", &format!("127.0.0.1:{port}")])
+        // What changes behind its back is seen at once.
+        .arg("--dir-cache-time=0s")
         .arg(root)
         .current_dir("/")
         .stdin(std::process::Stdio::null());

@@ -184,6 +184,13 @@ pub fn said(stderr: &str) -> String {
     if let Some((_, cause)) = text.split_once("last error was: ") {
         return cause.to_owned();
     }
+    // What follows names the place, which is said already.
+    if let Some((_, cause)) = text
+        .strip_prefix("Failed to create file system for \"")
+        .and_then(|rest| rest.split_once("\": "))
+    {
+        return cause.to_owned();
+    }
     // `Failed to lsjson: CAUSE`: the command's name says nothing to a person.
     match text
         .strip_prefix("Failed to ")
@@ -221,7 +228,7 @@ mod tests {
         check(
             1,
             "NOTICE: Config file \"/root/.config/rclone/rclone.conf\" not found - using defaults\nCRITICAL: Failed to create file system for \"nope:a\": didn't find section in config file (\"nope\")\n",
-            "Failed to create file system for \"nope:a\": didn't find section in config file (\"nope\")",
+            "didn't find section in config file (\"nope\")",
             Code::Configuration,
             false,
         );

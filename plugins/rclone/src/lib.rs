@@ -64,6 +64,7 @@ impl Destination for Rclone {
         if !output.is_success() {
             return Err(complaint::failure("store", &location, &output));
         }
+        place::remember(config, run)?;
         Ok(Stored {
             receipt: key,
             location,

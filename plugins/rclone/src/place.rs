@@ -48,18 +48,14 @@ pub fn must_be_there(config: &Config) -> Result<()> {
         .hint("mount the disk that holds it, or correct the remote in the rclone configuration"))
 }
 
-/// Refuses a place that earlier runs have used and that is gone: it would be made anew, perhaps under a disk that isn't
-/// mounted now. Looks once a run.
+/// Refuses a place that holds what earlier runs have stored and that is gone: it would be made anew, perhaps under a
+/// disk that isn't mounted now. Looks once a run.
 ///
 /// # Errors
 /// It is gone, or the remote doesn't answer.
 pub fn must_be_as_before(config: &Config, run: &RunInfo) -> Result<()> {
-    let note = format!("used:{}", config.remote);
-    let last = state::get(&note)?;
-    if last.as_ref() == Some(&run.run_id) {
-        return Ok(());
-    }
-    if last.is_some() && !is_there(config)? {
+    let last = state::get(&note(config))?;
+    if last.is_some_and(|last| last != run.run_id) && !is_there(config)? {
         let message = format!(
             "{} has held backups of this job, and is not there now",
             config.remote
@@ -70,7 +66,23 @@ pub fn must_be_as_before(config: &Config, run: &RunInfo) -> Result<()> {
         );
         return Err(Failure::storage(message).hint(hint));
     }
-    state::set(&note, &run.run_id)
+    Ok(())
+}
+
+/// Remembers that this run has stored something at the place.
+///
+/// # Errors
+/// The host's database fails.
+pub fn remember(config: &Config, run: &RunInfo) -> Result<()> {
+    if state::get(&note(config))?.as_ref() == Some(&run.run_id) {
+        return Ok(());
+    }
+    state::set(&note(config), &run.run_id)
+}
+
+/// The name of the note that says which run stored something at the place last.
+fn note(config: &Config) -> String {
+    format!("used:{}", config.remote)
 }
 
 /// Keys of all objects that end with `suffix`.
@@ -161,7 +173,11 @@ pub fn end_uploads(config: &Config, directory: &str) -> Result<()> {
 fn kind(config: &Config) -> Result<Option<String>> {
     let output = command::list_remotes(config).run()?;
     if !output.is_success() {
-        return Err(complaint::failure("list the remotes of", "rclone", &output));
+        return Err(complaint::failure(
+            "list the remotes of",
+            "the rclone configuration",
+            &output,
+        ));
     }
     let remotes = answer::remotes(&output.stdout);
     let found = remotes

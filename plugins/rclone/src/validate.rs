@@ -77,7 +77,7 @@ fn remote(config: &Config) -> Looked<String> {
         .run()
         .map_err(|failure| wrong("", "no-rclone", failure))?;
     if !output.is_success() {
-        let failure = complaint::failure("list the remotes of", "rclone", &output);
+        let failure = complaint::failure("list the remotes of", "the rclone configuration", &output);
         let at = match failure.code {
             Code::Encryption => "/configPasswordSecret",
             _ => "/configFile",

@@ -65,7 +65,7 @@ impl Desk {
     fn run(&self, remote: &str) -> Output {
         let job = self.job(&self.config(remote));
         self.backstay.run(&["apply", "-f", job.to_str().unwrap()]).ok();
-        self.backstay.run(&["run", "j"])
+        self.backstay.run_json(&["run", "j"])
     }
 }
 
@@ -124,9 +124,9 @@ fn what_is_not_there_is_said_before_the_first_run() {
 /// Asserts how a run ended, that its words hold `sentence`, and that the next step is said.
 #[track_caller]
 fn ends(output: Output, code: i32, sentence: &str) {
-    let output = output.code(code);
-    assert!(output.stderr.contains(sentence), "{}", output.stderr);
-    assert!(output.stderr.contains("hint"), "{}", output.stderr);
+    let error = &output.code(code).json()["error"];
+    assert!(error["message"].as_str().unwrap().contains(sentence), "{error}");
+    assert!(error["hint"].is_string(), "{error}");
 }
 
 fn is_empty(directory: &Path) -> bool {
@@ -157,7 +157,7 @@ fn failures_of_servers_and_disks_have_their_class() {
     ends(
         desk.run(&format!("My Disk:{}", desk.at("file/below").display())),
         5,
-        "is a file not a directory",
+        "not a directory",
     );
     let disk = SmallDisk::mount(8 << 20);
     fs::write(desk.at("source/large"), vec![b'x'; 12 << 20]).unwrap();
