@@ -1,6 +1,6 @@
 //! The configuration of an `rclone` destination, and the rules that its schema can't say.
 
-use backstay_sdk::{Diagnostic, Failure, Result};
+use backstay_sdk::Diagnostic;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -41,17 +41,6 @@ impl Config {
             diagnostics.push(Diagnostic::error("/configFile", "bad-path", message));
         }
         diagnostics
-    }
-
-    /// The first of [`Config::check`] as a failure, for calls that come without a `validate`.
-    ///
-    /// # Errors
-    /// Something is wrong.
-    pub fn refuse_if_wrong(&self) -> Result<()> {
-        match self.check().into_iter().next() {
-            Some(diagnostic) => Err(Failure::configuration(diagnostic.message)),
-            None => Ok(()),
-        }
     }
 
     /// The remote's name, without the colon.

@@ -47,7 +47,7 @@ impl Destination for Rclone {
     }
 
     fn put(config: &Config, run: &RunInfo, artifact: Artifact) -> Result<Stored> {
-        config.refuse_if_wrong()?;
+        Diagnostic::refuse(config.check())?;
         place::must_be_as_before(config, run)?;
         let key = artifact.name;
         let location = config.location(&key);
@@ -72,7 +72,7 @@ impl Destination for Rclone {
     }
 
     fn open(config: &Config, receipt: &str) -> Result<Content> {
-        config.refuse_if_wrong()?;
+        Diagnostic::refuse(config.check())?;
         let key = key::parse(receipt)?;
         // For what isn't there, `rclone cat` gives nothing and ends well at some places.
         if place::size(config, key)?.is_none() {
@@ -85,12 +85,12 @@ impl Destination for Rclone {
     }
 
     fn find(config: &Config, suffix: &str) -> Result<Vec<String>> {
-        config.refuse_if_wrong()?;
+        Diagnostic::refuse(config.check())?;
         place::find(config, suffix)
     }
 
     fn remove(config: &Config, receipts: &[String]) -> Result<()> {
-        config.refuse_if_wrong()?;
+        Diagnostic::refuse(config.check())?;
         let mut directories = BTreeSet::new();
         for receipt in receipts {
             let key = key::parse(receipt)?;
@@ -103,7 +103,7 @@ impl Destination for Rclone {
     }
 
     fn check(config: &Config, receipt: &str) -> Result<Object> {
-        config.refuse_if_wrong()?;
+        Diagnostic::refuse(config.check())?;
         let size = place::size(config, key::parse(receipt)?)?;
         if size.is_none() {
             place::must_be_there(config)?;
@@ -115,7 +115,7 @@ impl Destination for Rclone {
     }
 
     fn usage(config: &Config) -> Result<Room> {
-        config.refuse_if_wrong()?;
+        Diagnostic::refuse(config.check())?;
         let output = command::about(config).run()?;
         if output.is_success() {
             return answer::room(&output.stdout);
@@ -136,7 +136,7 @@ impl Destination for Rclone {
     }
 
     fn undo(config: &Config, entry: &str) -> Result<()> {
-        config.refuse_if_wrong()?;
+        Diagnostic::refuse(config.check())?;
         let entry: Entry = journal::read(entry)?;
         place::delete(config, &entry.key)?;
         if let Some(directory) = key::directory(&entry.key) {
