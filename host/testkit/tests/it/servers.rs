@@ -89,6 +89,7 @@ fn rclone() {
         server.restart();
         assert_eq!(cat(), "content", "{protocol:?}");
         drop(server);
+        std::fs::remove_dir_all(&root).unwrap();
         assert_gone(&root);
     }
 }
