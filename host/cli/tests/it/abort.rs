@@ -298,7 +298,7 @@ fn a_slow_reader_is_no_stall() {
     let desk = Desk::with_process("", "timeouts: { stall: 200ms }");
     let kept = desk.file("kept");
     fs::create_dir(&kept).unwrap();
-    let slow = "import os,sys,time\nout=open(sys.argv[1]+'/'+str(len(os.listdir(sys.argv[1]))),'wb')\nn=0\nwhile True:\n  b=os.read(0,65536)\n  if not b: break\n  out.write(b); n+=1\n  if n<40: time.sleep(0.15)\n";
+    let slow = "import os,sys,time\nout=open(sys.argv[1]+'/'+str(len(os.listdir(sys.argv[1]))),'wb')\nn=0\nwhile True:\n  b=os.read(0,65536)\n  if not b: break\n  out.write(b); n+=1\n  if n<40: time.sleep(0.15)\nprint(out.tell())\n";
     fs::write(desk.file("slow.py"), slow).unwrap();
     desk.store_script(&format!(
         "python3 {} {}",
@@ -506,7 +506,7 @@ fn what_may_pass_is_tried_again_from_its_start() {
     let kept = desk.file("kept");
     fs::create_dir(&kept).unwrap();
     let once = format!(
-        "cd {}; n=$(ls | wc -l); cat > $n; [ $n -gt 0 ] || {{ echo busy >&2; exit 1; }}",
+        "cd {}; n=$(ls | wc -l); cat > $n; [ $n -gt 0 ] || {{ echo busy >&2; exit 1; }}; wc -c < $n",
         kept.display()
     );
     desk.store_script(&once);

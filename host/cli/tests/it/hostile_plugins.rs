@@ -160,6 +160,8 @@ fn a_destination_that_lies_about_storing_has_failed() {
         ("trap-after-put", 13),
         ("fail-after-put", 5),
         ("store-twice", 14),
+        ("lie-size", 8),
+        ("lie-missing", 8),
     ] {
         let destination = json!({ "plugin": "lab-destination", "config": { "do": act, "path": place } });
         apply(&backstay, act, source(json!({ "do": "text" })), destination).ok();

@@ -112,7 +112,18 @@ impl wit::Host for Host {
         let env = command.env.iter().chain(&command.env_secrets);
         let env_bytes: usize = env.map(|(name, value)| name.len() + value.len()).sum();
         self.keep(env_bytes + command.args.iter().map(String::len).sum::<usize>())?;
-        match self.granted(command, Code::BackupFailed) {
+        let is_destination = self
+            .scope
+            .run
+            .as_ref()
+            .is_some_and(|run| run.destination.is_some());
+        // What a destination's program writes was stored before.
+        let code = if is_destination {
+            Code::Storage
+        } else {
+            Code::BackupFailed
+        };
+        match self.granted(command, code) {
             Ok(spec) => Ok(Ok(
                 self.push_stream(ByteStream::plain(Arc::new(CommandRecipe(spec))))?
             )),

@@ -1,9 +1,10 @@
-//! Database servers start, come back after a kill, can be replaced by empty ones, and leave nothing behind.
+//! Servers start, come back after a kill, can be replaced by empty ones, and leave nothing behind.
 
 use std::path::Path;
 
 use backstay_testkit::mariadb::MariaDb;
 use backstay_testkit::postgres::Postgres;
+use backstay_testkit::rclone::{Protocol, Server, program};
 
 /// Asserts that nothing is left of a server, also when its test fails.
 #[track_caller]
@@ -60,4 +61,35 @@ fn mariadb() {
     let directory = server.socket().parent().unwrap().to_owned();
     drop(server);
     assert_gone(&directory);
+}
+
+#[test]
+fn rclone() {
+    let directory = tempfile::tempdir().unwrap();
+    for (protocol, place) in [(Protocol::S3, "x:bucket"), (Protocol::WebDav, "x:bucket")] {
+        let root = directory.path().join(format!("{protocol:?}"));
+        let mut server = Server::start(protocol, &root, "pass word");
+        std::fs::create_dir(root.join("bucket")).unwrap();
+        std::fs::write(root.join("bucket/file"), "content").unwrap();
+        let config = directory.path().join("rclone.conf");
+        std::fs::write(&config, server.remote("x")).unwrap();
+        let cat = || {
+            let output = std::process::Command::new(program())
+                .arg("--config")
+                .arg(&config)
+                .args(["--retries=1", "--low-level-retries=1", "cat"])
+                .arg(format!("{place}/file"))
+                .output()
+                .unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert_eq!(cat(), "content", "{protocol:?}");
+        server.stop();
+        assert_eq!(cat(), "", "{protocol:?}");
+        server.restart();
+        assert_eq!(cat(), "content", "{protocol:?}");
+        drop(server);
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_gone(&root);
+    }
 }

@@ -52,7 +52,7 @@ impl Desk {
     pub fn job(&self, source: &Value) -> Value {
         let destination = if self.has_gate {
             let script = format!(
-                "head -c 70000 > /dev/null; : > {0}; until test -e {1}; do sleep 0.02; done; cat > /dev/null",
+                "n=$(head -c 70000 | wc -c); : > {0}; until test -e {1}; do sleep 0.02; done; echo $((n + $(wc -c)))",
                 self.file("started").display(),
                 self.file("go").display()
             );

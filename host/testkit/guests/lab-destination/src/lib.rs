@@ -32,7 +32,8 @@ pub struct Config {
     /// Directory to store in.
     #[serde(default)]
     pub path: String,
-    /// Script for `process`, as an argument of `sh -c`; it gets the stream as its input.
+    /// Script for `process`, as an argument of `sh -c`; it gets the stream as its input, and prints how many bytes it
+    /// has kept.
     #[serde(default)]
     pub script: String,
     /// Script that writes the stream of `process` again.
@@ -106,7 +107,8 @@ pub enum Act {
     Sleep,
 }
 
-const PROCESS: &str = "process";
+/// What the receipt of a script begins with; the size follows.
+const PROCESS: &str = "process ";
 
 impl Destination for Lab {
     type Config = Config;
@@ -134,7 +136,7 @@ impl Destination for Lab {
                     return Err(may_pass(config, output.failure()));
                 }
                 return Ok(Stored {
-                    receipt: PROCESS.to_owned(),
+                    receipt: format!("{PROCESS}{}", output.stdout.trim()),
                     location: "a script".to_owned(),
                 });
             }
@@ -165,7 +167,7 @@ impl Destination for Lab {
         if act == Act::LieContent {
             return Ok(Content::Bytes(ByteStream::text("not what was stored")));
         }
-        if receipt == PROCESS {
+        if receipt.starts_with(PROCESS) {
             return Ok(Content::Bytes(sh(&config.open_script).pipe()?));
         }
         let store = Store::directory(&config.path)?;
@@ -192,6 +194,13 @@ impl Destination for Lab {
 
     fn check(config: &Config, receipt: &str) -> Result<Object> {
         let act = act_if(config, Call::Check)?;
+        if let Some(size) = receipt.strip_prefix(PROCESS) {
+            let size = size.parse();
+            return Ok(Object {
+                found: size.is_ok(),
+                size: size.unwrap_or(0),
+            });
+        }
         let info = Store::directory(&config.path)?.stat(receipt)?;
         let size = info.as_ref().map_or(0, |info| info.size);
         Ok(match act {

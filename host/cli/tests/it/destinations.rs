@@ -1,0 +1,52 @@
+//! What every destination does, one test for each destination and behaviour.
+//!
+//! A new destination is a type in `places` and a line at the end of this file. A new behaviour is a function over any
+//! place, and a line in `behaviours`. What a test looks at is what lies at the place, seen by other means than the plugin.
+
+mod damage;
+mod desk;
+mod gone;
+mod places;
+mod round_trip;
+mod secrets;
+mod trouble;
+
+/// Each behaviour as a test of its own.
+macro_rules! behaviours {
+    ($place:ty: $($group:ident::$behaviour:ident)*) => {
+        $(
+            #[test]
+            fn $behaviour() {
+                super::$group::$behaviour::<$place>();
+            }
+        )*
+    };
+}
+
+macro_rules! destinations {
+    ($($name:ident: $place:ty;)*) => {
+        $(
+            mod $name {
+                behaviours! { $place:
+                    round_trip::a_stream_comes_back
+                    round_trip::a_tree_comes_back
+                    round_trip::an_empty_source_comes_back
+                    round_trip::the_printed_commands_restore_it
+                    trouble::a_source_that_fails_leaves_nothing
+                    trouble::a_killed_host_leaves_nothing_after_the_next_start
+                    trouble::what_is_gone_already_is_removed
+                    damage::damage_is_found_by_the_level_that_can
+                    gone::a_place_that_is_away_is_no_damage
+                    secrets::no_secret_is_seen
+                }
+            }
+        )*
+    };
+}
+
+destinations! {
+    local: super::places::Local;
+    rclone_disk: super::places::RcloneDisk;
+    rclone_s3: super::places::RcloneS3;
+    rclone_webdav: super::places::RcloneWebDav;
+}

@@ -1,0 +1,291 @@
+//! The destinations, each with a place of its own that the tests can look into, damage, take away and bring back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use backstay_testkit::rclone::{self, Protocol, Server};
+
+/// A place for backups.
+pub trait Place {
+    /// The exit code of whatever needs the place while it is away.
+    const AWAY: i32;
+
+    /// Whether the place has directories that can be empty, and so can be left behind.
+    const HAS_DIRECTORIES: bool = true;
+
+    /// Makes it, with all its files below `directory`, which is its own.
+    fn start(directory: &Path) -> Self;
+
+    /// The plugin and its configuration, as a job names it.
+    fn destination(&self) -> String;
+
+    /// Where what is stored lies as files, under the names that the host gave.
+    fn files(&self) -> PathBuf;
+
+    /// The directory that the configuration names, as people and messages call it.
+    fn name(&self) -> String;
+
+    /// Takes it away: unplugged, unmounted, switched off.
+    fn leave(&mut self);
+
+    /// Brings it back with what was on it.
+    fn come_back(&mut self);
+
+    /// Uploads that were begun and neither ended nor given up. They aren't among the files.
+    fn unfinished(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Secrets of the host that the configuration names, each with the variable by which a person gives it to the
+    /// printed commands.
+    fn secrets(&self) -> Vec<Secret> {
+        Vec::new()
+    }
+
+    /// Passwords and keys that nobody may get to see.
+    fn hidden(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// A secret that a job names.
+pub struct Secret {
+    pub name: &'static str,
+    pub variable: &'static str,
+    pub text: String,
+}
+
+/// A directory, moved away and back.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn new(directory: &Path) -> Self {
+        let path = directory.join("disk");
+        fs::create_dir_all(path.join("backups")).unwrap();
+        Disk(path)
+    }
+
+    fn backups(&self) -> PathBuf {
+        self.0.join("backups")
+    }
+
+    fn leave(&self) {
+        fs::rename(&self.0, self.0.with_extension("away")).unwrap();
+    }
+
+    fn come_back(&self) {
+        fs::rename(self.0.with_extension("away"), &self.0).unwrap();
+    }
+}
+
+/// A directory of this machine.
+pub struct Local(Disk);
+
+impl Place for Local {
+    const AWAY: i32 = 3;
+
+    fn start(directory: &Path) -> Self {
+        Local(Disk::new(directory))
+    }
+
+    fn destination(&self) -> String {
+        format!(
+            "{{ plugin: local, config: {{ path: {}, minFreeBytes: 0 }} }}",
+            self.name()
+        )
+    }
+
+    fn files(&self) -> PathBuf {
+        self.0.backups()
+    }
+
+    fn name(&self) -> String {
+        self.0.backups().display().to_string()
+    }
+
+    fn leave(&mut self) {
+        self.0.leave();
+    }
+
+    fn come_back(&mut self) {
+        self.0.come_back();
+    }
+}
+
+/// A directory of this machine as a remote of rclone.
+pub struct RcloneDisk {
+    disk: Disk,
+    config: PathBuf,
+}
+
+impl Place for RcloneDisk {
+    const AWAY: i32 = 5;
+
+    fn start(directory: &Path) -> Self {
+        let config = directory.join("rclone.conf");
+        let disk = Disk::new(directory);
+        fs::write(&config, "[My Disk]\ntype = local\n").unwrap();
+        RcloneDisk { disk, config }
+    }
+
+    fn destination(&self) -> String {
+        format!(
+            "{{ plugin: rclone, config: {{ remote: '{}', configFile: {} }} }}",
+            self.name(),
+            self.config.display()
+        )
+    }
+
+    fn files(&self) -> PathBuf {
+        self.disk.backups()
+    }
+
+    fn name(&self) -> String {
+        format!("My Disk:{}", self.disk.backups().display())
+    }
+
+    fn leave(&mut self) {
+        self.disk.leave();
+    }
+
+    fn come_back(&mut self) {
+        self.disk.come_back();
+    }
+}
+
+/// A bucket of an S3 server, by an encrypted configuration of rclone.
+pub struct RcloneS3 {
+    server: Server,
+    served: PathBuf,
+    config: PathBuf,
+}
+
+const S3_KEY: &str = "s3-secret-access-key-of-a-test";
+const CONFIG_PASSWORD: &str = "password-of-the-rclone-configuration";
+
+impl Place for RcloneS3 {
+    const AWAY: i32 = 6;
+    const HAS_DIRECTORIES: bool = false;
+
+    fn start(directory: &Path) -> Self {
+        let served = directory.join("served");
+        let server = Server::start(Protocol::S3, &served, S3_KEY);
+        let config = directory.join("rclone.conf");
+        fs::write(&config, server.remote("store")).unwrap();
+        rclone::encrypt(&config, CONFIG_PASSWORD);
+        RcloneS3 {
+            server,
+            served,
+            config,
+        }
+    }
+
+    fn destination(&self) -> String {
+        format!(
+            "{{ plugin: rclone, config: {{ remote: '{}', configFile: {}, configPasswordSecret: rclone, s3ChunkMebibytes: 5 }} }}",
+            self.name(),
+            self.config.display()
+        )
+    }
+
+    fn files(&self) -> PathBuf {
+        self.served.join("bucket/backups")
+    }
+
+    fn name(&self) -> String {
+        "store:bucket/backups".to_owned()
+    }
+
+    fn leave(&mut self) {
+        self.server.stop();
+    }
+
+    fn come_back(&mut self) {
+        self.server.restart();
+    }
+
+    fn unfinished(&self) -> Vec<String> {
+        let listed = std::process::Command::new(rclone::program())
+            .args([
+                "backend",
+                "list-multipart-uploads",
+                "store:bucket/backups",
+                "--config",
+            ])
+            .arg(&self.config)
+            .env("RCLONE_CONFIG_PASS", CONFIG_PASSWORD)
+            .output()
+            .unwrap();
+        // This server says so if there has never been one.
+        let none = String::from_utf8_lossy(&listed.stderr).contains("NoSuchUpload");
+        assert!(listed.status.success() || none, "{listed:?}");
+        let text = String::from_utf8(listed.stdout).unwrap();
+        let keys = text.lines().filter(|line| line.contains("\"Key\""));
+        keys.map(|line| line.trim().to_owned()).collect()
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        vec![Secret {
+            name: "rclone",
+            variable: "RCLONE_CONFIG_PASS",
+            text: CONFIG_PASSWORD.to_owned(),
+        }]
+    }
+
+    fn hidden(&self) -> Vec<String> {
+        vec![S3_KEY.to_owned(), CONFIG_PASSWORD.to_owned()]
+    }
+}
+
+/// A WebDAV server.
+pub struct RcloneWebDav {
+    server: Server,
+    served: PathBuf,
+    config: PathBuf,
+}
+
+const DAV_PASSWORD: &str = "webdav-password-of-a-test";
+
+impl Place for RcloneWebDav {
+    const AWAY: i32 = 6;
+
+    fn start(directory: &Path) -> Self {
+        let served = directory.join("served");
+        let server = Server::start(Protocol::WebDav, &served, DAV_PASSWORD);
+        let config = directory.join("rclone.conf");
+        fs::write(&config, server.remote("nas")).unwrap();
+        RcloneWebDav {
+            server,
+            served,
+            config,
+        }
+    }
+
+    fn destination(&self) -> String {
+        format!(
+            "{{ plugin: rclone, config: {{ remote: '{}', configFile: {} }} }}",
+            self.name(),
+            self.config.display()
+        )
+    }
+
+    fn files(&self) -> PathBuf {
+        self.served.join("my backups/ü")
+    }
+
+    fn name(&self) -> String {
+        "nas:my backups/ü".to_owned()
+    }
+
+    fn leave(&mut self) {
+        self.server.stop();
+    }
+
+    fn come_back(&mut self) {
+        self.server.restart();
+    }
+
+    fn hidden(&self) -> Vec<String> {
+        vec![DAV_PASSWORD.to_owned()]
+    }
+}

@@ -1,0 +1,187 @@
+//! The commands of `rclone` that this plugin runs, one function each. `plugin.json` asks for exactly these.
+//!
+//! None of them retries as a whole: the host does that, from the start of a stream. What only looks is not tried again
+//! at all, so that a server that is down is known at once; parts of an upload or a download are.
+
+use backstay_sdk::Command;
+
+use crate::config::Config;
+
+/// Variable with the password of an encrypted configuration.
+const PASSWORD: &str = "RCLONE_CONFIG_PASS";
+
+/// Prints the version. It reads no configuration.
+pub fn version() -> Command {
+    Command::new("rclone").arg("version")
+}
+
+/// Lists the remotes of the configuration with their types.
+pub fn list_remotes(config: &Config) -> Command {
+    quick(config, &["listremotes", "--long"])
+}
+
+/// Prints what the remote can do, as JSON.
+pub fn features(config: &Config) -> Command {
+    quick(config, &["backend", "features"]).arg(&config.remote)
+}
+
+/// Lists the directories at the place.
+pub fn list_directories(config: &Config) -> Command {
+    quick(config, &["lsf", "--dirs-only"]).arg(&config.remote)
+}
+
+/// Lists all objects below the place whose names match a pattern, one path a line.
+pub fn list_matching(config: &Config, pattern: &str) -> Command {
+    let include = format!("--include={pattern}");
+    quick(config, &["lsf", "--recursive", "--files-only", &include]).arg(&config.remote)
+}
+
+/// Prints what is under a key, as JSON.
+pub fn stat(config: &Config, key: &str) -> Command {
+    quick(config, &["lsjson", "--stat", "--no-modtime", "--no-mimetype"]).arg(config.location(key))
+}
+
+/// Stores its input under a key, as soon as its input ends.
+pub fn rcat(config: &Config, key: &str) -> Command {
+    let chunk = config
+        .s3_chunk_mebibytes
+        .map(|size| format!("--s3-chunk-size={size}Mi"));
+    patient(config, &["rcat"]).args(chunk).arg(config.location(key))
+}
+
+/// Writes what is under a key to its output.
+pub fn cat(config: &Config, key: &str) -> Command {
+    patient(config, &["cat"]).arg(config.location(key))
+}
+
+/// As [`cat`], for a person: short, and free to ask for the password.
+pub fn cat_by_hand(config: &Config, key: &str) -> Command {
+    Command::new("rclone")
+        .arg("cat")
+        .args(config_file(config))
+        .arg(config.location(key))
+}
+
+/// Removes the object under a key, and never anything else.
+pub fn delete_file(config: &Config, key: &str) -> Command {
+    quick(config, &["deletefile"]).arg(config.location(key))
+}
+
+/// Removes an empty directory, and none with something in it.
+pub fn remove_directory(config: &Config, directory: &str) -> Command {
+    quick(config, &["rmdir"]).arg(config.location(directory))
+}
+
+/// Ends uploads in parts below a directory that nobody has finished.
+pub fn end_uploads(config: &Config, directory: &str) -> Command {
+    quick(config, &["backend", "cleanup", "--option=max-age=0s"]).arg(config.location(directory))
+}
+
+/// Prints how much room there is, as JSON.
+pub fn about(config: &Config) -> Command {
+    quick(config, &["about", "--json"]).arg(&config.remote)
+}
+
+/// What only looks or removes: it fails at once if the remote doesn't answer.
+fn quick(config: &Config, words: &[&str]) -> Command {
+    patient(config, words).args(["--low-level-retries=1", "--contimeout=15s"])
+}
+
+/// What moves data: parts of it are tried again.
+fn patient(config: &Config, words: &[&str]) -> Command {
+    let command = Command::new("rclone")
+        .args(words.iter().copied())
+        .args(config_file(config))
+        .args(["--ask-password=false", "--log-format=", "--retries=1"]);
+    match &config.config_password_secret {
+        Some(secret) => command.env_secret(PASSWORD, secret),
+        None => command,
+    }
+}
+
+fn config_file(config: &Config) -> Option<String> {
+    config.config_file.as_ref().map(|file| format!("--config={file}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn config(json: &str) -> Config {
+        serde_json::from_str(json).expect("a configuration")
+    }
+
+    const ALL: &str = r#"{"remote":"b2:bucket/x y","configFile":"/etc/rclone.conf","configPasswordSecret":"s","s3ChunkMebibytes":64}"#;
+
+    fn commands(config: &Config) -> [Command; 12] {
+        [
+            version(),
+            list_remotes(config),
+            features(config),
+            list_directories(config),
+            list_matching(config, "manifest.json"),
+            stat(config, "j/1/data.tar"),
+            rcat(config, "j/1/data.tar"),
+            cat(config, "j/1/data.tar"),
+            delete_file(config, "j/1/data.tar"),
+            remove_directory(config, "j/1"),
+            end_uploads(config, "j/1"),
+            about(config),
+        ]
+    }
+
+    #[test]
+    fn a_person_types_the_command_that_reads_an_object() {
+        let plain = config(r#"{"remote":"drive:backups"}"#);
+        assert_eq!(
+            cat_by_hand(&plain, "j/1/data.tar").to_string(),
+            "rclone cat drive:backups/j/1/data.tar"
+        );
+        assert_eq!(
+            cat_by_hand(&config(ALL), "j/1/data.tar").to_string(),
+            "rclone cat --config=/etc/rclone.conf 'b2:bucket/x y/j/1/data.tar'"
+        );
+    }
+
+    /// Whether arguments match patterns as the host matches them.
+    fn matches(patterns: &[Value], args: &[String]) -> bool {
+        match (patterns.split_first(), args.split_first()) {
+            (None, rest) => rest.is_none(),
+            (Some((Value::Array(group), rest)), _) => {
+                matches(rest, args) || matches(&[group.clone(), rest.to_vec()].concat(), args)
+            }
+            (Some((Value::String(pattern), rest)), Some((arg, args))) => {
+                let is_match = match pattern.split_once('*') {
+                    Some((start, end)) => arg.starts_with(start) && arg.ends_with(end),
+                    None => pattern == arg,
+                };
+                is_match && matches(rest, args)
+            }
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn the_manifest_asks_for_every_command_and_for_no_other() {
+        let plain = r#"{"remote":"b2:bucket/x y"}"#;
+        for json in [plain, ALL] {
+            let text = include_str!("../plugin.json")
+                .replace("{config.remote}", "b2:bucket/x y")
+                .replace("{config.configFile}", "/etc/rclone.conf")
+                .replace("{config.s3ChunkMebibytes}", "64");
+            let manifest: Value = serde_json::from_str(&text).expect("JSON");
+            let requests = manifest["capabilities"]["exec"].as_array().expect("a list");
+            let commands = commands(&config(json));
+            assert_eq!(requests.len(), commands.len());
+            for (request, command) in requests.iter().zip(commands) {
+                let patterns = request["args"].as_array().expect("a list");
+                assert!(
+                    matches(patterns, command.arguments()),
+                    "{command} is not {patterns:?}"
+                );
+            }
+        }
+    }
+}
