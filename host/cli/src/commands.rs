@@ -10,6 +10,7 @@ mod jobfile;
 pub mod logs;
 pub mod plugin;
 pub mod recovery_kit;
+pub mod remote;
 pub mod restore;
 pub mod run;
 pub mod runs;

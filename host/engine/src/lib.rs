@@ -16,6 +16,7 @@ pub mod kit;
 pub mod lock;
 pub mod recorder;
 pub mod recover;
+pub mod remotes;
 pub mod restore;
 mod undo;
 pub mod validate;

@@ -18,6 +18,7 @@ pub mod job;
 pub mod journal;
 pub mod manifest;
 pub mod plugin;
+pub mod remote;
 pub mod run;
 pub mod secrets;
 pub mod span;

@@ -16,6 +16,7 @@ mod docker;
 mod flash;
 mod guards;
 mod hostile_plugins;
+mod object;
 mod proxmox;
 mod roundtrip;
 mod scratch;
