@@ -1,6 +1,6 @@
 //! The configuration of an `object` destination, and the rules that its schema can't say.
 
-use backstay_sdk::{Diagnostic, Failure, RemoteOptions, Result, Severity};
+use backstay_sdk::{Diagnostic, RemoteOptions};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -44,17 +44,6 @@ impl Config {
             );
         }
         diagnostics
-    }
-
-    /// The first error of [`Config::check`] as a failure, for calls that come without a `validate`.
-    ///
-    /// # Errors
-    /// Something is wrong.
-    pub fn refuse_if_wrong(&self) -> Result<()> {
-        match self.check().into_iter().find(|d| d.severity == Severity::Error) {
-            Some(diagnostic) => Err(Failure::configuration(diagnostic.message)),
-            None => Ok(()),
-        }
     }
 
     /// How objects are kept.

@@ -108,6 +108,6 @@ impl Destination for ObjectStore {
 
 /// The place.
 fn open(config: &Config) -> Result<Store> {
-    config.refuse_if_wrong()?;
+    Diagnostic::refuse(config.check())?;
     Store::remote(&config.remote, &config.options())
 }
