@@ -173,7 +173,7 @@ fn serve(mut client: TcpStream, state: &State) -> std::io::Result<()> {
     });
     match fault {
         Some(Fault::CutAnswer(bytes)) => {
-            std::io::copy(&mut server.by_ref().take(bytes as u64), &mut client)?;
+            std::io::copy(&mut (&server).take(bytes as u64), &mut client)?;
             drop(server.shutdown(Shutdown::Both));
         }
         Some(Fault::Flip(at)) => {
