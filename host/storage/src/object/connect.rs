@@ -75,7 +75,7 @@ fn service(access: &Access) -> Result<Operator> {
                 .region(remote.region.as_deref().unwrap_or("us-east-1"))
                 .access_key_id(&account)
                 .secret_access_key(&secret)
-                .checksum_algorithm("md5")
+                .checksum_algorithm("crc32c")
                 .disable_config_load()
                 .disable_ec2_metadata();
             if let Some(endpoint) = endpoint {

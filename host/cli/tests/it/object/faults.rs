@@ -8,7 +8,7 @@ use backstay_testkit::process::wait_until;
 use backstay_testkit::proxy::Fault;
 use backstay_testkit::stores::Protocol;
 
-use super::lab::{Lab, noise};
+use super::lab::{Lab, noise, said};
 
 #[test]
 fn what_passes_next_time_is_tried_again() {
@@ -35,7 +35,7 @@ fn a_refusal_is_not_tried_again() {
     lab.apply("");
     lab.proxy.fail("PUT", "data.tar", 0, 9, Fault::Answer(400));
     let output = lab.backstay.run(&["run", "data"]).code(5);
-    assert_eq!(lab.proxy.struck(), 1, "{}", output.stderr);
+    assert_eq!(lab.proxy.struck(), 1, "{}", said(&output));
     lab.proxy.heal();
     lab.assert_only_whole_backups();
 }
@@ -48,7 +48,7 @@ fn damage_on_the_way_up_is_refused_by_the_store_and_on_the_way_down_found() {
     lab.back_up();
     lab.proxy.fail("GET", "data.tar", 0, 1, Fault::Flip(100_000));
     let output = lab.backstay.run(&["verify", "latest:data"]).code(8);
-    assert!(output.stderr.contains("data.tar"), "{}", output.stderr);
+    assert!(said(&output).contains("data.tar"), "{}", said(&output));
     lab.backstay.run(&["verify", "latest:data"]).ok();
 }
 
@@ -62,7 +62,7 @@ fn a_source_that_fails_leaves_no_object() {
             "",
         );
         let output = lab.backstay.run(&["run", "data"]).code(4);
-        assert!(output.stderr.contains("it is broken"), "{}", output.stderr);
+        assert!(said(&output).contains("it is broken"), "{}", said(&output));
         lab.assert_only_whole_backups();
     }
 }
@@ -100,7 +100,7 @@ fn a_host_that_dies_while_it_uploads_leaves_nothing_after_the_next_start() {
         running.kill();
         lab.proxy.heal();
         let runs = lab.backstay.run(&["runs"]).ok();
-        assert!(runs.stderr.contains("had been interrupted"), "{}", runs.stderr);
+        assert!(said(&runs).contains("had been interrupted"), "{}", said(&runs));
         assert_eq!(lab.backstay.json(&["backups"]).as_array().unwrap().len(), 1);
         lab.assert_only_whole_backups();
         lab.back_up();
@@ -120,7 +120,7 @@ fn a_run_that_is_cancelled_gives_its_upload_up() {
     });
     running.terminate();
     let output = running.wait().code(4);
-    assert!(output.stderr.contains("cancelled"), "{}", output.stderr);
+    assert!(said(&output).contains("cancelled"), "{}", said(&output));
     lab.proxy.heal();
     lab.assert_only_whole_backups();
 }

@@ -123,6 +123,11 @@ impl Lab {
     }
 }
 
+/// All that a command said.
+pub fn said(output: &Output) -> String {
+    format!("{}{}", output.stdout, output.stderr)
+}
+
 /// Bytes that nothing can compress, the same each time.
 pub fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;

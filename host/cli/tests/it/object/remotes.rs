@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use backstay_testkit::cli::Backstay;
 use backstay_testkit::stores::{ACCOUNT, Protocol, SECRET};
 
-use super::lab::Lab;
+use super::lab::{Lab, said};
 
 #[test]
 fn they_are_added_listed_tried_and_removed() {
@@ -29,7 +29,7 @@ fn they_are_added_listed_tried_and_removed() {
     lab.apply("");
     let refused = lab.backstay.run(&["remote", "rm", "main"]).code(2);
     assert!(
-        refused.stderr.contains("used by the jobs `data`"),
+        said(&refused).contains("used by the jobs `data`"),
         "{}",
         refused.stderr
     );
@@ -85,14 +85,14 @@ fn a_store_that_cannot_be_reached_or_used_is_said_so() {
     };
     add("nobody", "http://127.0.0.1:1", "backups");
     let output = lab.backstay.run(&["remote", "test", "nobody"]).code(6);
-    assert!(output.stderr.contains("Connection refused"), "{}", output.stderr);
+    assert!(said(&output).contains("Connection refused"), "{}", said(&output));
     add(
         "bucketless",
         &format!("http://127.0.0.1:{}", lab.server.port()),
         "elsewhere",
     );
     let output = lab.backstay.run(&["remote", "test", "bucketless"]).code(2);
-    assert!(output.stderr.contains("NoSuchBucket"), "{}", output.stderr);
+    assert!(said(&output).contains("NoSuchBucket"), "{}", said(&output));
 }
 
 #[test]

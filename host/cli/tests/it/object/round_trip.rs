@@ -8,7 +8,7 @@ use backstay_testkit::stores::{Protocol, SECRET};
 use backstay_testkit::tools;
 use backstay_testkit::tree::{self, Size};
 
-use super::lab::{Lab, noise};
+use super::lab::{Lab, noise, said};
 use crate::roundtrip::key;
 
 const BOTH: [Protocol; 2] = [Protocol::S3, Protocol::Webdav];
@@ -118,7 +118,7 @@ fn damage_in_the_store_is_found() {
             .backstay
             .run(&["verify", "latest:data", "--level", level])
             .code(8);
-        assert!(output.stderr.contains("data.tar"), "{what}: {}", output.stderr);
+        assert!(said(&output).contains("data.tar"), "{what}: {}", said(&output));
     }
     fs::remove_file(&file).unwrap();
     let output = lab
@@ -126,7 +126,7 @@ fn damage_in_the_store_is_found() {
         .run(&["verify", "latest:data", "--level", "size"])
         .code(8);
     assert!(
-        output.stderr.contains("not there") || output.stderr.contains("gone"),
+        said(&output).contains("not there") || said(&output).contains("gone"),
         "{}",
         output.stderr
     );

@@ -8,7 +8,7 @@ use backstay_testkit::process::wait_until;
 use backstay_testkit::proxy::Fault;
 use backstay_testkit::stores::{Protocol, SECRET};
 
-use super::lab::Lab;
+use super::lab::{Lab, said};
 use crate::abort::paths;
 
 #[test]
@@ -69,13 +69,13 @@ fn its_key_is_for_its_owner_alone() {
     assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let output = lab.backstay.run(&["remote", "test", "main"]).code(7);
-    assert!(output.stderr.contains("chmod 600"), "{}", output.stderr);
+    assert!(said(&output).contains("chmod 600"), "{}", said(&output));
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     lab.backstay.run(&["remote", "test", "main"]).ok();
     let other = Lab::new(Protocol::S3);
     fs::copy(other.backstay.data_dir().join("secrets.key"), &key).unwrap();
     let output = lab.backstay.run(&["remote", "test", "main"]).code(15);
-    assert!(output.stderr.contains("key file"), "{}", output.stderr);
+    assert!(said(&output).contains("key file"), "{}", said(&output));
     fs::remove_file(&key).unwrap();
     lab.backstay.run(&["remote", "test", "main"]).code(15);
     assert!(!key.exists());
@@ -93,14 +93,14 @@ fn a_wrong_one_is_said_so() {
             "password"
         };
         assert!(
-            tested.stderr.contains(&format!("the {name} is wrong")),
+            said(&tested).contains(&format!("the {name} is wrong")),
             "{}",
             tested.stderr
         );
         lab.apply("");
         let run = lab.backstay.run(&["run", "data"]).code(7);
-        assert!(run.stderr.contains(name), "{}", run.stderr);
-        assert!(!run.stderr.contains("not-the-secret"), "{}", run.stderr);
+        assert!(said(&run).contains(name), "{}", said(&run));
+        assert!(!said(&run).contains("not-the-secret"), "{}", said(&run));
         assert_eq!(lab.server.objects(), Vec::<String>::new());
     }
 }
