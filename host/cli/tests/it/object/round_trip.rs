@@ -17,6 +17,7 @@ const BOTH: [Protocol; 2] = [Protocol::S3, Protocol::Webdav];
 fn a_tree_comes_back_as_it_was() {
     for protocol in BOTH {
         let lab = Lab::new(protocol);
+        fs::create_dir(lab.at("source").join("tree")).unwrap();
         tree::hostile(&lab.at("source").join("tree"), Size::default());
         lab.apply("");
         let backup = lab.back_up();

@@ -25,6 +25,8 @@ fn it_is_nowhere_in_clear() {
         assert_eq!(lab.server.seen_in_processes(SECRET), Vec::<String>::new());
         assert!(running.is_running());
         running.terminate();
+        std::thread::sleep(Duration::from_millis(300));
+        lab.proxy.heal();
         said.push(running.wait());
         lab.proxy.heal();
         for args in [
