@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const PLUGINS: [&str; 9] = [
-    "path", "flash", "zfs", "docker", "database", "script", "proxmox", "local", "rclone",
+const PLUGINS: [&str; 10] = [
+    "path", "flash", "zfs", "docker", "database", "script", "proxmox", "local", "object", "rclone",
 ];
 
 fn main() {

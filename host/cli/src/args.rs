@@ -1,8 +1,12 @@
 //! The command line.
 
+mod remote;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+
+pub use remote::{Remote, RemoteAdd, RemoteType};
 
 /// Backs up, verifies and restores through sandboxed plugins.
 ///
@@ -80,6 +84,12 @@ pub enum Command {
         /// What to do with them
         #[command(subcommand)]
         command: Plugin,
+    },
+    /// Make object stores known, to be named by jobs
+    Remote {
+        /// What to do with them
+        #[command(subcommand)]
+        command: Remote,
     },
     /// Check this machine: tools, database, leftovers
     Doctor,

@@ -13,6 +13,7 @@ pub mod logs;
 pub mod plugin;
 pub mod prune;
 pub mod recovery_kit;
+pub mod remote;
 pub mod restore;
 pub mod run;
 pub mod runs;

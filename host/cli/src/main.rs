@@ -58,6 +58,7 @@ async fn dispatch(args: Args, output: Output) -> backstay_model::Result<u8> {
         Command::RecoveryKit(command) => commands::recovery_kit::run(command, data_dir, output).await,
         Command::Throttle(command) => commands::throttle::run(command, data_dir, output).await,
         Command::Plugin { command } => commands::plugin::run(command, data_dir, output).await,
+        Command::Remote { command } => commands::remote::run(command, data_dir, output).await,
         Command::Doctor => commands::doctor::run(data_dir, output).await,
         Command::Completions { shell } => commands::completions::run(shell),
     }

@@ -21,6 +21,7 @@ mod outcome;
 pub mod prune;
 pub mod recorder;
 pub mod recover;
+pub mod remotes;
 pub mod restore;
 mod throttle;
 mod undo;

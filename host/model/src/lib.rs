@@ -19,6 +19,7 @@ pub mod journal;
 pub mod manifest;
 pub mod plugin;
 pub mod rate;
+pub mod remote;
 pub mod retention;
 pub mod run;
 pub mod secrets;

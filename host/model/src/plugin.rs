@@ -80,6 +80,8 @@ pub struct Capabilities {
     pub state: Option<StateRequest>,
     /// Scripts of users that it may have run, confined.
     pub script: Vec<ScriptRequest>,
+    /// Object stores that it may use.
+    pub storage: Vec<StorageRequest>,
 }
 
 /// A program that a plugin asks to run.
@@ -141,6 +143,16 @@ pub struct SecretRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StateRequest {
+    /// Why.
+    pub reason: String,
+}
+
+/// An object store that a plugin asks to use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StorageRequest {
+    /// `{config.FIELD}`: the name of the remote.
+    pub remote: String,
     /// Why.
     pub reason: String,
 }
@@ -236,12 +248,21 @@ impl PluginManifest {
                 }
             }
         }
+        for storage in &self.capabilities.storage {
+            let text = &storage.remote;
+            if !(text.starts_with("{config.") && text.ends_with('}')) {
+                return fault(format!(
+                    "`{text}` must be `{{config.FIELD}}`: only the job names remotes"
+                ));
+            }
+        }
         let reasons = (self.capabilities.exec.iter().map(|r| &r.reason))
             .chain(self.capabilities.read.iter().map(|r| &r.reason))
             .chain(self.capabilities.write.iter().map(|r| &r.reason))
             .chain(self.capabilities.secret.iter().map(|r| &r.reason))
             .chain(self.capabilities.state.iter().map(|r| &r.reason))
-            .chain(self.capabilities.script.iter().map(|r| &r.reason));
+            .chain(self.capabilities.script.iter().map(|r| &r.reason))
+            .chain(self.capabilities.storage.iter().map(|r| &r.reason));
         if reasons.into_iter().any(|r| r.trim().is_empty()) {
             return fault("every capability needs a reason that a person can judge".to_owned());
         }

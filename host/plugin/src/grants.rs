@@ -23,6 +23,7 @@ pub struct Grants {
     secrets: Vec<String>,
     state: bool,
     scripts: Vec<ScriptGrant>,
+    remotes: Vec<String>,
 }
 
 /// A script that may be run, and what it may see.
@@ -150,6 +151,7 @@ impl Grants {
             secret,
             state,
             script,
+            storage,
         } = &manifest.capabilities;
         Grants {
             plugin: manifest.id.clone(),
@@ -165,6 +167,7 @@ impl Grants {
             write: write.iter().flat_map(|r| values.paths(&r.path)).collect(),
             secrets: secret.iter().filter_map(|r| values.fill(&r.name)).collect(),
             state: state.is_some(),
+            remotes: storage.iter().filter_map(|r| values.fill(&r.remote)).collect(),
             scripts: script
                 .iter()
                 .filter_map(|request| {
@@ -228,6 +231,23 @@ impl Grants {
         } else {
             Err(self.refuse(&format!("use the secret `{}`", shown(name)), "secret"))
         }
+    }
+
+    /// Whether an object store may be used.
+    ///
+    /// # Errors
+    /// [`Code::Security`] if there is no grant for it.
+    pub fn remote(&self, name: &str) -> Result<()> {
+        if self.remotes.iter().any(|remote| remote == name) {
+            Ok(())
+        } else {
+            Err(self.refuse(&format!("use the remote `{}`", shown(name)), "storage"))
+        }
+    }
+
+    /// The object stores that may be used, for showing them.
+    pub fn remotes(&self) -> impl Iterator<Item = &str> {
+        self.remotes.iter().map(String::as_str)
     }
 
     /// Whether notes may be kept.
@@ -333,6 +353,20 @@ mod tests {
         let may = |name, value| grants.exec("p", &[], &[Variable { name, value }]).is_ok();
         assert!(may("A", Some("any")) && may("A", None) && may("B", Some("1")));
         assert!(!may("B", Some("2")) && !may("B", None) && !may("B=1", Some("1")) && !may("C", Some("1")));
+    }
+
+    #[test]
+    fn only_the_remote_that_the_job_names_may_be_used() {
+        let storage = json!({ "storage": [{ "remote": "{config.remote}", "reason": "x" }] });
+        let grants = |config| grants(storage.clone(), config);
+        assert!(grants(json!({ "remote": "main" })).remote("main").is_ok());
+        for config in [
+            json!({ "remote": "main" }),
+            json!({}),
+            json!({ "remote": ["other"] }),
+        ] {
+            assert_eq!(grants(config).remote("other").unwrap_err().code(), Code::Security);
+        }
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub struct Tree {
 /// A `store` of a guest.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pub(crate) place: Arc<backstay_storage::Directory>,
+    pub(crate) place: Arc<backstay_storage::Place>,
 }
 
 /// The host's side of one instance.
@@ -66,6 +66,7 @@ pub struct Host {
     pub(crate) runtime: Runtime,
     pub(crate) grants: Grants,
     pub(crate) programs: Arc<Programs>,
+    pub(crate) store: backstay_store::Store,
     pub(crate) scope: Scope,
     pub(crate) busy: Busy,
     pub(crate) used: Used,
@@ -153,6 +154,7 @@ impl Host {
             runtime: plugin.runtime.clone(),
             grants,
             programs: Arc::clone(&plugin.programs),
+            store: plugin.store.clone(),
             scope,
             busy: Busy::default(),
             used: Used::default(),

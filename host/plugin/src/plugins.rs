@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use backstay_model::plugin::{PluginKind, PluginManifest};
 use backstay_model::{Code, Error, Result};
 use backstay_store::{InstalledPlugin, Store};
+use serde_json::{Map, Value};
 use wasmtime::component::InstancePre;
 
-use crate::grants::Programs;
+use crate::grants::{Grants, Programs, Values};
 use crate::host::Host;
 use crate::runtime::Runtime;
 use crate::scope::Scope;
@@ -30,6 +31,7 @@ pub struct Bundled {
 pub struct Plugin {
     pub(crate) runtime: Runtime,
     pub(crate) programs: Arc<Programs>,
+    pub(crate) store: Store,
     pub(crate) instance: InstancePre<Host>,
     about: Arc<About>,
 }
@@ -60,6 +62,19 @@ impl Plugin {
     /// BLAKE3 of the component, hexadecimal.
     pub fn digest(&self) -> &str {
         &self.about.digest
+    }
+
+    /// The remotes that it may use with a configuration.
+    pub fn remotes(&self, config: &Map<String, Value>) -> Vec<String> {
+        let values = Values {
+            config,
+            target: None,
+            scratch: None,
+        };
+        Grants::new(self.manifest(), values)
+            .remotes()
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Whether it came with the host.
@@ -254,6 +269,7 @@ impl Plugins {
         Ok(Plugin {
             runtime: self.runtime.clone(),
             programs: Arc::clone(&self.programs),
+            store: self.store.clone(),
             instance,
             about,
         })

@@ -290,6 +290,11 @@ impl Directory {
         })
     }
 
+    /// Where an object is, for a person.
+    pub fn location(&self, key: &Key) -> String {
+        self.shown(key)
+    }
+
     fn shown(&self, key: &Key) -> String {
         self.path.join(key.as_str()).display().to_string()
     }

@@ -1,17 +1,21 @@
 //! Places that keep objects, as ends of streams. An object is under its key complete and durable, or not at all.
 //!
-//! This crate knows keys and bytes, never jobs or plugins. The only place so far is a [`Directory`];
-//! each further kind is a module of its own with the same verbs: `put`, `put_tree`, `get`, `get_tree`,
-//! `stat`, `find`, `delete`, `space`.
+//! This crate knows keys and bytes, never jobs or plugins. A [`Place`] is a [`Directory`] of this machine or an
+//! [`ObjectStore`]; a further kind is a module of its own with the same verbs: `put`, `put_tree`, `get`,
+//! `get_tree`, `stat`, `find`, `delete`, `space`.
 
 mod direct;
 pub mod directory;
 pub mod key;
+pub mod object;
+mod place;
 mod sink;
 mod writeback;
 
 pub use directory::Directory;
 pub use key::Key;
+pub use object::ObjectStore;
+pub use place::Place;
 
 /// What is at a key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The database of Backstay: jobs, runs, events, the catalogue of backups, the undo journal, plugins.
+//! The database of Backstay: jobs, runs, events, the catalogue of backups, the undo journal, plugins, remotes.
 //!
 //! Only this crate knows SQL; nobody outside sees a row, a pool or a database error of their own kind.
 //! It keeps and finds things: it never decides (what retention deletes, when a job is due, which entry
@@ -22,11 +22,13 @@ mod journal;
 mod names;
 mod open;
 mod plugins;
+mod remotes;
 mod removals;
 mod runs;
 mod state;
 mod throttle;
 mod transaction;
+mod vault;
 
 #[cfg(test)]
 mod plans;
@@ -44,8 +46,10 @@ pub use events::NewEvent;
 pub use jobs::Applied;
 pub use open::FILE_NAME;
 pub use plugins::InstalledPlugin;
+pub use remotes::KnownRemote;
 pub use runs::RunFilter;
 pub use state::{MAX_KEY_BYTES, MAX_NOTE_BYTES, MAX_NOTES};
+pub use vault::KEY_FILE_NAME;
 
 /// An open database. Clones are cheap and share it.
 ///

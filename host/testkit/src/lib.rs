@@ -1,5 +1,6 @@
-//! Real services and real data for tests: a ZFS pool, containers, PostgreSQL, MariaDB, S3 and WebDAV, a small disk, a hostile tree, an
-//! independent comparison, the `backstay` binary with a data directory of its own, and test plugins built on first use.
+//! Real services and real data for tests: a ZFS pool, containers, PostgreSQL, MariaDB, object stores, a small disk, a
+//! hostile tree, an independent comparison, the `backstay` binary with a data directory of its own, and test plugins
+//! built on first use.
 //!
 //! Every service is a value that cleans up when it is dropped, also when several test processes run at once.
 //! Nothing here is faked, and nothing is skipped: a tool that is missing fails the test and says how to install it.
@@ -21,8 +22,10 @@ pub mod guests;
 pub mod mariadb;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod rclone;
 mod server;
+pub mod stores;
 mod template;
 pub mod tools;
 pub mod tree;

@@ -63,6 +63,9 @@ fn rest(text: &mut String, asked: &Capabilities) {
     for secret in &asked.secret {
         line(format!("use the secret {}", secret.name), &secret.reason);
     }
+    for storage in &asked.storage {
+        line(format!("use the remote {}", storage.remote), &storage.reason);
+    }
     for script in &asked.script {
         let mut what = format!("run the script {}, confined", script.path);
         if !script.read.is_empty() {

@@ -19,6 +19,7 @@ mod drill;
 mod flash;
 mod guards;
 mod hostile_plugins;
+mod object;
 mod proxmox;
 mod prune;
 mod rclone;

@@ -3,14 +3,16 @@
 use std::io::{Seek as _, SeekFrom, Write};
 use std::sync::Arc;
 
+use backstay_model::secrets::Secrets;
 use backstay_model::{Error, Result};
-use backstay_storage::{Directory, Key};
+use backstay_storage::object::{Access, ObjectStore, RETRIES};
+use backstay_storage::{Directory, Key, Place};
 use backstay_stream::Recipe;
 use backstay_stream::digest::Hasher;
 use backstay_stream::tree::{TarRecipe, TreeSpec};
 use wasmtime::component::Resource;
 
-use crate::bindings::wit::storage::{self as wit, HostStore, ObjectInfo, Space};
+use crate::bindings::wit::storage::{self as wit, HostStore, ObjectInfo, RemoteOptions, Space};
 use crate::bindings::wit::types::Failure;
 use crate::host::{ByteStream, Host, Store, Tree, answer};
 use crate::scope::Moved;
@@ -34,11 +36,37 @@ impl<W: Write> Write for IndexWriter<W> {
 }
 
 impl Host {
-    fn place(&self, store: &Resource<Store>) -> wasmtime::Result<Arc<Directory>> {
+    async fn remote_place(&mut self, name: &str, options: RemoteOptions) -> Result<Place> {
+        self.grants.remote(name)?;
+        let (remote, secret) = self.store.open_remote(name).await?;
+        self.secrets = self.secrets.and(&Secrets::new(secret.as_deref()));
+        let access = Access {
+            remote,
+            secret,
+            prefix: options.prefix,
+            storage_class: options.storage_class,
+            retries: RETRIES,
+        };
+        let runtime = tokio::runtime::Handle::current();
+        self.blocking(move || ObjectStore::open(access, runtime))
+            .await
+            .map(Place::Object)
+    }
+
+    fn place(&self, store: &Resource<Store>) -> wasmtime::Result<Arc<Place>> {
         Ok(Arc::clone(&self.table.get(store)?.place))
     }
 
-    async fn put_stream(&mut self, place: Arc<Directory>, key: &str, stream: ByteStream) -> Result<u64> {
+    fn push_place(&mut self, place: Result<Place>) -> wasmtime::Result<Result<Resource<Store>, Failure>> {
+        match place {
+            Ok(place) => Ok(Ok(self.table.push(Store {
+                place: Arc::new(place),
+            })?)),
+            Err(error) => answer(Err(error)),
+        }
+    }
+
+    async fn put_stream(&mut self, place: Arc<Place>, key: &str, stream: ByteStream) -> Result<u64> {
         self.run()?;
         let key = Key::parse(key)?;
         let context = self.scope.context.clone();
@@ -53,7 +81,7 @@ impl Host {
         Ok(bytes)
     }
 
-    async fn put_files(&mut self, place: Arc<Directory>, key: &str, tree: Tree) -> Result<u64> {
+    async fn put_files(&mut self, place: Arc<Place>, key: &str, tree: Tree) -> Result<u64> {
         self.run()?;
         let key = Key::parse(key)?;
         let context = self.scope.context.clone();
@@ -99,12 +127,16 @@ impl wit::Host for Host {
             Ok(path) => self.blocking(move || Directory::open(&path)).await,
             Err(error) => Err(error),
         };
-        match opened {
-            Ok(place) => Ok(Ok(self.table.push(Store {
-                place: Arc::new(place),
-            })?)),
-            Err(error) => answer(Err(error)),
-        }
+        self.push_place(opened.map(Place::Directory))
+    }
+
+    async fn remote(
+        &mut self,
+        name: String,
+        options: RemoteOptions,
+    ) -> wasmtime::Result<Result<Resource<Store>, Failure>> {
+        let opened = self.remote_place(&name, options).await;
+        self.push_place(opened)
     }
 }
 
@@ -136,7 +168,7 @@ impl HostStore for Host {
     ) -> wasmtime::Result<Result<Resource<ByteStream>, Failure>> {
         let place = self.place(&this)?;
         match self.blocking(move || place.get(&Key::parse(&key)?)).await {
-            Ok(recipe) => Ok(Ok(self.push_stream(ByteStream::plain(Arc::new(recipe)))?)),
+            Ok(recipe) => Ok(Ok(self.push_stream(ByteStream::plain(recipe))?)),
             Err(error) => answer(Err(error)),
         }
     }
@@ -186,6 +218,24 @@ impl HostStore for Host {
             return answer(Err(error));
         }
         answer(self.blocking(move || place.delete(&Key::parse(&key)?)).await)
+    }
+
+    async fn location(
+        &mut self,
+        this: Resource<Store>,
+        key: String,
+    ) -> wasmtime::Result<Result<String, Failure>> {
+        let place = self.place(&this)?;
+        answer(Key::parse(&key).map(|key| place.location(&key)))
+    }
+
+    async fn recovery_command(
+        &mut self,
+        this: Resource<Store>,
+        key: String,
+    ) -> wasmtime::Result<Result<String, Failure>> {
+        let place = self.place(&this)?;
+        answer(Key::parse(&key).map(|key| place.recovery_command(&key)))
     }
 
     async fn space(&mut self, this: Resource<Store>) -> wasmtime::Result<Result<Space, Failure>> {

@@ -1,0 +1,7 @@
+//! The destination `object`, against real servers and through a network that misbehaves.
+
+mod faults;
+mod lab;
+mod remotes;
+mod round_trip;
+mod secrets;

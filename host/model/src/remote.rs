@@ -1,0 +1,327 @@
+//! Remotes: object stores that jobs name, with what is needed to reach them. Their secrets are kept apart from this.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::Diagnostic;
+use crate::error::{Code, Error, Result};
+
+/// Longest name of a remote, in bytes.
+pub const MAX_NAME_BYTES: usize = 64;
+
+/// What speaks at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RemoteKind {
+    /// Amazon S3 and what is compatible with it.
+    S3,
+    /// Google Cloud Storage.
+    Gcs,
+    /// Azure Blob Storage.
+    Azure,
+    /// Backblaze B2 by its own interface.
+    B2,
+    /// A WebDAV server.
+    Webdav,
+}
+
+impl fmt::Display for RemoteKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RemoteKind::S3 => "s3",
+            RemoteKind::Gcs => "gcs",
+            RemoteKind::Azure => "azure",
+            RemoteKind::B2 => "b2",
+            RemoteKind::Webdav => "webdav",
+        })
+    }
+}
+
+/// A remote, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Remote {
+    /// Unique name: letters, digits, `.`, `_`, `-`.
+    pub name: String,
+    /// What it is.
+    #[serde(rename = "type")]
+    pub kind: RemoteKind,
+    /// Bucket, or Azure's container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    /// B2's id of the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket_id: Option<String>,
+    /// URL of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// S3's region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Who signs in: S3's access key id, Azure's account, B2's application key id, a user name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Directory within the bucket or on the server, below which everything is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// S3: whether the bucket is part of the host's name, not of the path.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub virtual_host_style: bool,
+}
+
+/// Which settings a kind has. `Some(true)` is one that it needs.
+struct Rules {
+    bucket: Option<bool>,
+    bucket_id: Option<bool>,
+    endpoint: Option<bool>,
+    region: Option<bool>,
+    account: Option<bool>,
+}
+
+impl RemoteKind {
+    fn rules(self) -> Rules {
+        let (may, must) = (Some(false), Some(true));
+        let none = Rules {
+            bucket: must,
+            bucket_id: None,
+            endpoint: may,
+            region: None,
+            account: must,
+        };
+        match self {
+            RemoteKind::S3 => Rules { region: may, ..none },
+            RemoteKind::Gcs => Rules {
+                account: None,
+                ..none
+            },
+            RemoteKind::Azure => none,
+            RemoteKind::B2 => Rules {
+                bucket_id: must,
+                endpoint: None,
+                ..none
+            },
+            RemoteKind::Webdav => Rules {
+                bucket: None,
+                endpoint: must,
+                account: may,
+                ..none
+            },
+        }
+    }
+
+    /// What its secret is called by those who give it out.
+    pub fn secret_name(self) -> &'static str {
+        match self {
+            RemoteKind::S3 => "secret access key",
+            RemoteKind::Gcs => "service account key (JSON)",
+            RemoteKind::Azure => "account key",
+            RemoteKind::B2 => "application key",
+            RemoteKind::Webdav => "password",
+        }
+    }
+}
+
+impl Remote {
+    /// Whether it can't be used without a secret.
+    pub fn needs_secret(&self) -> bool {
+        self.kind != RemoteKind::Webdav || self.account.is_some()
+    }
+
+    /// The place, for a person.
+    pub fn place(&self) -> String {
+        let root = self.root.as_deref().unwrap_or_default();
+        let root = root.trim_matches('/');
+        let bucket = self.bucket.as_deref().unwrap_or_default();
+        let place = match self.kind {
+            RemoteKind::S3 => format!("s3://{bucket}/{root}"),
+            RemoteKind::Gcs => format!("gs://{bucket}/{root}"),
+            RemoteKind::Azure => format!("azure://{bucket}/{root}"),
+            RemoteKind::B2 => format!("b2://{bucket}/{root}"),
+            RemoteKind::Webdav => {
+                let endpoint = self.endpoint.as_deref().unwrap_or_default();
+                format!("{}/{root}", endpoint.trim_end_matches('/'))
+            }
+        };
+        place.trim_end_matches('/').to_owned()
+    }
+
+    /// All that is wrong with it, and what somebody should look at.
+    pub fn check(&self) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let name = &self.name;
+        if name.is_empty()
+            || name.len() > MAX_NAME_BYTES
+            || !name.chars().all(plain)
+            || name.starts_with(['.', '-'])
+        {
+            found.push(Diagnostic::error(
+                "/name",
+                "bad-name",
+                "a remote's name has 1 to 64 letters, digits, `.`, `_` or `-`, and begins with none of `.` and `-`",
+            ));
+        }
+        let rules = self.kind.rules();
+        for (field, value, rule) in [
+            ("bucket", &self.bucket, rules.bucket),
+            ("bucketId", &self.bucket_id, rules.bucket_id),
+            ("endpoint", &self.endpoint, rules.endpoint),
+            ("region", &self.region, rules.region),
+            ("account", &self.account, rules.account),
+        ] {
+            let at = format!("/{field}");
+            match (value, rule) {
+                (Some(_), None) => found.push(Diagnostic::error(
+                    at,
+                    "not-of-this-type",
+                    format!("a remote of type {} has no `{field}`", self.kind),
+                )),
+                (None, Some(true)) => found.push(
+                    Diagnostic::error(
+                        at,
+                        "missing",
+                        format!("a remote of type {} needs `{field}`", self.kind),
+                    )
+                    .hint(format!("pass {}", option(field))),
+                ),
+                (Some(text), _) if text.is_empty() || text.chars().any(char::is_control) => {
+                    found.push(Diagnostic::error(
+                        at,
+                        "bad-text",
+                        format!("`{field}` is empty or has a control character"),
+                    ));
+                }
+                _ => {}
+            }
+        }
+        if self.kind == RemoteKind::S3 && self.endpoint.is_none() && self.region.is_none() {
+            found.push(
+                Diagnostic::error("/region", "missing", "Amazon S3 needs the bucket's `region`")
+                    .hint("pass --region, or --endpoint for another server"),
+            );
+        }
+        if self.virtual_host_style && self.kind != RemoteKind::S3 {
+            found.push(Diagnostic::error(
+                "/virtualHostStyle",
+                "not-of-this-type",
+                format!("a remote of type {} has no `virtualHostStyle`", self.kind),
+            ));
+        }
+        found.extend(self.endpoint.as_deref().and_then(fault_of_url));
+        if let Some(root) = &self.root
+            && (root.split('/').any(|part| matches!(part, "." | "..")) || root.chars().any(char::is_control))
+        {
+            found.push(Diagnostic::error(
+                "/root",
+                "bad-path",
+                "`root` is a path of plain names, without `.` and `..`",
+            ));
+        }
+        found
+    }
+
+    /// Fails with all that [`Remote::check`] finds wrong.
+    ///
+    /// # Errors
+    /// [`Code::Configuration`], naming each field.
+    pub fn refuse_if_wrong(&self) -> Result<()> {
+        let wrong: Vec<String> = self
+            .check()
+            .iter()
+            .filter(|d| d.is_error())
+            .map(ToString::to_string)
+            .collect();
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::Configuration,
+            format!("the remote can't be used as it is\n  {}", wrong.join("\n  ")),
+        ))
+    }
+}
+
+fn option(field: &str) -> &'static str {
+    match field {
+        "bucket" => "--bucket",
+        "bucketId" => "--bucket-id",
+        "endpoint" => "--endpoint",
+        "region" => "--region",
+        _ => "--account",
+    }
+}
+
+fn fault_of_url(url: &str) -> Option<Diagnostic> {
+    let wrong = |message: &str| Some(Diagnostic::error("/endpoint", "bad-url", message));
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    let Some(rest) = rest else {
+        return wrong("`endpoint` is a URL that begins with https:// or http://");
+    };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if host.contains('@') {
+        return wrong("`endpoint` must not hold a user or a password: they have places of their own");
+    }
+    if host.is_empty() || rest.contains(['?', '#', ' ']) {
+        return wrong("`endpoint` is the URL of a server, without a query");
+    }
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    let is_here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    (url.starts_with("http://") && !is_here).then(|| {
+        Diagnostic::warning(
+            "/endpoint",
+            "not-encrypted",
+            "everything goes over the network as it is, without TLS",
+        )
+        .hint("use https://, and encrypt the job's backups (`filters.encryption`)")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(remote: serde_json::Value, expected: &[&str]) {
+        let remote: Remote = serde_json::from_value(remote).unwrap();
+        let found: Vec<String> = remote.check().iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn each_type_needs_its_own_settings_and_no_others() {
+        use serde_json::json;
+        check(
+            json!({ "name": "a", "type": "s3", "bucket": "b", "account": "k", "region": "eu-central-1" }),
+            &[],
+        );
+        check(
+            json!({ "name": "a", "type": "webdav", "endpoint": "http://127.0.0.1:8080/dav" }),
+            &[],
+        );
+        check(
+            json!({ "name": ".a", "type": "s3", "bucketId": "x" }),
+            &[
+                "error at /name: a remote's name has 1 to 64 letters, digits, `.`, `_` or `-`, and begins with none of `.` and `-`",
+                "error at /bucket: a remote of type s3 needs `bucket`\n    pass --bucket",
+                "error at /bucketId: a remote of type s3 has no `bucketId`",
+                "error at /account: a remote of type s3 needs `account`\n    pass --account",
+                "error at /region: Amazon S3 needs the bucket's `region`\n    pass --region, or --endpoint for another server",
+            ],
+        );
+        check(
+            json!({ "name": "a", "type": "webdav", "endpoint": "https://me:secret@host/", "root": "../x" }),
+            &[
+                "error at /endpoint: `endpoint` must not hold a user or a password: they have places of their own",
+                "error at /root: `root` is a path of plain names, without `.` and `..`",
+            ],
+        );
+        check(
+            json!({ "name": "a", "type": "webdav", "endpoint": "http://nas:80/dav" }),
+            &[
+                "warning at /endpoint: everything goes over the network as it is, without TLS\n    use https://, and encrypt the job's backups (`filters.encryption`)",
+            ],
+        );
+    }
+}

@@ -1,0 +1,311 @@
+//! An object store as a place: S3 and its compatibles, Google Cloud Storage, Azure Blob Storage, B2, WebDAV.
+//!
+//! Only this module and those below it know OpenDAL. Everything here blocks its thread; the work is done by the
+//! runtime whose handle is given. Secrets are in here and never come out: not in errors, and not in `Debug`.
+
+mod connect;
+mod failure;
+mod leftover;
+mod parts;
+mod probe;
+mod read;
+mod recovery;
+mod upload;
+mod whole;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backstay_model::filters::Filters;
+use backstay_model::remote::{Remote, RemoteKind};
+use backstay_model::secrets::Secrets;
+use backstay_model::{Code, Error, Result};
+use backstay_stream::pump::pump;
+use backstay_stream::{Cancel, Context, Recipe, Transfer};
+use opendal::{ErrorKind, Operator};
+use tokio::runtime::Handle;
+
+use crate::{Key, ObjectInfo};
+
+pub use probe::Probed;
+pub use read::ObjectRecipe;
+pub(crate) use recovery::quote;
+
+/// How to reach an object store, and what applies to all that is stored through it.
+#[derive(Clone)]
+pub struct Access {
+    /// Its settings.
+    pub remote: Remote,
+    /// Its secret, where it needs one.
+    pub secret: Option<String>,
+    /// Directory within the remote, below which all keys are; empty for none.
+    pub prefix: String,
+    /// Storage class of new objects, where the store has classes.
+    pub storage_class: Option<String>,
+    /// How often an operation that may pass next time is tried again.
+    pub retries: usize,
+}
+
+/// Tries again for about two minutes in all: 1, 2, 4, 8, 16, 30 and 30 seconds, each with jitter.
+pub const RETRIES: usize = 7;
+
+/// How long an operation that moves no data of a backup may take, with its retries.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// An object store that can be used.
+pub struct ObjectStore {
+    shared: Arc<Shared>,
+}
+
+/// What its parts share.
+pub(crate) struct Shared {
+    access: Access,
+    operator: Operator,
+    handle: Handle,
+    secrets: Secrets,
+}
+
+impl fmt::Debug for ObjectStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ObjectStore({})", self.place())
+    }
+}
+
+impl ObjectStore {
+    /// Makes ready to use a store. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Code::Configuration`] if the settings or the prefix are not usable.
+    pub fn open(access: Access, handle: Handle) -> Result<Self> {
+        let prefix = access.prefix.trim_matches('/');
+        if !prefix.is_empty() {
+            Key::parse(prefix).map_err(|e| e.with_code(Code::Configuration))?;
+        }
+        let (kind, name) = (access.remote.kind, &access.remote.name);
+        if access.storage_class.is_some() && !matches!(kind, RemoteKind::S3 | RemoteKind::Gcs) {
+            return Err(Error::new(
+                Code::Configuration,
+                format!("the remote `{name}` is of type {kind}, which has no storage classes"),
+            )
+            .hint("leave out the storage class"));
+        }
+        let secrets = Secrets::new(access.secret.as_deref());
+        let operator =
+            connect::operator(&access).map_err(|e| failure::explain(&access.remote, &secrets, "use", &e))?;
+        Ok(ObjectStore {
+            shared: Arc::new(Shared {
+                access,
+                operator,
+                handle,
+                secrets,
+            }),
+        })
+    }
+
+    /// The place, for a person.
+    pub fn place(&self) -> String {
+        self.shared.location("")
+    }
+
+    /// Stores what a recipe gives, filtered, under a key that is free.
+    ///
+    /// # Errors
+    /// The root cause; then nothing is there.
+    pub fn put(
+        &self,
+        key: &Key,
+        recipe: Arc<dyn Recipe>,
+        filters: &Filters,
+        context: &Context,
+    ) -> Result<Transfer> {
+        let shared = &self.shared;
+        if self.stat(key)?.is_some() {
+            let message = format!("{} exists already", shared.location(key.as_str()));
+            return Err(Error::new(Code::Storage, message));
+        }
+        let cancel = context.cancel.clone();
+        let moved = if shared.is_whole() {
+            let sink = whole::Sink::start(Arc::clone(shared), key.clone(), cancel)?;
+            pump(recipe, filters, sink, context)
+        } else {
+            let sink = upload::Sink::start(Arc::clone(shared), key.clone(), cancel)?;
+            pump(recipe, filters, sink, context)
+        };
+        moved.map(|(transfer, ())| transfer)
+    }
+
+    /// A stored object.
+    ///
+    /// # Errors
+    /// [`Code::Storage`] if there is none.
+    pub fn get(&self, key: &Key) -> Result<ObjectRecipe> {
+        let Some(info) = self.stat(key)? else {
+            let message = format!("{} is not there", self.shared.location(key.as_str()));
+            return Err(Error::new(Code::Storage, message));
+        };
+        Ok(ObjectRecipe::new(
+            Arc::clone(&self.shared),
+            key.clone(),
+            info.size_bytes,
+        ))
+    }
+
+    /// What is at a key.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn stat(&self, key: &Key) -> Result<Option<ObjectInfo>> {
+        let size_bytes = self.shared.size(key.as_str(), &Cancel::default())?;
+        Ok(size_bytes.map(|size_bytes| ObjectInfo {
+            key: key.as_str().to_owned(),
+            size_bytes,
+            is_tree: false,
+        }))
+    }
+
+    /// All complete objects whose key ends with `suffix`, sorted.
+    ///
+    /// # Errors
+    /// The store can't be listed.
+    pub fn find(&self, suffix: &str) -> Result<Vec<ObjectInfo>> {
+        let shared = &self.shared;
+        let listed = shared.wait(&Cancel::default(), Some(PATIENCE), "list", "", shared.list_all())?;
+        let mut found: Vec<ObjectInfo> = listed
+            .into_iter()
+            .filter(|(path, _)| path.ends_with(suffix) && Key::parse(path).is_ok())
+            .map(|(key, size_bytes)| ObjectInfo {
+                key,
+                size_bytes,
+                is_tree: false,
+            })
+            .collect();
+        found.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(found)
+    }
+
+    /// Removes an object, and what an interrupted `put` of it left.
+    ///
+    /// # Errors
+    /// Something can't be removed. What isn't there is no failure.
+    pub fn delete(&self, key: &Key) -> Result<()> {
+        let shared = &self.shared;
+        shared.remove(key.as_str())?;
+        if shared.is_whole() {
+            shared.remove(&key.partial())?;
+        }
+        shared.abort_uploads(key)
+    }
+
+    pub(crate) fn without_trees(&self) -> Error {
+        Error::new(
+            Code::Configuration,
+            format!("{} keeps streams, no file trees", self.place()),
+        )
+        .hint("store the tree as one tar stream")
+    }
+}
+
+impl Shared {
+    /// Whether the store takes an object only as one request, so that it is written under a temporary name first.
+    fn is_whole(&self) -> bool {
+        self.access.remote.kind == RemoteKind::Webdav
+    }
+
+    /// Where an object is, for a person.
+    fn location(&self, path: &str) -> String {
+        let prefix = self.access.prefix.trim_matches('/');
+        let parts = [&self.access.remote.place(), prefix, path];
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        parts.join("/")
+    }
+
+    fn failed(&self, doing: &str, path: &str, error: &opendal::Error) -> Error {
+        let doing = format!("{doing} {}", self.location(path));
+        failure::explain(&self.access.remote, &self.secrets, &doing, error)
+    }
+
+    /// Does an operation on the runtime, until it is done, cancelled, or took too long.
+    fn wait<T>(
+        &self,
+        cancel: &Cancel,
+        patience: Option<Duration>,
+        doing: &str,
+        path: &str,
+        work: impl Future<Output = opendal::Result<T>>,
+    ) -> Result<T> {
+        let (sender, stopped) = tokio::sync::oneshot::channel::<()>();
+        let _hook = cancel.on_cancel(move || {
+            // Whoever waited may be gone.
+            let _ = sender.send(());
+        });
+        self.handle.block_on(async {
+            tokio::select! {
+                biased;
+                Ok(()) = stopped => Err(cancel.reason()),
+                () = elapsed(patience) => Err(Error::new(
+                    Code::Network,
+                    format!("cannot {doing} {}: no answer", self.location(path)),
+                )
+                .hint("is the server overloaded, or does something on the way swallow its answers?")
+                .retryable()),
+                done = work => done.map_err(|e| self.failed(doing, path, &e)),
+            }
+        })
+    }
+
+    fn size(&self, path: &str, cancel: &Cancel) -> Result<Option<u64>> {
+        self.wait(cancel, Some(PATIENCE), "look at", path, async {
+            match self.operator.stat(path).await {
+                Ok(meta) => Ok(Some(meta.content_length())),
+                Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+                Err(e) => Err(e),
+            }
+        })
+    }
+
+    fn remove(&self, path: &str) -> Result<()> {
+        self.wait(
+            &Cancel::default(),
+            Some(PATIENCE),
+            "remove",
+            path,
+            self.operator.delete(path),
+        )
+    }
+
+    /// Paths and sizes of all objects.
+    async fn list_all(&self) -> opendal::Result<Vec<(String, u64)>> {
+        let mut found = Vec::new();
+        let mut open = vec![String::from("/")];
+        // Servers of WebDAV seldom list more than one directory at once.
+        let recursive = !self.is_whole();
+        while let Some(at) = open.pop() {
+            let entries = match self.operator.list_with(&at).recursive(recursive).await {
+                Ok(entries) => entries,
+                Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                Err(e) => return Err(e),
+            };
+            for entry in entries {
+                let (path, meta) = entry.into_parts();
+                if meta.is_file() {
+                    let size = match meta.content_length() {
+                        0 => self.operator.stat(&path).await?.content_length(),
+                        size => size,
+                    };
+                    found.push((path, size));
+                } else if !recursive && path != at && path != "/" {
+                    open.push(path);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+async fn elapsed(patience: Option<Duration>) {
+    match patience {
+        Some(patience) => tokio::time::sleep(patience).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,95 @@
+//! The plain command that reads an object on a machine without Backstay: one line for `rclone`, which speaks to all
+//! kinds of stores and takes its settings from the environment.
+
+use backstay_model::remote::{Remote, RemoteKind};
+
+use super::ObjectStore;
+use crate::Key;
+
+impl ObjectStore {
+    /// Where an object is, for a person.
+    pub fn location(&self, key: &Key) -> String {
+        self.shared.location(key.as_str())
+    }
+
+    /// The command that writes an object to its standard output. `$SECRET` stands for the secret, which is not in it.
+    pub fn recovery_command(&self, key: &Key) -> String {
+        let remote = &self.shared.access.remote;
+        let mut words: Vec<String> = settings(remote)
+            .into_iter()
+            .map(|(name, value)| format!("RCLONE_CONFIG_STORE_{name}={}", quote(&value)))
+            .collect();
+        if remote.needs_secret() {
+            let secret = format!("\"${{SECRET:?set it to the {}}}\"", remote.kind.secret_name());
+            words.push(match remote.kind {
+                RemoteKind::S3 => format!("RCLONE_CONFIG_STORE_SECRET_ACCESS_KEY={secret}"),
+                RemoteKind::Gcs => format!("RCLONE_CONFIG_STORE_SERVICE_ACCOUNT_CREDENTIALS={secret}"),
+                RemoteKind::Azure | RemoteKind::B2 => format!("RCLONE_CONFIG_STORE_KEY={secret}"),
+                RemoteKind::Webdav => {
+                    format!("RCLONE_CONFIG_STORE_PASS=\"$(printf %s {secret} | rclone obscure -)\"")
+                }
+            });
+        }
+        let parts = [
+            remote.bucket.as_deref().unwrap_or_default(),
+            remote.root.as_deref().unwrap_or_default().trim_matches('/'),
+            self.shared.access.prefix.trim_matches('/'),
+            key.as_str(),
+        ];
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        words.push(format!(
+            "rclone cat {}",
+            quote(&format!("store:{}", parts.join("/")))
+        ));
+        words.join(" ")
+    }
+}
+
+/// What rclone calls the settings.
+fn settings(remote: &Remote) -> Vec<(&'static str, String)> {
+    let kind = match remote.kind {
+        RemoteKind::S3 => "s3",
+        RemoteKind::Gcs => "google cloud storage",
+        RemoteKind::Azure => "azureblob",
+        RemoteKind::B2 => "b2",
+        RemoteKind::Webdav => "webdav",
+    };
+    let mut settings = vec![("TYPE", kind.to_owned())];
+    let mut add = |name, value: &Option<String>| {
+        if let Some(value) = value {
+            settings.push((name, value.clone()));
+        }
+    };
+    match remote.kind {
+        RemoteKind::S3 => {
+            let provider = if remote.endpoint.is_some() { "Other" } else { "AWS" };
+            add("PROVIDER", &Some(provider.to_owned()));
+            add("ENDPOINT", &remote.endpoint);
+            add("REGION", &remote.region);
+            add("ACCESS_KEY_ID", &remote.account);
+            if remote.virtual_host_style {
+                add("FORCE_PATH_STYLE", &Some("false".to_owned()));
+            }
+        }
+        RemoteKind::Gcs => add("ENDPOINT", &remote.endpoint),
+        RemoteKind::Azure => {
+            add("ENDPOINT", &remote.endpoint);
+            add("ACCOUNT", &remote.account);
+        }
+        RemoteKind::B2 => add("ACCOUNT", &remote.account),
+        RemoteKind::Webdav => {
+            add("URL", &remote.endpoint);
+            add("USER", &remote.account);
+        }
+    }
+    settings
+}
+
+/// One word of a shell command, whatever is in it.
+pub(crate) fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}

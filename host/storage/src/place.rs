@@ -1,0 +1,144 @@
+//! A place of any kind, with the same verbs for all.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use backstay_model::filters::Filters;
+use backstay_model::{Code, Error, Result};
+use backstay_stream::tree::Unpacked;
+use backstay_stream::{Context, Recipe, Transfer};
+
+use crate::object::quote;
+use crate::{Directory, Key, ObjectInfo, ObjectStore, Space};
+
+/// Where objects are kept.
+#[derive(Debug)]
+pub enum Place {
+    /// A directory of this machine.
+    Directory(Directory),
+    /// An object store.
+    Object(ObjectStore),
+}
+
+impl Place {
+    /// Stores what a recipe gives, filtered, under a key that is free.
+    ///
+    /// # Errors
+    /// The root cause; then nothing is there.
+    pub fn put(
+        &self,
+        key: &Key,
+        recipe: Arc<dyn Recipe>,
+        filters: &Filters,
+        context: &Context,
+    ) -> Result<Transfer> {
+        match self {
+            Place::Directory(place) => place.put(key, recipe, filters, context),
+            Place::Object(place) => place.put(key, recipe, filters, context),
+        }
+    }
+
+    /// Stores a tree as files, from its tar stream, and writes the index of what is stored to `index`.
+    ///
+    /// # Errors
+    /// The root cause; then nothing is there. [`Code::Configuration`] if the place keeps no trees.
+    pub fn put_tree(
+        &self,
+        key: &Key,
+        tar: Arc<dyn Recipe>,
+        index: &mut dyn Write,
+        context: &Context,
+    ) -> Result<Unpacked> {
+        match self {
+            Place::Directory(place) => place.put_tree(key, tar, index, context),
+            Place::Object(place) => Err(place.without_trees()),
+        }
+    }
+
+    /// A stored object.
+    ///
+    /// # Errors
+    /// [`Code::Storage`] if there is none.
+    pub fn get(&self, key: &Key) -> Result<Arc<dyn Recipe>> {
+        Ok(match self {
+            Place::Directory(place) => Arc::new(place.get(key)?),
+            Place::Object(place) => Arc::new(place.get(key)?),
+        })
+    }
+
+    /// The directory of a stored tree.
+    ///
+    /// # Errors
+    /// [`Code::Storage`] if there is none. [`Code::Configuration`] if the place keeps no trees.
+    pub fn get_tree(&self, key: &Key) -> Result<PathBuf> {
+        match self {
+            Place::Directory(place) => place.get_tree(key),
+            Place::Object(place) => Err(place.without_trees()),
+        }
+    }
+
+    /// What is at a key.
+    ///
+    /// # Errors
+    /// The place can't be read.
+    pub fn stat(&self, key: &Key) -> Result<Option<ObjectInfo>> {
+        match self {
+            Place::Directory(place) => place.stat(key),
+            Place::Object(place) => place.stat(key),
+        }
+    }
+
+    /// All complete objects whose key ends with `suffix`, sorted.
+    ///
+    /// # Errors
+    /// The place can't be read.
+    pub fn find(&self, suffix: &str) -> Result<Vec<ObjectInfo>> {
+        match self {
+            Place::Directory(place) => place.find(suffix),
+            Place::Object(place) => place.find(suffix),
+        }
+    }
+
+    /// Removes an object or a tree, and what an interrupted `put` of it left.
+    ///
+    /// # Errors
+    /// Something can't be removed. What isn't there is no failure.
+    pub fn delete(&self, key: &Key) -> Result<()> {
+        match self {
+            Place::Directory(place) => place.delete(key),
+            Place::Object(place) => place.delete(key),
+        }
+    }
+
+    /// Where an object is, for a person.
+    pub fn location(&self, key: &Key) -> String {
+        match self {
+            Place::Directory(place) => place.location(key),
+            Place::Object(place) => place.location(key),
+        }
+    }
+
+    /// The shell command that writes a stored stream to its standard output on a machine without Backstay. It holds
+    /// no secret.
+    pub fn recovery_command(&self, key: &Key) -> String {
+        match self {
+            Place::Directory(place) => format!("cat {}", quote(&place.location(key))),
+            Place::Object(place) => place.recovery_command(key),
+        }
+    }
+
+    /// Room in it.
+    ///
+    /// # Errors
+    /// It can't tell: object stores never do.
+    pub fn space(&self) -> Result<Space> {
+        match self {
+            Place::Directory(place) => place.space(),
+            Place::Object(place) => Err(Error::new(
+                Code::Storage,
+                format!("{} doesn't say how much room it has", place.place()),
+            )),
+        }
+    }
+}
