@@ -50,6 +50,10 @@ pub struct Access {
 /// Tries again for about two minutes in all: 1, 2, 4, 8, 16, 30 and 30 seconds, each with jitter.
 pub const RETRIES: usize = 7;
 
+/// How often it is tried again to look at a store before anything was moved: three seconds, each with jitter. A person
+/// waits for the answer, and nothing is lost by starting again.
+const LOOK_RETRIES: usize = 2;
+
 /// How long an operation that moves no data of a backup may take, with its retries.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -62,6 +66,8 @@ pub struct ObjectStore {
 pub(crate) struct Shared {
     access: Access,
     operator: Operator,
+    /// The same, of less patience.
+    looks: Operator,
     handle: Handle,
     secrets: Secrets,
 }
@@ -91,12 +97,19 @@ impl ObjectStore {
             .hint("leave out the storage class"));
         }
         let secrets = Secrets::new(access.secret.as_deref());
-        let operator =
-            connect::operator(&access).map_err(|e| failure::explain(&access.remote, &secrets, "use", &e))?;
+        let operator = |retries| {
+            connect::operator(&access, retries)
+                .map_err(|e| failure::explain(&access.remote, &secrets, "use", &e))
+        };
+        let (looks, operator) = (
+            operator(access.retries.min(LOOK_RETRIES))?,
+            operator(access.retries)?,
+        );
         Ok(ObjectStore {
             shared: Arc::new(Shared {
                 access,
                 operator,
+                looks,
                 handle,
                 secrets,
             }),
@@ -156,7 +169,8 @@ impl ObjectStore {
     /// # Errors
     /// The store can't be read.
     pub fn stat(&self, key: &Key) -> Result<Option<ObjectInfo>> {
-        let size_bytes = self.shared.size(key.as_str(), &Cancel::default())?;
+        let shared = &self.shared;
+        let size_bytes = shared.size(&shared.looks, key.as_str(), &Cancel::default())?;
         Ok(size_bytes.map(|size_bytes| ObjectInfo {
             key: key.as_str().to_owned(),
             size_bytes,
@@ -254,9 +268,9 @@ impl Shared {
         })
     }
 
-    fn size(&self, path: &str, cancel: &Cancel) -> Result<Option<u64>> {
+    fn size(&self, operator: &Operator, path: &str, cancel: &Cancel) -> Result<Option<u64>> {
         self.wait(cancel, Some(PATIENCE), "look at", path, async {
-            match self.operator.stat(path).await {
+            match operator.stat(path).await {
                 Ok(meta) => Ok(Some(meta.content_length())),
                 Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
                 Err(e) => Err(e),
@@ -270,7 +284,7 @@ impl Shared {
             Some(PATIENCE),
             "remove",
             path,
-            self.operator.delete(path),
+            self.looks.delete(path),
         )
     }
 
@@ -281,7 +295,7 @@ impl Shared {
         // Servers of WebDAV seldom list more than one directory at once.
         let recursive = !self.is_whole();
         while let Some(at) = open.pop() {
-            let entries = match self.operator.list_with(&at).recursive(recursive).await {
+            let entries = match self.looks.list_with(&at).recursive(recursive).await {
                 Ok(entries) => entries,
                 Err(e) if e.kind() == ErrorKind::NotFound => continue,
                 Err(e) => return Err(e),
@@ -290,7 +304,7 @@ impl Shared {
                 let (path, meta) = entry.into_parts();
                 if meta.is_file() {
                     let size = match meta.content_length() {
-                        0 => self.operator.stat(&path).await?.content_length(),
+                        0 => self.looks.stat(&path).await?.content_length(),
                         size => size,
                     };
                     found.push((path, size));

@@ -173,6 +173,26 @@ impl Backstay {
     pub fn spawn<S: AsRef<OsStr>>(&self, args: &[S]) -> Running {
         let mut command = Command::new(&self.binary);
         self.equip(command.args(args));
+        Self::start(command)
+    }
+
+    /// Starts a command that stands still from this moment on, until it is dropped.
+    ///
+    /// # Panics
+    /// `strace` is missing.
+    #[track_caller]
+    pub fn held_at(&self, args: &[&str], moment: Moment<'_>) -> Running {
+        Self::start(self.strace(
+            args,
+            Moment {
+                signal: "STOP",
+                ..moment
+            },
+        ))
+    }
+
+    #[track_caller]
+    fn start(mut command: Command) -> Running {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let shown = format!("{command:?}");
         let mut child = command.spawn().or_fail(format!("start {shown}"));
@@ -193,6 +213,20 @@ impl Backstay {
     /// `strace` is missing.
     #[track_caller]
     pub fn killed_at(&self, args: &[&str], moment: Moment<'_>) -> Output {
+        let mut strace = self.strace(args, moment);
+        // Files, because a pipe stays open as long as any process that was left behind.
+        let [out, err] = [(); 2].map(|()| tempfile::tempfile().or_fail("make a temporary file"));
+        let status = strace
+            .stdout(out.try_clone().or_fail("share a file"))
+            .stderr(err.try_clone().or_fail("share a file"))
+            .status()
+            .or_fail("run strace");
+        Output::new(status, said(out), &said(err))
+    }
+
+    /// The command that sends a signal to another at a moment.
+    #[track_caller]
+    fn strace(&self, args: &[&str], moment: Moment<'_>) -> Command {
         tools::require(&["strace"]);
         let Moment {
             call,
@@ -211,14 +245,7 @@ impl Backstay {
             strace.args(["-b", "execve"]);
         }
         self.equip(strace.arg(&self.binary).args(args));
-        // Files, because a pipe stays open as long as any process that was left behind.
-        let [out, err] = [(); 2].map(|()| tempfile::tempfile().or_fail("make a temporary file"));
-        let status = strace
-            .stdout(out.try_clone().or_fail("share a file"))
-            .stderr(err.try_clone().or_fail("share a file"))
-            .status()
-            .or_fail("run strace");
-        Output::new(status, said(out), &said(err))
+        strace
     }
 
     fn equip(&self, command: &mut Command) {

@@ -20,7 +20,7 @@ const HOST_PATH: [&str; 6] = [
 ];
 
 /// The account of every server.
-const USER: &str = "backstay-test";
+pub const USER: &str = "backstay-test";
 
 /// What a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

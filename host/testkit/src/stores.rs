@@ -1,17 +1,17 @@
 //! Object stores for tests, served by `rclone serve` from a directory that the test can look into.
 
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::fail::OrFail;
-use crate::server::{Process, free_port};
-use crate::{process, tools};
+use crate::process;
+pub use crate::rclone::Protocol;
+use crate::rclone::{self, Server};
 
 /// The account of every store.
-pub const ACCOUNT: &str = "STOREACCOUNT";
+pub const ACCOUNT: &str = rclone::USER;
 
 /// The secret of every store, unlike anything else in the world.
 pub const SECRET: &str = "s3cr3t-Of-The-Store-0190f7";
@@ -19,22 +19,12 @@ pub const SECRET: &str = "s3cr3t-Of-The-Store-0190f7";
 /// The bucket of an S3 store.
 pub const BUCKET: &str = "backups";
 
-/// What a store speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// Amazon's.
-    S3,
-    /// RFC 4918.
-    Webdav,
-}
-
 /// A running store; it ends, and its files go, when it is dropped.
 #[derive(Debug)]
 pub struct ObjectServer {
     protocol: Protocol,
-    port: u16,
     directory: TempDir,
-    _process: Process,
+    server: Server,
 }
 
 impl ObjectServer {
@@ -44,39 +34,37 @@ impl ObjectServer {
     /// `rclone` is missing, or doesn't start.
     #[track_caller]
     pub fn start(protocol: Protocol) -> Self {
-        tools::require(&["rclone"]);
         let directory = tempfile::Builder::new()
             .prefix("backstay-store-")
             .tempdir()
             .or_fail("make a directory for a store");
         let files = directory.path().join("files");
         std::fs::create_dir_all(files.join(BUCKET)).or_fail("make a bucket");
-        let port = free_port();
-        let address = format!("127.0.0.1:{port}");
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig=KILL", "--", "rclone", "serve"]);
-        let keys = format!("{ACCOUNT},{SECRET}");
-        match protocol {
-            Protocol::S3 => command.args(["s3", "--auth-key", &keys]),
-            Protocol::Webdav => command.args(["webdav", "--user", ACCOUNT, "--pass", SECRET]),
-        };
-        // What a test changes in the directory is seen at once.
-        command.args(["--addr", &address, "--dir-cache-time", "0s", "--config", ""]);
-        command.arg(&files);
-        let log = directory.path().join("log");
-        let mut server = Process::start(&mut command, &log);
-        server.wait_until(&log, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let server = Server::start(protocol, &files, SECRET);
         ObjectServer {
             protocol,
-            port,
             directory,
-            _process: server,
+            server,
         }
+    }
+
+    /// Stops it, as a power loss would.
+    pub fn stop(&mut self) {
+        self.server.stop();
+    }
+
+    /// Starts it again at the same address, with what was in it.
+    ///
+    /// # Panics
+    /// It doesn't answer.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.server.restart();
     }
 
     /// Where it listens.
     pub fn port(&self) -> u16 {
-        self.port
+        self.server.port()
     }
 
     /// What it speaks.
@@ -88,7 +76,7 @@ impl ObjectServer {
     pub fn files(&self) -> PathBuf {
         match self.protocol {
             Protocol::S3 => self.directory.path().join("files").join(BUCKET),
-            Protocol::Webdav => self.directory.path().join("files"),
+            Protocol::WebDav => self.directory.path().join("files"),
         }
     }
 
@@ -117,7 +105,7 @@ impl ObjectServer {
     /// The store can't be asked.
     #[track_caller]
     pub fn unfinished_uploads(&self) -> String {
-        let output = Command::new("rclone")
+        let output = Command::new(rclone::program())
             .args([
                 "backend",
                 "list-multipart-uploads",
@@ -129,7 +117,7 @@ impl ObjectServer {
             .env("RCLONE_CONFIG_STORE_PROVIDER", "Other")
             .env(
                 "RCLONE_CONFIG_STORE_ENDPOINT",
-                format!("http://127.0.0.1:{}", self.port),
+                format!("http://127.0.0.1:{}", self.port()),
             )
             .env("RCLONE_CONFIG_STORE_ACCESS_KEY_ID", ACCOUNT)
             .env("RCLONE_CONFIG_STORE_SECRET_ACCESS_KEY", SECRET)

@@ -49,4 +49,5 @@ destinations! {
     rclone_disk: super::places::RcloneDisk;
     rclone_s3: super::places::RcloneS3;
     rclone_webdav: super::places::RcloneWebDav;
+    object_s3: super::places::ObjectS3;
 }

@@ -33,13 +33,13 @@ pub(super) const NO_ROOM: &str = "HTTP 507 Insufficient Storage";
 
 /// An operator that tries again what may pass next time: a network that failed, an answer 5xx or 429. Never another
 /// answer 4xx.
-pub(super) fn operator(access: &Access) -> Result<Operator> {
+pub(super) fn operator(access: &Access, retries: usize) -> Result<Operator> {
     let retry = RetryLayer::new()
         .with_jitter()
         .with_factor(2.0)
         .with_min_delay(FIRST_DELAY)
         .with_max_delay(LAST_DELAY)
-        .with_max_times(access.retries)
+        .with_max_times(retries)
         .with_notify(|_: opendal::layers::RetryEvent<'_>| ());
     let operator = service(access)?.layer(retry);
     let transport = HttpTransporter::new(Transport { client: client()? });

@@ -72,7 +72,7 @@ impl ObjectStore {
         }
         step("list");
         shared.wait(&cancel, patience, "delete", name, operator.delete(name))?;
-        if shared.size(name, &cancel)?.is_some() {
+        if shared.size(&shared.operator, name, &cancel)?.is_some() {
             return Err(Error::new(
                 Code::Storage,
                 format!("{} was deleted and is still there", shared.location(name)),

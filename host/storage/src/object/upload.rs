@@ -161,7 +161,7 @@ impl backstay_stream::Sink for Sink {
 impl Shared {
     /// Fails unless an object is there with so many bytes, and takes it away.
     pub(super) fn expect(&self, path: &str, bytes: u64, cancel: &Cancel) -> Result<()> {
-        let found = self.size(path, cancel)?;
+        let found = self.size(&self.operator, path, cancel)?;
         if found == Some(bytes) {
             return Ok(());
         }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use backstay_testkit::cli::{Backstay, Output};
@@ -42,13 +41,7 @@ impl<P: Place> Desk<P> {
         let own = backstay.scratch_dir().join("destination");
         fs::create_dir(&own).unwrap();
         let place = P::start(&own);
-        let secrets = backstay.data_dir().join("secrets");
-        fs::create_dir_all(&secrets).unwrap();
-        for secret in place.secrets() {
-            let file = secrets.join(secret.name);
-            fs::write(&file, secret.text).unwrap();
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        }
+        place.introduce(&backstay);
         let key = key(backstay.scratch_dir(), "key.txt");
         Desk { backstay, place, key }
     }

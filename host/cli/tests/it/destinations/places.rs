@@ -1,9 +1,12 @@
 //! The destinations, each with a place of its own that the tests can look into, damage, take away and bring back.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use backstay_testkit::cli::Backstay;
 use backstay_testkit::rclone::{self, Protocol, Server};
+use backstay_testkit::stores::{ACCOUNT, BUCKET, ObjectServer, SECRET};
 
 /// A place for backups.
 pub trait Place {
@@ -15,6 +18,17 @@ pub trait Place {
 
     /// Makes it, with all its files below `directory`, which is its own.
     fn start(directory: &Path) -> Self;
+
+    /// Tells the host what it has to know before a job names the place.
+    fn introduce(&self, backstay: &Backstay) {
+        let secrets = backstay.data_dir().join("secrets");
+        fs::create_dir_all(&secrets).unwrap();
+        for secret in self.secrets() {
+            let file = secrets.join(secret.name);
+            fs::write(&file, secret.text).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+    }
 
     /// The plugin and its configuration, as a job names it.
     fn destination(&self) -> String;
@@ -287,5 +301,66 @@ impl Place for RcloneWebDav {
 
     fn hidden(&self) -> Vec<String> {
         vec![DAV_PASSWORD.to_owned()]
+    }
+}
+
+/// A bucket of an S3 server, by a remote of the host's own.
+pub struct ObjectS3(ObjectServer);
+
+impl Place for ObjectS3 {
+    const AWAY: i32 = 6;
+    const HAS_DIRECTORIES: bool = false;
+
+    fn start(_: &Path) -> Self {
+        ObjectS3(ObjectServer::start(Protocol::S3))
+    }
+
+    fn introduce(&self, backstay: &Backstay) {
+        let file = backstay.scratch_dir().join("secret-of-the-user");
+        fs::write(&file, SECRET).unwrap();
+        let endpoint = format!("http://127.0.0.1:{}", self.0.port());
+        let remote = ["remote", "add", "store", "--type", "s3", "--bucket", BUCKET];
+        let server = ["--endpoint", &endpoint, "--account", ACCOUNT];
+        let secret = ["--secret-from-file", file.to_str().unwrap()];
+        backstay.run(&[&remote[..], &server, &secret].concat()).ok();
+        fs::remove_file(file).unwrap();
+    }
+
+    fn destination(&self) -> String {
+        "{ plugin: object, config: { remote: store, prefix: my/backups } }".to_owned()
+    }
+
+    fn files(&self) -> PathBuf {
+        self.0.files().join("my/backups")
+    }
+
+    fn name(&self) -> String {
+        format!("s3://{BUCKET}/my/backups")
+    }
+
+    fn leave(&mut self) {
+        self.0.stop();
+    }
+
+    fn come_back(&mut self) {
+        self.0.restart();
+    }
+
+    fn unfinished(&self) -> Vec<String> {
+        let text = self.0.unfinished_uploads();
+        let keys = text.lines().filter(|line| line.contains("\"Key\""));
+        keys.map(|line| line.trim().to_owned()).collect()
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        vec![Secret {
+            name: "store",
+            variable: "SECRET",
+            text: SECRET.to_owned(),
+        }]
+    }
+
+    fn hidden(&self) -> Vec<String> {
+        vec![SECRET.to_owned()]
     }
 }

@@ -54,7 +54,7 @@ fn damage_on_the_way_up_is_refused_by_the_store_and_on_the_way_down_found() {
 
 #[test]
 fn a_source_that_fails_leaves_no_object() {
-    for protocol in [Protocol::S3, Protocol::Webdav] {
+    for protocol in [Protocol::S3, Protocol::WebDav] {
         let lab = Lab::new(protocol);
         let script = "head -c 20000000 /dev/zero; echo it is broken >&2; exit 3";
         lab.apply_source(
@@ -69,7 +69,7 @@ fn a_source_that_fails_leaves_no_object() {
 
 #[test]
 fn a_connection_that_is_lost_for_good_leaves_no_object_of_a_stream_that_cannot_be_repeated() {
-    let lab = Lab::new(Protocol::Webdav);
+    let lab = Lab::new(Protocol::WebDav);
     lab.write("noise", &noise(10 << 20));
     lab.apply("");
     lab.proxy
@@ -82,7 +82,7 @@ fn a_connection_that_is_lost_for_good_leaves_no_object_of_a_stream_that_cannot_b
 
 #[test]
 fn a_host_that_dies_while_it_uploads_leaves_nothing_after_the_next_start() {
-    for (protocol, request) in [(Protocol::S3, "partNumber=2"), (Protocol::Webdav, "data.tar")] {
+    for (protocol, request) in [(Protocol::S3, "partNumber=2"), (Protocol::WebDav, "data.tar")] {
         let lab = Lab::new(protocol);
         lab.apply("");
         lab.back_up();

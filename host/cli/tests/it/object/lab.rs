@@ -52,7 +52,7 @@ impl Lab {
         ];
         match self.server.protocol() {
             Protocol::S3 => args.extend(["--type", "s3", "--bucket", BUCKET]),
-            Protocol::Webdav => args.extend(["--type", "webdav"]),
+            Protocol::WebDav => args.extend(["--type", "webdav"]),
         }
         args.extend(["--secret-from-file", file.to_str().unwrap()]);
         let output = self.backstay.run(&args);

@@ -41,7 +41,7 @@ fn they_are_added_listed_tried_and_removed() {
 
 #[test]
 fn a_secret_may_come_from_standard_input() {
-    let lab = Lab::without_remote(Protocol::Webdav);
+    let lab = Lab::without_remote(Protocol::WebDav);
     let endpoint = format!("http://127.0.0.1:{}", lab.proxy.port());
     let mut child = Command::new(env!("CARGO_BIN_EXE_backstay"))
         .env("BACKSTAY_DATA_DIR", lab.backstay.data_dir())

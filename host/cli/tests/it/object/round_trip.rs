@@ -11,7 +11,7 @@ use backstay_testkit::tree::{self, Size};
 use super::lab::{Lab, noise, said};
 use crate::roundtrip::key;
 
-const BOTH: [Protocol; 2] = [Protocol::S3, Protocol::Webdav];
+const BOTH: [Protocol; 2] = [Protocol::S3, Protocol::WebDav];
 
 #[test]
 fn a_tree_comes_back_as_it_was() {

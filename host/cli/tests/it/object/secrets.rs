@@ -13,7 +13,7 @@ use crate::abort::paths;
 
 #[test]
 fn it_is_nowhere_in_clear() {
-    for protocol in [Protocol::S3, Protocol::Webdav] {
+    for protocol in [Protocol::S3, Protocol::WebDav] {
         let lab = Lab::without_remote(protocol);
         let mut said = vec![lab.add("main", SECRET).ok()];
         lab.apply("");
@@ -85,7 +85,7 @@ fn its_key_is_for_its_owner_alone() {
 
 #[test]
 fn a_wrong_one_is_said_so() {
-    for protocol in [Protocol::S3, Protocol::Webdav] {
+    for protocol in [Protocol::S3, Protocol::WebDav] {
         let lab = Lab::without_remote(protocol);
         lab.add("main", "not-the-secret").ok();
         let tested = lab.backstay.run(&["remote", "test", "main"]).code(7);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use backstay_testkit::cli::Moment;
 use backstay_testkit::process::wait_until;
 use backstay_testkit::tools;
 use serde_json::Value;
@@ -232,12 +233,11 @@ fn nothing_is_deleted_while_a_backup_of_the_job_is_read() {
     let lab = Lab::new();
     let ids = lab.history(&["2026-11-18", "2026-11-19"]);
     lab.apply("retention: { keepLast: 1 }");
-    // A check that waits for its manifest as long as the test likes.
+    // A check that stands still as it reads the manifest, as long as the test likes.
     let manifest = lab.place.join(format!("j/{}/manifest.json", ids[0]));
-    let aside = manifest.with_extension("aside");
-    fs::rename(&manifest, &aside).unwrap();
-    assert!(Command::new("mkfifo").arg(&manifest).status().unwrap().success());
-    let mut check = lab.backstay.spawn(&["verify", &ids[0]]);
+    let check = lab
+        .backstay
+        .held_at(&["verify", &ids[0]], Moment::of("read", 1).on(&manifest));
     wait_until("the check to begin", Duration::from_secs(20), || {
         let runs = lab.backstay.json(&["runs"]);
         runs[0]["kind"] == "verify" && runs[0]["status"] == "verifying"
@@ -247,8 +247,7 @@ fn nothing_is_deleted_while_a_backup_of_the_job_is_read() {
     assert!(said.contains("reads backups of job j"), "{run:#}");
     lab.back_up("2026-11-20 12:00:00");
     assert_eq!(lab.days().len(), 3);
-    check.kill();
-    fs::rename(&aside, &manifest).unwrap();
+    drop(check);
     lab.backstay.run(&["prune", "j"]).ok();
     assert_eq!(lab.days(), ["2026-11-20"]);
 }
