@@ -57,7 +57,11 @@ fn every_rule_says_what_is_wrong_and_what_to_do() {
 #[test]
 fn what_it_asks_for_is_shown_before_anything_runs() {
     let lab = Lab::new();
-    let info = lab.backstay.run(&["plugin", "info", "proxmox", "--commands"]).ok().stdout;
+    let info = lab
+        .backstay
+        .run(&["plugin", "info", "proxmox", "--commands"])
+        .ok()
+        .stdout;
     for words in [
         "pvesh get /nodes/*/storage",
         "{config.root:-}/etc/pve",
