@@ -151,7 +151,7 @@ pub(crate) fn trapped(plugin: &Plugin, verb: &str, error: &wasmtime::Error, stor
         Some(trap) => {
             let said = store.data().stderr.contents();
             let said = String::from_utf8_lossy(&said);
-            let words = crate::guest_error::printable(&store.data().secrets.redact(said.trim()));
+            let words = store.data().words(said.trim());
             let cause = if words.is_empty() { trap.to_string() } else { words };
             Error::new(
                 Code::Internal,

@@ -191,7 +191,7 @@ impl Plugin {
         };
         Ok(StoredObject {
             receipt: stored.receipt,
-            location: guest_error::printable(&stored.location),
+            location: call.store.data().words(&stored.location),
             moved: only,
         })
     }

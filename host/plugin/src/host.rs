@@ -16,7 +16,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use crate::bindings::wit::types::Failure;
 use crate::call::Flood;
 use crate::grants::{Grants, Programs, Values};
-use crate::guest_error::failure;
+use crate::guest_error::{failure, printable};
 use crate::memory::Ceiling;
 use crate::plugins::Plugin;
 use crate::runtime::Runtime;
@@ -162,6 +162,11 @@ impl Host {
             scratch_place,
             secrets: Secrets::default(),
         }
+    }
+
+    /// What the guest said, as it is shown: printable, and without the secrets that went to its programs.
+    pub(crate) fn words(&self, said: &str) -> String {
+        printable(&self.secrets.redact(said))
     }
 
     /// The run that the call is part of.

@@ -244,7 +244,7 @@ impl Plugin {
         let result = call::watch(self, "restore", scope, busy, work).await?;
         let restored = self.settle(result, "restore", &call.store)?;
         Ok(Restored {
-            place: guest_error::printable(&restored.place),
+            place: call.store.data().words(&restored.place),
             entries: restored.entries,
             bytes: restored.bytes,
         })

@@ -17,7 +17,6 @@ use cap_std::fs::{Dir, OpenOptions};
 use crate::direct::Writer;
 use crate::key::Key;
 use crate::sink::{FileSink, full, publish, sync_directory};
-
 use crate::{ObjectInfo, Space};
 
 /// An open directory. Nothing outside of it can be reached through it, not by `..` and not by a link.

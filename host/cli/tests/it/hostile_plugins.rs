@@ -282,3 +282,29 @@ fn a_secret_reaches_a_child_only_if_its_file_is_private() {
         "12"
     );
 }
+
+#[test]
+fn a_plugin_that_tells_a_secret_everywhere_is_shown_without_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let backstay = lab();
+    let secrets = backstay.data_dir().join("secrets");
+    fs::create_dir_all(&secrets).unwrap();
+    let file = secrets.join("token");
+    fs::write(&file, "s3cret-value\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let config = json!({ "do": "tell-secret", "secret": "token", "script": "printf %s \"$LAB_SECRET\"" });
+    apply(&backstay, "teller", source(config), Value::Null).ok();
+    let run = backstay.run_json(&["run", "teller"]).code(4);
+    let said = run.stdout.clone() + &run.stderr;
+    // What the program printed is data, which the plugin got whole.
+    let message = run.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("***, 12 characters"), "{message}");
+    let logs = backstay.run(&["logs", "teller", "--json"]).ok().stdout;
+    assert!(logs.contains("***"), "{logs}");
+    let kept = fs::read(backstay.data_dir().join("backstay.db")).unwrap();
+    let journal = fs::read(backstay.data_dir().join("backstay.db-wal")).unwrap_or_default();
+    for text in [said.as_bytes(), logs.as_bytes(), &kept, &journal] {
+        let is_told = text.windows(12).any(|part| part == b"s3cret-value");
+        assert!(!is_told, "{said}{logs}");
+    }
+}

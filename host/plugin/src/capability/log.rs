@@ -50,10 +50,11 @@ impl log::Host for Host {
         if self.may_log()? {
             let message = self.line(&message);
             self.scope.listener.log(Level::Warn, message.clone());
-            self.scope
-                .context
-                .notes
-                .warn(&printable(&code), message, path.as_deref().map(printable));
+            self.scope.context.notes.warn(
+                &self.words(&code),
+                message,
+                path.as_deref().map(|path| self.words(path)),
+            );
         }
         Ok(())
     }

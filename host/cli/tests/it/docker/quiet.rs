@@ -1,6 +1,6 @@
 //! Containers are quiet while their data is read, and afterwards as they were before.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -195,27 +195,30 @@ fn a_container_that_does_not_stop_in_time_is_killed_and_said_to_be() {
 
 /// Runs the job, and `meanwhile` when the container `first` has stopped and the run waits for another.
 fn during_a_run(lab: &Lab, meanwhile: impl FnOnce()) -> Value {
+    let waits = waiting_job(lab);
     let run = lab.backstay.spawn(&["run", "c", "--json"]);
     wait_until("`first` to stop", Duration::from_secs(60), || {
         lab.containers.state("first") == "exited"
     });
     meanwhile();
+    std::fs::write(waits.join("go"), "").unwrap();
     run.wait().code(1).json()
 }
 
-/// `first` is stopped first; then `second` takes its time to be quiesced.
-fn slow_job(lab: &Lab) {
+/// `first` is stopped first; then `second` is quiesced, which waits for a file `go` in the returned directory.
+fn waiting_job(lab: &Lab) -> PathBuf {
     lab.run_obedient("first", &["--label", "org.backstay.depends-on=second"]);
-    lab.run_obedient("second", &[]);
+    let waits = lab.run_obedient("second", &[]);
     lab.apply(json!({
-        "containers": ["first", "second"], "actions": { "second": "quiesce" }, "quiesce": "sleep 2", "resume": "true",
+        "containers": ["first", "second"], "actions": { "second": "quiesce" },
+        "quiesce": "until test -e /data/go; do sleep 0.1; done", "resume": "true",
     }));
+    waits
 }
 
 #[test]
 fn a_container_that_is_removed_meanwhile_is_a_warning() {
     let lab = Lab::new();
-    slow_job(&lab);
     let run = during_a_run(&lab, || drop(lab.containers.podman(&["rm", "first"])));
     let expected = "container-gone: the container first was removed during the backup and can't be brought back; \
         make it again: the backup's manifest holds its definition";
@@ -231,7 +234,6 @@ fn a_container_that_is_removed_meanwhile_is_a_warning() {
 #[test]
 fn a_container_that_somebody_made_anew_meanwhile_is_left_to_them() {
     let lab = Lab::new();
-    slow_job(&lab);
     let run = during_a_run(&lab, || {
         lab.containers.podman(&["rm", "first"]);
         lab.run_obedient("first", &[]);
@@ -247,7 +249,7 @@ fn a_container_that_somebody_made_anew_meanwhile_is_left_to_them() {
 #[test]
 fn a_cancelled_run_leaves_containers_running() {
     let lab = Lab::new();
-    slow_job(&lab);
+    waiting_job(&lab);
     let run = lab.backstay.spawn(&["run", "c"]);
     wait_until("`first` to stop", Duration::from_secs(60), || {
         lab.containers.state("first") == "exited"

@@ -96,6 +96,8 @@ pub enum Act {
     Command,
     /// Offer what `sh -c SCRIPT` writes with a secret in its environment.
     Secret,
+    /// Say everywhere what `sh -c SCRIPT` prints with a secret in its environment, and fail with it.
+    TellSecret,
     /// Offer a text.
     Text,
     /// Offer `ROOT/INNER` as a tree.

@@ -8,7 +8,7 @@ pub mod config;
 
 use backstay_sdk::{
     Artifact, ByteStream, Code, Command, Diagnostic, Failure, Previous, Restored, Result, RunInfo, Scratch,
-    Source, Target, Tree, TreeOptions, When, journal, log, schema_of, state,
+    Source, Target, Tree, TreeOptions, When, journal, log, progress, schema_of, state,
 };
 
 use backstay_sdk::scratch::{Bounds, Copied, Recorded};
@@ -112,6 +112,17 @@ fn act_if(config: &Config, call: Call) -> Result<Act> {
         Act::WasiEnv => abuse::wasi_env()?,
         Act::Warn => log::warning("lab", "something looks wrong, as the test wished", Some("a/file")),
         Act::FailHuge => return Err(Failure::backup_failed(abuse::huge())),
+        Act::TellSecret => {
+            let heard = sh(&config.script)
+                .env_secret("LAB_SECRET", &config.secret)
+                .run()?
+                .stdout;
+            progress::stage(&heard);
+            log::info(&heard);
+            log::warning(&heard, &heard, Some(&heard));
+            let told = format!("{heard}, {} characters", heard.len());
+            return Err(Failure::new(Code::BackupFailed, told).hint(heard));
+        }
         Act::Fail if call != Call::Validate => {
             let failure = Failure::new(Code::BackupFailed, "failed, as the test wished").hint("change `do`");
             return Err(if config.retry { failure.retry() } else { failure });
