@@ -151,15 +151,17 @@ fn an_engine_that_is_away_fails_the_run_before_anything_is_stopped() {
 fn an_engine_that_goes_away_during_the_run_gets_its_containers_back_later() {
     let mut lab = Lab::new();
     let path = lab.run_obedient("web", &["--label", "org.backstay.depends-on=db"]);
-    lab.run_obedient("db", &[]);
+    let waits = lab.run_obedient("db", &[]);
     lab.apply(json!({
-        "containers": ["web", "db"], "actions": { "db": "quiesce" }, "quiesce": "touch /data/here; sleep 2", "resume": "true",
+        "containers": ["web", "db"], "actions": { "db": "quiesce" },
+        "quiesce": "until test -e /data/go; do sleep 0.1; done", "resume": "true",
     }));
     let run = lab.backstay.spawn(&["run", "c", "--json"]);
     process::wait_until("`web` to stop", Duration::from_secs(60), || {
         lab.containers.state("web") == "exited"
     });
     lab.containers.stop_service();
+    std::fs::write(waits.join("go"), "").unwrap();
     let output = run.wait();
     assert_ne!(output.code, 0, "{}", output.stdout);
     let run = output.json();
