@@ -16,8 +16,9 @@ impl<P: Place> Desk<P> {
     /// Kills a run whose source has written some of its data, and waits until the place has got some of it.
     fn kill_in_the_middle(&self) {
         let started = self.at("started");
+        // Uploads begin when a first part of up to 8 MiB is full and more comes.
         self.script(&format!(
-            "head -c 8M /dev/urandom; : > {}; exec sleep 100",
+            "head -c 9M /dev/urandom; : > {}; exec sleep 100",
             started.display()
         ));
         let before = self.stored();
