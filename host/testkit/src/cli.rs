@@ -46,7 +46,7 @@ pub struct Moment<'a> {
     path: Option<&'a Path>,
     nth: u32,
     alone: bool,
-    signal: &'static str,
+    effect: &'static str,
 }
 
 /// A command under way. Dropping it kills its process tree.
@@ -176,7 +176,7 @@ impl Backstay {
         Self::start(command)
     }
 
-    /// Starts a command that stands still from this moment on, until it is dropped.
+    /// Starts a command of which one thread stands still from this moment on, until it is dropped.
     ///
     /// # Panics
     /// `strace` is missing.
@@ -185,7 +185,7 @@ impl Backstay {
         Self::start(self.strace(
             args,
             Moment {
-                signal: "STOP",
+                effect: "delay_enter=3600s",
                 ..moment
             },
         ))
@@ -233,11 +233,11 @@ impl Backstay {
             path,
             nth,
             alone,
-            signal,
+            effect,
         } = moment;
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
-        strace.args(["-e", &format!("inject={call}:signal={signal}:when={nth}")]);
+        strace.args(["-e", &format!("inject={call}:{effect}:when={nth}")]);
         if let Some(path) = path {
             strace.arg("-P").arg(path);
         }
@@ -274,7 +274,7 @@ impl<'a> Moment<'a> {
             path: None,
             nth,
             alone: false,
-            signal: "KILL",
+            effect: "signal=KILL",
         }
     }
 
@@ -291,7 +291,7 @@ impl<'a> Moment<'a> {
     #[must_use]
     pub fn politely(self) -> Self {
         Moment {
-            signal: "TERM",
+            effect: "signal=TERM",
             ..self
         }
     }

@@ -233,11 +233,14 @@ fn nothing_is_deleted_while_a_backup_of_the_job_is_read() {
     let lab = Lab::new();
     let ids = lab.history(&["2026-11-18", "2026-11-19"]);
     lab.apply("retention: { keepLast: 1 }");
-    // A check that stands still as it reads the manifest, as long as the test likes.
-    let manifest = lab.place.join(format!("j/{}/manifest.json", ids[0]));
+    // A check that stands still as it reads the data, as long as the test likes.
+    let backup = lab.backstay.json(&["backups"])[1].clone();
+    let data = lab
+        .place
+        .join(backup["manifest"]["artifacts"][0]["object"].as_str().unwrap());
     let check = lab
         .backstay
-        .held_at(&["verify", &ids[0]], Moment::of("read", 1).on(&manifest));
+        .held_at(&["verify", &ids[0]], Moment::of("pread64", 1).on(&data));
     wait_until("the check to begin", Duration::from_secs(20), || {
         let runs = lab.backstay.json(&["runs"]);
         runs[0]["kind"] == "verify" && runs[0]["status"] == "verifying"
