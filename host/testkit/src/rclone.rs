@@ -168,8 +168,9 @@ fn start(protocol: Protocol, root: &Path, password: &str, port: u16, log: &Path)
     };
     command
         .args(["--config", "/dev/null", "--addr", &format!("127.0.0.1:{port}")])
-        // What changes behind its back is seen at once.
-        .arg("--dir-cache-time=0s")
+        // What changes behind its back is seen before the next command has started. With no time at all its timers
+        // keep both processors busy, and requests wait for minutes.
+        .arg("--dir-cache-time=20ms")
         .arg(root)
         .current_dir("/")
         .stdin(std::process::Stdio::null());

@@ -16,9 +16,9 @@ impl<P: Place> Desk<P> {
     /// Kills a run whose source has written some of its data, and waits until the place has got some of it.
     fn kill_in_the_middle(&self) {
         let started = self.at("started");
-        // Uploads begin when a first part of up to 8 MiB is full and more comes.
+        // Uploads begin when a second part of up to 8 MiB is full.
         self.script(&format!(
-            "head -c 9M /dev/urandom; : > {}; exec sleep 100",
+            "head -c 17M /dev/urandom; : > {}; exec sleep 100",
             started.display()
         ));
         let before = self.stored();
@@ -80,9 +80,11 @@ pub fn what_is_gone_already_is_removed<P: Place>() {
     desk.stream_job("");
     desk.run().ok();
     desk.kill_in_the_middle();
-    for entry in fs::read_dir(desk.place.files()).unwrap() {
-        fs::remove_dir_all(entry.unwrap().path()).unwrap();
-    }
+    // A server may still write what it has got.
+    wait_until("all to be removed", PATIENCE, || {
+        let entries = fs::read_dir(desk.place.files()).unwrap();
+        entries.flatten().all(|entry| fs::remove_dir_all(entry.path()).is_ok())
+    });
     desk.start();
     assert_eq!(desk.stored(), BTreeSet::new());
     desk.has_nothing_to_undo("after somebody removed all");
