@@ -230,6 +230,9 @@ pub struct Prune {
     /// Delete although the last run failed, for example because the disk is full
     #[arg(long)]
     pub after_failure: bool,
+    /// Take what would be deleted and isn't at its destination any more out of the catalogue
+    #[arg(long)]
+    pub forget_missing: bool,
 }
 
 /// Try out whether backups can be restored.

@@ -26,7 +26,7 @@ use crate::Engine;
 use crate::catalog::found::{Found, Reader};
 use crate::recorder::Unheard;
 
-/// Manifests that are read, checked and put into the catalogue together.
+/// Manifests that are read, checked and put into the catalogue together: of ordinary size, and at their own place.
 const BATCH: usize = 256;
 
 /// How many of them at a time.
@@ -129,11 +129,17 @@ impl Engine {
             dry_run: options.dry_run,
             seen: HashMap::new(),
             dependents: Vec::new(),
+            later: Vec::new(),
             result: Rebuilt::default(),
         };
         for batch in receipts.chunks(BATCH) {
             options.context.cancel.check()?;
-            rebuilding.add(batch).await?;
+            rebuilding.add(batch, Turn::First).await?;
+        }
+        // One at a time: each may take many times its size in memory.
+        for receipt in std::mem::take(&mut rebuilding.later) {
+            options.context.cancel.check()?;
+            rebuilding.add(&[receipt], Turn::Last).await?;
         }
         rebuilding.name_baseless().await?;
         Ok(rebuilding.result)
@@ -171,9 +177,18 @@ impl Engine {
             plugin,
             scope,
             at: self.clock.now(),
-            large: Arc::default(),
         })
     }
+}
+
+/// When a manifest is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// With many others. What is large, or not where a host stores a manifest, waits: a copy must not come before the
+    /// backup itself.
+    First,
+    /// Alone.
+    Last,
 }
 
 /// A rebuild under way.
@@ -183,17 +198,27 @@ struct Rebuilding<'a> {
     dry_run: bool,
     /// The checksum of each manifest so far.
     seen: HashMap<Uuid, String>,
+    /// What is read at the end.
+    later: Vec<String>,
     /// Backups that build on another, with where they are.
     dependents: Vec<(String, Uuid, Uuid)>,
     result: Rebuilt,
 }
 
 impl Rebuilding<'_> {
-    async fn add(&mut self, receipts: &[String]) -> Result<()> {
+    async fn add(&mut self, receipts: &[String], turn: Turn) -> Result<()> {
         let reader = &self.reader;
-        let read = in_parallel(receipts.to_vec(), |receipt| reader.clone().read(receipt)).await?;
+        let read = in_parallel(receipts.to_vec(), |receipt| reader.clone().read(receipt, turn)).await?;
         let mut fresh = Vec::new();
         for (receipt, read) in receipts.iter().zip(read) {
+            let read = match read {
+                Ok(Some(found)) => Ok(found),
+                Ok(None) => {
+                    self.later.push(receipt.clone());
+                    continue;
+                }
+                Err(problem) => Err(problem),
+            };
             self.result.found += 1;
             match read {
                 Err(problem) => self.result.problems.push(problem),

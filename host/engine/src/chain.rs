@@ -82,8 +82,10 @@ impl Engine {
                 if let Some(whole) = judged.get(&link.manifest.id) {
                     break *whole;
                 }
+                // A forged manifest may build on what builds on it.
+                let is_circle = walked.contains(&link.manifest.id);
                 walked.push(link.manifest.id);
-                if link.verified_ok == Some(false) || walked.len() > LONGEST {
+                if link.verified_ok == Some(false) || is_circle || walked.len() > LONGEST {
                     break false;
                 }
                 let Some(base) = link.manifest.depends_on else {

@@ -25,8 +25,7 @@ impl Engine {
     /// # Errors
     /// There is no backup of such a job, or the catalogue can't be read.
     pub async fn newest_good(&self, job: &str) -> Result<Chosen> {
-        let newest = self.store.latest_backup(job).await?;
-        let backups = self.newest_of(&newest, job).await?;
+        let (newest, backups) = self.newest_of(job).await?;
         let broken = self.with_broken_chains(&backups).await?;
         let is_good = |backup: &&Backup| !broken.contains(&backup.manifest.id);
         let run = backups.iter().find(is_good).map(|backup| backup.run_id);
@@ -90,8 +89,7 @@ impl Engine {
     /// # Errors
     /// There is no backup of such a job, or the catalogue can't be read.
     pub async fn newest_good_of_each_destination(&self, job: &str) -> Result<Vec<Backup>> {
-        let newest = self.store.latest_backup(job).await?;
-        let backups = self.newest_of(&newest, job).await?;
+        let (_, backups) = self.newest_of(job).await?;
         let broken = self.with_broken_chains(&backups).await?;
         let mut chosen: Vec<&Backup> = Vec::new();
         let same_place = |a: &Backup, b: &Backup| {
@@ -109,15 +107,18 @@ impl Engine {
         Ok(chosen.into_iter().cloned().collect())
     }
 
-    /// The newest backups of the job that `newest` is of, newest first.
-    async fn newest_of(&self, newest: &Backup, job: &str) -> Result<Vec<Backup>> {
+    /// The newest backup of a job, and the newest ones, newest first: all of the same job, if it is one of this host.
+    async fn newest_of(&self, job: &str) -> Result<(Backup, Vec<Backup>)> {
+        let newest = self.store.latest_backup(job).await?;
         let id = newest.manifest.job.id;
-        let is_id = Uuid::parse_str(job).is_ok_and(|given| given == id);
+        let is_own = self.store.jobs().await?.iter().any(|own| own.id == id);
+        let is_id = is_own || Uuid::parse_str(job).is_ok_and(|given| given == id);
         let filter = BackupFilter {
             job: is_id.then_some(id),
             job_name: (!is_id).then_some(job),
             limit: LOOK_BACK,
         };
-        self.store.backups(filter).await
+        let backups = self.store.backups(filter).await?;
+        Ok((newest, backups))
     }
 }

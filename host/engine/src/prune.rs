@@ -30,6 +30,8 @@ pub use plan::{Place, Plan, Planned};
 pub struct PruneOptions {
     /// Somebody looked at it and says that old backups may go although the last run failed.
     pub after_failure: bool,
+    /// Somebody says that what isn't at its destination any more, and would be deleted, may leave the catalogue.
+    pub forget_missing: bool,
     /// Cancellation, between one backup and the next.
     pub context: Context,
 }
@@ -62,7 +64,7 @@ impl Engine {
     /// The catalogue can't be read.
     pub async fn plan_prune(&self, job: &Job, options: &PruneOptions) -> Result<Plan> {
         let reached = self.reached(job, options.after_failure).await?;
-        self.plan(job, reached).await
+        self.plan(job, reached, true).await
     }
 
     /// Prunes a job as a run of its own. What could not be deleted is in the report.
@@ -99,7 +101,13 @@ impl Engine {
         self.store.begin_run(&run, &[]).await?;
         let base = self.scope_of(&run);
         let done = self
-            .carry_out(&mut plan, &base, &options.context, &recorder)
+            .carry_out(
+                &mut plan,
+                &base,
+                &options.context,
+                &recorder,
+                options.forget_missing,
+            )
             .await;
         run.stats.deleted_backups = plan.deleted_backups();
         run.stats.freed_bytes = plan.freed_bytes();
@@ -138,7 +146,7 @@ impl Engine {
             return Ok(());
         }
         recorder.status(RunStatus::Pruning).await?;
-        let mut plan = match self.plan(&job, Reached::By(base.run_id)).await {
+        let mut plan = match self.plan(&job, Reached::By(base.run_id), false).await {
             Ok(plan) => plan,
             Err(error) => {
                 let warning = Trouble {
@@ -161,7 +169,7 @@ impl Engine {
         let done = match halt {
             Some(halt) => Ok(vec![halt.warning()]),
             None => {
-                let troubles = self.carry_out(&mut plan, base, context, recorder).await;
+                let troubles = self.carry_out(&mut plan, base, context, recorder, false).await;
                 troubles.map(|all| all.into_iter().map(Trouble::warning).collect())
             }
         };
@@ -182,6 +190,7 @@ impl Engine {
         base: &RunScope,
         context: &Context,
         recorder: &Recorder,
+        forget_missing: bool,
     ) -> Result<Vec<Trouble>> {
         let mut troubles = Vec::new();
         for place in &mut plan.places {
@@ -208,7 +217,7 @@ impl Engine {
                     needed.extend(depends_on);
                     continue;
                 }
-                match self.delete(id, base, context, recorder).await {
+                match self.delete(id, base, context, recorder, forget_missing).await {
                     Ok(()) => {
                         planned.deleted = true;
                         let why: Vec<String> =

@@ -96,10 +96,10 @@ impl Engine {
         if let Some(lock) = lock {
             lock.remove()?;
         }
-        let backup = self.store.backup(backup.manifest.id).await?;
+        let after = self.store.existing_backup(backup.manifest.id).await?;
         report.map(|run| Report {
             run,
-            backups: vec![backup],
+            backups: vec![after.unwrap_or_else(|| backup.clone())],
         })
     }
 

@@ -56,6 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         policy: Some(&policy),
         verification: true,
         hold: None,
+        after_gap: false,
         zone: &zone,
         now,
     };

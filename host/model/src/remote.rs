@@ -128,20 +128,23 @@ impl Remote {
         self.kind != RemoteKind::Webdav || self.account.is_some()
     }
 
-    /// The place, for a person.
+    /// The place, for a person. Two places never share it: buckets have their name for themselves only at the
+    /// provider's own endpoint, and containers only within an account.
     pub fn place(&self) -> String {
         let root = self.root.as_deref().unwrap_or_default();
         let root = root.trim_matches('/');
         let bucket = self.bucket.as_deref().unwrap_or_default();
-        let place = match self.kind {
-            RemoteKind::S3 => format!("s3://{bucket}/{root}"),
-            RemoteKind::Gcs => format!("gs://{bucket}/{root}"),
-            RemoteKind::Azure => format!("azure://{bucket}/{root}"),
-            RemoteKind::B2 => format!("b2://{bucket}/{root}"),
-            RemoteKind::Webdav => {
-                let endpoint = self.endpoint.as_deref().unwrap_or_default();
-                format!("{}/{root}", endpoint.trim_end_matches('/'))
-            }
+        let account = self.account.as_deref().unwrap_or_default();
+        let endpoint = self.endpoint.as_deref().map(|at| at.trim_end_matches('/'));
+        let place = match (self.kind, endpoint) {
+            (RemoteKind::S3, None) => format!("s3://{bucket}/{root}"),
+            (RemoteKind::S3, Some(endpoint)) => format!("s3+{endpoint}/{bucket}/{root}"),
+            (RemoteKind::Gcs, None) => format!("gs://{bucket}/{root}"),
+            (RemoteKind::Gcs, Some(endpoint)) => format!("gs+{endpoint}/{bucket}/{root}"),
+            (RemoteKind::Azure, None) => format!("azure://{account}/{bucket}/{root}"),
+            (RemoteKind::Azure, Some(endpoint)) => format!("azure+{endpoint}/{account}/{bucket}/{root}"),
+            (RemoteKind::B2, _) => format!("b2://{bucket}/{root}"),
+            (RemoteKind::Webdav, endpoint) => format!("{}/{root}", endpoint.unwrap_or_default()),
         };
         place.trim_end_matches('/').to_owned()
     }

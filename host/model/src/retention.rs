@@ -8,6 +8,8 @@
 //! - the newest good backup and whatever is newer than it;
 //! - each backup that a kept one builds on, however far back;
 //! - what is dated in the future: when the clock was wrong, nobody knows how old anything is;
+//! - what `maxAge` lets go only since a gap of more than that between two backups, unless somebody looked at it: either
+//!   the clock is wrong, or the host was off for as long;
 //! - everything, while retention is frozen or something else holds it.
 //!
 //! A backup that is known to be damaged, builds on one that is damaged or missing, or has not been verified where
@@ -62,6 +64,8 @@ pub struct Terms<'a> {
     pub verification: bool,
     /// Why nothing may be deleted now, whatever the rules say.
     pub hold: Option<Reason>,
+    /// Somebody looked at it: what became too old by a gap between two backups may go.
+    pub after_gap: bool,
     /// The zone that days begin in.
     pub zone: &'a TimeZone,
     /// The present.
@@ -170,6 +174,8 @@ fn by_rules(
         let age = SignedDuration::try_from(span.duration()).unwrap_or(SignedDuration::MAX);
         (span, age)
     });
+    let times: Vec<Timestamp> = judged.iter().map(|i| candidates[*i].created_at).collect();
+    let gap = max_age.filter(|(_, age)| !terms.after_gap && has_gap(&times, terms.now, *age));
     let mut rules = Rules::new(policy);
     let mut after_last_good = true;
     for index in judged {
@@ -177,7 +183,7 @@ fn by_rules(
         let grade = chains.grade(index);
         let too_old = max_age.filter(|(_, age)| terms.now.duration_since(candidate.created_at) > *age);
         let mut reasons = match (too_old, max_age) {
-            (Some(_), _) => Vec::new(),
+            (Some(_), _) => gap.map(|(span, _)| Reason::Gap(span)).into_iter().collect(),
             (None, Some((span, _))) if !policy.has_keep_rule() => vec![Reason::Younger(span)],
             (None, _) => {
                 let date = terms.zone.to_datetime(candidate.created_at).date();
@@ -208,6 +214,15 @@ fn by_rules(
         verdict.reasons = reasons;
     }
     verdicts
+}
+
+/// Whether what is too old is so by a single step: the newest of it is older than the next backup by more than the age
+/// itself.
+fn has_gap(newest_first: &[Timestamp], now: Timestamp, age: SignedDuration) -> bool {
+    let is_old = |time: &Timestamp| now.duration_since(*time) > age;
+    newest_first
+        .windows(2)
+        .any(|pair| !is_old(&pair[0]) && is_old(&pair[1]) && pair[0].duration_since(pair[1]) > age)
 }
 
 /// Keeps what kept ones build on, and what that builds on.

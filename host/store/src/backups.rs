@@ -40,6 +40,12 @@ pub(crate) const LATEST_OF_JOB: &str = select!(
     "WHERE run_id = (SELECT run_id FROM backups WHERE job_id = ?1 AND removed_by IS NULL ORDER BY id DESC LIMIT 1) \
      AND removed_by IS NULL ORDER BY critical DESC, destination_index, id DESC LIMIT 1"
 );
+// A rebuilt catalogue may have what a job of the same name on another host left at the same place.
+pub(crate) const LATEST_OF_OWN: &str = select!(
+    "WHERE run_id = (SELECT run_id FROM backups WHERE job_id = (SELECT id FROM jobs WHERE name = ?1) \
+     AND removed_by IS NULL ORDER BY id DESC LIMIT 1) \
+     AND removed_by IS NULL ORDER BY critical DESC, destination_index, id DESC LIMIT 1"
+);
 pub(crate) const LATEST_OF_NAME: &str = select!(
     "WHERE run_id = (SELECT run_id FROM backups WHERE job_name = ?1 AND removed_by IS NULL ORDER BY id DESC LIMIT 1) \
      AND removed_by IS NULL ORDER BY critical DESC, destination_index, id DESC LIMIT 1"
@@ -216,18 +222,25 @@ impl Store {
         self.read_backups(rows)
     }
 
+    /// A backup, if it is still there.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub async fn existing_backup(&self, id: Uuid) -> Result<Option<Backup>> {
+        self.find_backup(BY_ID, &id.to_string()).await
+    }
+
     /// A backup.
     ///
     /// # Errors
     /// [`Code::Configuration`] if there is none; or the database can't be read.
     pub async fn backup(&self, id: Uuid) -> Result<Backup> {
-        self.find_backup(BY_ID, &id.to_string())
-            .await?
-            .ok_or_else(|| no_backup(id))
+        self.existing_backup(id).await?.ok_or_else(|| no_backup(id))
     }
 
     /// What the newest run of a job left, at its critical destination if that has it. The job, by id or name,
-    /// may have been removed since. Whether it passed its check is for the caller to look at.
+    /// may have been removed since. Of other jobs of that name, which a rebuilt catalogue may have, something is only
+    /// returned if there is nothing of a job here. Whether it passed its check is for the caller to look at.
     ///
     /// # Errors
     /// [`Code::Configuration`], with a hint on what there is, if there is none; or the database can't be read.
@@ -235,6 +248,9 @@ impl Store {
         if let Ok(id) = Uuid::parse_str(job)
             && let Some(backup) = self.find_backup(LATEST_OF_JOB, &id.to_string()).await?
         {
+            return Ok(backup);
+        }
+        if let Some(backup) = self.find_backup(LATEST_OF_OWN, job).await? {
             return Ok(backup);
         }
         match self.find_backup(LATEST_OF_NAME, job).await? {

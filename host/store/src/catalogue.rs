@@ -21,8 +21,10 @@ const ADD: &str = "INSERT INTO backups (id, run_id, job_id, job_name, destinatio
      WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = ?2 AND finished_at IS NULL) \
      AND NOT EXISTS (SELECT 1 FROM journal WHERE run_id = ?2) ON CONFLICT (id) DO NOTHING";
 
-const UNCHECKED: &str = "SELECT id FROM backups WHERE job_name = ?1 AND coalesce(verified_at, created_at) < ?2 \
-     ORDER BY coalesce(verified_at, created_at), id";
+// A check that was not as deep as is asked for doesn't count.
+const UNCHECKED: &str = "SELECT id FROM (SELECT id, CASE WHEN verified_level IN (SELECT value FROM json_each(?3)) \
+     THEN coalesce(verified_at, created_at) ELSE created_at END AS since FROM backups \
+     WHERE job_name = ?1 AND removed_by IS NULL) WHERE since < ?2 ORDER BY since, id";
 
 impl Store {
     /// The checksums of the manifests of those of these backups that the catalogue has.
@@ -86,23 +88,36 @@ impl Store {
     /// The database can't be read.
     pub async fn backup_ids(&self, job_name: Option<&str>) -> Result<Vec<Uuid>> {
         let query = match job_name {
-            None => sqlx::query_scalar("SELECT id FROM backups ORDER BY id DESC"),
+            None => sqlx::query_scalar("SELECT id FROM backups WHERE removed_by IS NULL ORDER BY id DESC"),
             Some(name) => {
-                sqlx::query_scalar("SELECT id FROM backups WHERE job_name = ?1 ORDER BY id DESC").bind(name)
+                const OF_JOB: &str =
+                    "SELECT id FROM backups WHERE job_name = ?1 AND removed_by IS NULL ORDER BY id DESC";
+                sqlx::query_scalar(OF_JOB).bind(name)
             }
         };
         self.read_ids(query.fetch_all(&self.inner.readers).await)
     }
 
-    /// The ids of those backups of a job that nobody has checked since `before`; of ones that were never checked it
-    /// counts when they were made. The longest unchecked comes first.
+    /// The ids of those backups of a job that nobody has checked on this level or a deeper one since `before`; of ones
+    /// that never were it counts when they were made. The longest unchecked comes first.
     ///
     /// # Errors
     /// The database can't be read.
-    pub async fn unchecked_since(&self, job_name: &str, before: Timestamp) -> Result<Vec<Uuid>> {
+    pub async fn unchecked_since(
+        &self,
+        job_name: &str,
+        level: VerifyLevel,
+        before: Timestamp,
+    ) -> Result<Vec<Uuid>> {
+        let enough: Vec<&str> = VerifyLevel::ALL
+            .into_iter()
+            .filter(|other| *other >= level)
+            .map(VerifyLevel::name)
+            .collect();
         let ids = sqlx::query_scalar(UNCHECKED)
             .bind(job_name)
             .bind(time(before))
+            .bind(json(&enough)?)
             .fetch_all(&self.inner.readers)
             .await;
         self.read_ids(ids)
@@ -113,7 +128,7 @@ impl Store {
     /// # Errors
     /// The database can't be read.
     pub async fn jobs_with_backups(&self) -> Result<Vec<String>> {
-        sqlx::query_scalar("SELECT DISTINCT job_name FROM backups ORDER BY job_name")
+        sqlx::query_scalar("SELECT DISTINCT job_name FROM backups WHERE removed_by IS NULL ORDER BY job_name")
             .fetch_all(&self.inner.readers)
             .await
             .map_err(self.failed("list jobs that have backups"))

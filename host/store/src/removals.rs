@@ -5,16 +5,18 @@ use uuid::Uuid;
 
 use crate::Store;
 use crate::backups::no_backup;
+use crate::columns::read_id;
 use crate::transaction::Durability;
 
 impl Store {
     /// Says that `run_id` is about to delete a backup at its destination. From here on it is in no list, and
     /// [`Store::removals`] has it until [`Store::remove_backup`] takes it out or [`Store::keep_backup`] puts it
-    /// back. Safe from a power loss on return.
+    /// back. Safe from a power loss on return. If another backup builds on it, wherever that is, nothing is done and
+    /// that one's id returned.
     ///
     /// # Errors
     /// [`backstay_model::Code::Configuration`] if there is no such backup; or the database can't be written.
-    pub async fn begin_removal(&self, id: Uuid, run_id: Uuid) -> Result<()> {
+    pub async fn begin_removal(&self, id: Uuid, run_id: Uuid) -> Result<Option<Uuid>> {
         self.set_removed_by(id, Some(run_id)).await
     }
 
@@ -23,7 +25,7 @@ impl Store {
     /// # Errors
     /// [`backstay_model::Code::Configuration`] if there is no such backup; or the database can't be written.
     pub async fn keep_backup(&self, id: Uuid) -> Result<()> {
-        self.set_removed_by(id, None).await
+        self.set_removed_by(id, None).await.map(|_| ())
     }
 
     /// Takes a backup out of the catalogue, once its data is deleted. Whether it was there.
@@ -43,9 +45,21 @@ impl Store {
         Ok(removed > 0)
     }
 
-    async fn set_removed_by(&self, id: Uuid, run_id: Option<Uuid>) -> Result<()> {
+    async fn set_removed_by(&self, id: Uuid, run_id: Option<Uuid>) -> Result<Option<Uuid>> {
         const DOING: &str = "save that a backup is being deleted";
+        const DEPENDENT: &str = "SELECT id FROM backups \
+             WHERE json_extract(manifest, '$.dependsOn') = ?1 AND removed_by IS NULL LIMIT 1";
         let mut transaction = self.begin(Durability::Now, DOING).await?;
+        if run_id.is_some() {
+            let dependent: Option<String> = sqlx::query_scalar(DEPENDENT)
+                .bind(id.to_string())
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(self.failed(DOING))?;
+            if let Some(dependent) = dependent {
+                return read_id(&dependent).map(Some).map_err(self.unreadable("a backup"));
+            }
+        }
         let changed = sqlx::query("UPDATE backups SET removed_by = ?2 WHERE id = ?1")
             .bind(id.to_string())
             .bind(run_id.map(|id| id.to_string()))
@@ -56,6 +70,7 @@ impl Store {
         if changed == 0 {
             return Err(no_backup(id));
         }
-        self.commit(transaction, DOING).await
+        self.commit(transaction, DOING).await?;
+        Ok(None)
     }
 }

@@ -24,6 +24,7 @@ pub async fn run(args: Prune, data_dir: Option<PathBuf>, output: Output) -> Resu
     let job = engine.store.job(&args.job).await?;
     let options = PruneOptions {
         after_failure: args.after_failure,
+        forget_missing: args.forget_missing,
         context,
     };
     if args.dry_run {

@@ -87,8 +87,12 @@ async fn due(
         let Ok(before) = engine.clock.now().checked_sub(every) else {
             continue;
         };
-        let ids = engine.store.unchecked_since(&job.spec.name, before).await?;
-        work.extend(ids.into_iter().map(|id| (id, level.unwrap_or(verify.level))));
+        let level = level.unwrap_or(verify.level);
+        let ids = engine
+            .store
+            .unchecked_since(&job.spec.name, level, before)
+            .await?;
+        work.extend(ids.into_iter().map(|id| (id, level)));
     }
     Ok(work)
 }
@@ -106,7 +110,10 @@ async fn many(
         if context.cancel.is_cancelled() {
             return Err(context.cancel.reason());
         }
-        let backup = engine.store.backup(id).await?;
+        // Retention may have taken it meanwhile.
+        let Some(backup) = engine.store.existing_backup(id).await? else {
+            continue;
+        };
         let report = engine
             .verify(&backup, level, identities, context, Arc::clone(&lines) as _)
             .await?;

@@ -1,7 +1,5 @@
 //! One manifest that was found: read, proved, and compared with what is stored beside it.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use backstay_model::job::VerifyLevel;
 use backstay_model::manifest::{MANIFEST_NAME, Manifest};
 use backstay_model::{Code, Error, Result};
@@ -10,7 +8,7 @@ use backstay_store::Backup;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::catalog::{Problem, ProblemKind};
+use crate::catalog::{Problem, ProblemKind, Turn};
 use crate::chain::{Link, read_whole};
 use crate::copy::as_stream;
 use crate::verify::{blocking, check_size};
@@ -18,7 +16,7 @@ use crate::verify::{blocking, check_size};
 /// Largest manifest that is read, in bytes. A hundred times what one with a thousand warnings takes.
 const MOST_BYTES: usize = 16 << 20;
 
-/// From this size on manifests are taken apart one at a time: a hostile one takes many times its size in memory.
+/// From this size on manifests are read one at a time: a hostile one takes many times its size in memory.
 const LARGE_BYTES: usize = 256 << 10;
 
 /// Reads manifests at one place.
@@ -28,7 +26,6 @@ pub(super) struct Reader {
     pub(super) scope: Scope,
     /// The time of the checks.
     pub(super) at: Timestamp,
-    pub(super) large: Arc<Mutex<()>>,
 }
 
 /// A backup as its manifest tells it.
@@ -49,19 +46,22 @@ impl Found {
 }
 
 impl Reader {
-    /// Reads the manifest behind a receipt.
-    pub(super) async fn read(self, receipt: String) -> std::result::Result<Found, Problem> {
+    /// Reads the manifest behind a receipt; nothing if it isn't its turn.
+    pub(super) async fn read(
+        self,
+        receipt: String,
+        turn: Turn,
+    ) -> std::result::Result<Option<Found>, Problem> {
         let named = |(kind, error): (ProblemKind, Error)| Problem::new(&receipt, kind, &error);
         let (text, described) = self
             .text(&receipt)
             .await
             .map_err(|error| named((ProblemKind::Unreadable, error)))?;
-        let (large, name) = (Arc::clone(&self.large), receipt.clone());
-        let parsed = blocking(move || {
-            let _turn =
-                (text.len() >= LARGE_BYTES).then(|| large.lock().unwrap_or_else(PoisonError::into_inner));
-            Ok(parse(&text, &name))
-        });
+        if turn == Turn::First && text.len() >= LARGE_BYTES {
+            return Ok(None);
+        }
+        let name = receipt.clone();
+        let parsed = blocking(move || Ok(parse(&text, &name)));
         let manifest = match parsed.await {
             Ok(parsed) => parsed.map_err(named)?,
             Err(error) => return Err(named((ProblemKind::Unreadable, error))),
@@ -76,10 +76,15 @@ impl Reader {
             .hint("copy the backups back to where they came from, or restore by their recovery kit");
             return Err(named((ProblemKind::Foreign, error)));
         }
-        Ok(Found {
+        // Of plugins whose receipts aren't names nobody can tell.
+        let is_name = receipt.ends_with(&format!("/{MANIFEST_NAME}"));
+        if turn == Turn::First && is_name && receipt != manifest.object() {
+            return Ok(None);
+        }
+        Ok(Some(Found {
             backup: self.backup(manifest, receipt, &described),
             damage: None,
-        })
+        }))
     }
 
     async fn text(&self, receipt: &str) -> Result<(Vec<u8>, String)> {
@@ -95,7 +100,10 @@ impl Reader {
     fn backup(&self, mut manifest: Manifest, receipt: String, described: &str) -> Backup {
         let object = manifest.object();
         let root = |shown: &str, object: &str| {
-            let shown = shown.strip_prefix("the file ").unwrap_or(shown);
+            let shown = ["the file ", "the object "]
+                .iter()
+                .find_map(|kind| shown.strip_prefix(kind))
+                .unwrap_or(shown);
             shown.strip_suffix(object).map(str::to_owned)
         };
         let was = manifest

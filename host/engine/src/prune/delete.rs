@@ -21,6 +21,9 @@ use crate::lock::JobLock;
 use crate::recorder::{Observer, Recorder};
 use crate::recover::{Recovered, lock_of};
 
+/// What to do about a backup that isn't where it was stored.
+const FORGET: &str = "is another disk mounted? if it was deleted by hand, `backstay prune JOB --forget-missing` takes it out of the catalogue";
+
 /// Why a backup is still there, wholly or in part.
 #[derive(Debug)]
 pub(super) enum NotDeleted {
@@ -56,25 +59,35 @@ impl Engine {
         .hint("is another disk mounted, or was it moved or deleted by hand? a new run makes a new one"))
     }
 
-    /// Deletes a backup at its destination and from the catalogue. Once begun it is not cancelled.
+    /// Deletes a backup at its destination and from the catalogue. Once begun it is not cancelled. One that isn't at
+    /// its destination stays in the catalogue, unless somebody says that it may be forgotten.
     pub(super) async fn delete(
         &self,
         id: Uuid,
         base: &RunScope,
         context: &Context,
         recorder: &Recorder,
+        forget_missing: bool,
     ) -> Result<(), NotDeleted> {
         let backup = &self.store.backup(id).await.map_err(NotDeleted::Database)?;
         let own = Context::default();
         let link = self.link(backup.clone(), base, &own, recorder).await;
         let link = link.map_err(|error| NotDeleted::Away(away(backup, error)))?;
-        if let Err(error) = link.plugin.check(&link.scope, &backup.receipt).await {
-            return Err(NotDeleted::Away(away(backup, error)));
+        match link.plugin.check(&link.scope, &backup.receipt).await {
+            Err(error) => return Err(NotDeleted::Away(away(backup, error))),
+            Ok(facts) if !facts.found && !forget_missing => {
+                let error = Error::new(Code::Storage, format!("{} is not there", backup.location));
+                return Err(NotDeleted::Refused(error.hint(FORGET)));
+            }
+            Ok(_) => {}
         }
-        self.store
-            .begin_removal(id, base.run_id)
-            .await
-            .map_err(NotDeleted::Database)?;
+        let dependent = self.store.begin_removal(id, base.run_id).await;
+        if let Some(other) = dependent.map_err(NotDeleted::Database)? {
+            let message = format!("backup {id} stays, because {other} builds on it");
+            return Err(NotDeleted::Refused(Error::new(Code::Storage, message).hint(
+                "it goes when nothing builds on it any more; `backstay backups` lists what does",
+            )));
+        }
         let used = self.in_use(base.job_id, &base.job_name).await;
         if let Some(by) = used.map_err(NotDeleted::Database)? {
             self.store.keep_backup(id).await.map_err(NotDeleted::Database)?;

@@ -1,8 +1,9 @@
 //! What pruning a job would do: its backups by destination, each with a verdict.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use backstay_model::job::{DestinationSpec, Job};
+use backstay_model::job::{DestinationSpec, Job, VerifyLevel};
 use backstay_model::manifest::{MANIFEST_NAME, Manifest};
 use backstay_model::retention::{Candidate, Reason, Terms, Verdict, decide};
 use backstay_model::run::{Run, RunKind, RunStatus, Warning};
@@ -13,6 +14,7 @@ use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use crate::Engine;
+use crate::drill::deepest;
 use crate::lock::JobLock;
 use crate::recover::lock_of;
 
@@ -145,8 +147,11 @@ struct Head {
 }
 
 impl Head {
-    fn of(backup: &Backup) -> Self {
+    /// What passed a check that is not as deep as the job asks for, or as can be had, is not verified.
+    fn of(backup: &Backup, asked: VerifyLevel) -> Self {
         let manifest = &backup.manifest;
+        let wanted = asked.min(deepest(manifest));
+        let is_deep = backup.verified_level.is_some_and(|level| level >= wanted);
         let indexes = manifest.artifacts.iter().filter_map(|a| a.index.as_ref());
         Head {
             candidate: Candidate {
@@ -155,7 +160,7 @@ impl Head {
                 job_id: manifest.job.id,
                 created_at: backup.created_at,
                 base: manifest.depends_on,
-                verified: backup.verified_ok,
+                verified: backup.verified_ok.filter(|ok| !ok || is_deep),
             },
             run_id: backup.run_id,
             destination_index: backup.destination_index,
@@ -229,8 +234,8 @@ impl Engine {
         }
     }
 
-    /// Decides over all backups of a job.
-    pub(super) async fn plan(&self, job: &Job, reached: Reached) -> Result<Plan> {
+    /// Decides over all backups of a job. With `after_gap` somebody looked at it: see [`Reason::Gap`].
+    pub(super) async fn plan(&self, job: &Job, reached: Reached, after_gap: bool) -> Result<Plan> {
         let hold = match (&job.retention_frozen, &reached) {
             (Some(why), _) => Some((Halt::Frozen(why.clone()), Reason::Frozen)),
             (None, Reached::Failed(why)) => Some((Halt::AfterFailure(why.clone()), Reason::AfterFailure)),
@@ -259,6 +264,7 @@ impl Engine {
                 policy: job.spec.retention.as_ref(),
                 verification: job.spec.verify.is_asked_for(),
                 hold,
+                after_gap,
                 zone: &zone,
                 now: self.clock.now(),
             };
@@ -286,16 +292,16 @@ impl Engine {
 
     /// The backups of a job by where they are.
     ///
-    /// A destination is known by its plugin and its place, so that it stays the same when another of its settings
-    /// changes, or when destinations change places. It is one of the job's if any of its backups was made with what
-    /// the job says now.
+    /// What was made with what the job says of a destination now is that one's, and no two of them are ever taken
+    /// for one. What was made with other settings, at the place of exactly one of them, is that one's too: so it stays
+    /// the same when a setting that doesn't lead elsewhere changes, or when destinations change places.
     async fn groups(&self, job: &Job) -> Result<Vec<Group>> {
-        let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
+        let mut groups: BTreeMap<(String, String, Option<usize>), Group> = BTreeMap::new();
         let mut before = None;
         loop {
             let page = self.store.backups_before(job.id, before, PAGE).await?;
             let Some(last) = page.last() else {
-                return Ok(groups.into_values().collect());
+                return Ok(with_former(groups));
             };
             before = Some(last.manifest.id);
             for backup in &page {
@@ -304,15 +310,17 @@ impl Engine {
                     || serde_json::Value::Object(used.config.clone()).to_string(),
                     str::to_owned,
                 );
-                let group = groups.entry((used.plugin.clone(), key)).or_insert_with(|| Group {
-                    plugin: used.plugin.clone(),
-                    location: place(backup).unwrap_or(&backup.location).to_owned(),
-                    heads: Vec::new(),
-                    index: None,
-                });
                 let named = |d: &DestinationSpec| d.plugin == used.plugin && d.config == used.config;
-                group.index = group.index.or(job.spec.destinations.iter().position(named));
-                group.heads.push(Head::of(backup));
+                let index = job.spec.destinations.iter().position(named);
+                let group = groups
+                    .entry((used.plugin.clone(), key, index))
+                    .or_insert_with(|| Group {
+                        plugin: used.plugin.clone(),
+                        location: place(backup).unwrap_or(&backup.location).to_owned(),
+                        heads: Vec::new(),
+                        index,
+                    });
+                group.heads.push(Head::of(backup, job.spec.verify.level));
             }
         }
     }
@@ -339,6 +347,31 @@ impl Engine {
         }
         Ok(None)
     }
+}
+
+/// Adds what was made with settings that no destination has now to the only one at the same place, if there is one.
+fn with_former(groups: BTreeMap<(String, String, Option<usize>), Group>) -> Vec<Group> {
+    let is_at = |group: &Group, plugin: &str, place: &str, key: &(String, String, Option<usize>)| {
+        group.index.is_some() && key.0 == plugin && key.1 == place
+    };
+    let (named, former): (Vec<_>, Vec<_>) = groups.into_iter().partition(|(_, group)| group.index.is_some());
+    let mut named: Vec<_> = named;
+    let mut apart = Vec::new();
+    for ((plugin, place, _), group) in former {
+        let mut here: Vec<&mut Group> = named
+            .iter_mut()
+            .filter(|(key, group)| is_at(group, &plugin, &place, key))
+            .map(|(_, group)| group)
+            .collect();
+        match here.as_mut_slice() {
+            [only] => {
+                only.heads.extend(group.heads);
+                only.heads.sort_by_key(|head| Reverse(head.candidate.id));
+            }
+            _ => apart.push(group),
+        }
+    }
+    named.into_iter().map(|(_, group)| group).chain(apart).collect()
 }
 
 /// The zone that the job's days begin in: that of its schedule, else the machine's.

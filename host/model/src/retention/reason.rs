@@ -54,6 +54,8 @@ pub enum Reason {
     OtherJob,
     /// Kept: it is dated in the future.
     Future,
+    /// Kept: it is older than `maxAge` only because of a long time without any backup, or of a clock that went wrong.
+    Gap(Span),
     /// Kept by `keepLast`: one of so many.
     Last(u32),
     /// Kept by one of the rules over the calendar: the newest of the period with this date.
@@ -91,6 +93,10 @@ impl fmt::Display for Reason {
             Reason::OtherInstance => f.write_str("written by another installation"),
             Reason::OtherJob => f.write_str("written for another job"),
             Reason::Future => f.write_str("dated in the future"),
+            Reason::Gap(age) => write!(
+                f,
+                "older than {age}, but only since a gap of more than that: `backstay prune` by hand deletes it"
+            ),
             Reason::Last(1) => f.write_str("the last"),
             Reason::Last(count) => write!(f, "one of the last {count}"),
             Reason::NewestOf(Period::Day, date) => write!(f, "daily {date}"),

@@ -36,6 +36,7 @@ fn terms<'a>(policy: &'a Retention, zone: &'a TimeZone) -> Terms<'a> {
         policy: Some(policy),
         verification: false,
         hold: None,
+        after_gap: true,
         zone,
         now: now(),
     }

@@ -264,3 +264,22 @@ async fn what_is_being_deleted_is_in_no_list_but_its_own_until_it_is_put_back_or
         .unwrap_err();
     assert_eq!(error.code(), Code::Configuration);
 }
+
+#[tokio::test]
+async fn what_another_backup_builds_on_can_not_be_deleted() {
+    let lab = lab().await;
+    let run = begun(&lab.store, &job(&lab.store, "flash").await).await;
+    let [base, mut increment] = [backup(&lab.store, &run, 0), backup(&lab.store, &run, 1)];
+    increment.manifest.depends_on = Some(base.manifest.id);
+    for one in [&base, &increment] {
+        lab.store.commit_backup(one, &[]).await.unwrap();
+    }
+    let (id, dependent) = (base.manifest.id, increment.manifest.id);
+    assert_eq!(
+        lab.store.begin_removal(id, run.id).await.unwrap(),
+        Some(dependent)
+    );
+    assert!(lab.store.removals().await.unwrap().is_empty());
+    assert_eq!(lab.store.begin_removal(dependent, run.id).await.unwrap(), None);
+    assert_eq!(lab.store.begin_removal(id, run.id).await.unwrap(), None);
+}

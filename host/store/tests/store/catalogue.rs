@@ -1,5 +1,6 @@
 //! Backups that were found, put into the catalogue.
 
+use backstay_model::job::VerifyLevel;
 use backstay_model::run::RunStatus;
 use uuid::Uuid;
 
@@ -81,15 +82,27 @@ async fn the_longest_unchecked_comes_first() {
     let run = begun(&lab.store, &job(&lab.store, "flash").await).await;
     let [mut never, mut long_ago, mut lately] = [0, 1, 2].map(|n| backup(&lab.store, &run, n));
     never.created_at = at("2026-02-02T00:00:00Z");
+    long_ago.created_at = at("2026-01-01T00:00:00Z");
+    lately.created_at = at("2026-01-02T00:00:00Z");
     long_ago.verified_at = Some(at("2026-02-01T00:00:00Z"));
     lately.verified_at = Some(at("2026-03-01T00:00:00Z"));
+    for one in [&mut long_ago, &mut lately] {
+        one.verified_level = Some(VerifyLevel::Checksum);
+    }
     for one in [&never, &long_ago, &lately] {
         lab.store.commit_backup(one, &[]).await.unwrap();
     }
     let due = lab
         .store
-        .unchecked_since("flash", at("2026-02-15T00:00:00Z"))
+        .unchecked_since("flash", VerifyLevel::Size, at("2026-02-15T00:00:00Z"))
         .await
         .unwrap();
     assert_eq!(due, [long_ago.manifest.id, never.manifest.id]);
+    // A check that was not as deep counts as none.
+    let due = lab
+        .store
+        .unchecked_since("flash", VerifyLevel::Archive, at("2026-02-15T00:00:00Z"))
+        .await
+        .unwrap();
+    assert_eq!(due, [long_ago.manifest.id, lately.manifest.id, never.manifest.id]);
 }

@@ -335,7 +335,7 @@ impl Place for ObjectS3 {
     }
 
     fn name(&self) -> String {
-        format!("s3://{BUCKET}/my/backups")
+        format!("s3+http://127.0.0.1:{}/{BUCKET}/my/backups", self.0.port())
     }
 
     fn leave(&mut self) {

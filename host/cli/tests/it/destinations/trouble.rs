@@ -83,7 +83,9 @@ pub fn what_is_gone_already_is_removed<P: Place>() {
     // A server may still write what it has got.
     wait_until("all to be removed", PATIENCE, || {
         let entries = fs::read_dir(desk.place.files()).unwrap();
-        entries.flatten().all(|entry| fs::remove_dir_all(entry.path()).is_ok())
+        entries
+            .flatten()
+            .all(|entry| fs::remove_dir_all(entry.path()).is_ok())
     });
     desk.start();
     assert_eq!(desk.stored(), BTreeSet::new());

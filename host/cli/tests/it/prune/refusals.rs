@@ -254,3 +254,68 @@ fn nothing_is_deleted_while_a_backup_of_the_job_is_read() {
     lab.backstay.run(&["prune", "j"]).ok();
     assert_eq!(lab.days(), ["2026-11-20"]);
 }
+
+#[test]
+fn two_destinations_that_are_called_alike_are_not_one() {
+    let lab = Lab::new();
+    // The same words mean another place in each of these files.
+    let destination = |name: &str| {
+        let (place, config) = (
+            lab.backstay.scratch_dir().join(name),
+            lab.backstay.scratch_dir().join(format!("{name}.conf")),
+        );
+        fs::create_dir_all(place.join("backups")).unwrap();
+        fs::write(
+            &config,
+            format!("[nas]\ntype = alias\nremote = {}\n", place.display()),
+        )
+        .unwrap();
+        format!(
+            "  - {{ plugin: rclone, config: {{ remote: 'nas:backups', configFile: {} }} }}\n",
+            config.display()
+        )
+    };
+    let both = format!("{}{}", destination("home"), destination("away"));
+    let job = format!(
+        "name: j\nsource: {{ plugin: path, config: {{ path: {} }} }}\ndestinations:\n{both}retention: {{ keepDaily: 2 }}\n",
+        lab.source.display()
+    );
+    lab.backstay.apply(&job).ok();
+    lab.history(&["2026-11-18", "2026-11-19", "2026-11-20"]);
+    assert_eq!(
+        lab.days(),
+        ["2026-11-20", "2026-11-20", "2026-11-19", "2026-11-19"]
+    );
+    for name in ["home", "away"] {
+        let kept = super::lab::directories(&lab.backstay.scratch_dir().join(name).join("backups/j"));
+        assert_eq!(kept.len(), 2, "{name}");
+    }
+}
+
+#[test]
+fn what_is_not_where_it_was_stays_in_the_catalogue_until_somebody_says_that_it_is_gone() {
+    let lab = Lab::new();
+    let ids = lab.history(&["2026-11-18", "2026-11-19", "2026-11-20"]);
+    let gone = lab.place.join("j").join(&ids[0]);
+    let elsewhere = lab.backstay.scratch_dir().join("elsewhere");
+    fs::rename(&gone, &elsewhere).unwrap();
+    lab.apply("retention: { keepLast: 2 }");
+    refuses(&lab, 5, "is not there", "--forget-missing");
+    lab.backstay.run(&["prune", "j", "--forget-missing"]).ok();
+    assert_eq!(lab.days(), ["2026-11-20", "2026-11-19"]);
+}
+
+#[test]
+fn a_pause_longer_than_the_age_makes_nothing_too_old_until_somebody_looks_at_it() {
+    let lab = Lab::new();
+    lab.history(&["2026-11-18", "2026-11-19"]);
+    lab.apply("retention: { keepDaily: 7, maxAge: 30d }");
+    lab.back_up("2027-06-01 12:00:00");
+    assert_eq!(lab.days(), ["2027-06-01", "2026-11-19", "2026-11-18"]);
+    lab.back_up("2027-06-02 12:00:00");
+    assert_eq!(lab.days().len(), 4);
+    let plan = lab.backstay.json(&["prune", "j", "--dry-run"]);
+    assert_eq!(decided(&plan, 0)[3], "2026-11-18 delete: older than 30d");
+    lab.backstay.run(&["prune", "j"]).ok();
+    assert_eq!(lab.days(), ["2027-06-02", "2027-06-01"]);
+}

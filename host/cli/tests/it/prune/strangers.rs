@@ -41,6 +41,24 @@ fn two_hosts_with_the_same_job_at_one_directory_delete_nothing_of_each_other() {
 }
 
 #[test]
+fn the_latest_of_a_job_is_ones_own_also_when_the_other_hosts_are_in_the_catalogue() {
+    let one = Lab::new();
+    let place = one.place.clone();
+    let other = Lab::at(Backstay::new(BINARY), |_| place);
+    let own = one.history(&["2026-11-17"]);
+    other.history(&["2026-11-18"]);
+    let config = serde_json::json!({ "path": one.place }).to_string();
+    one.backstay
+        .run(&["catalog", "rebuild", "--plugin", "local", "--config", &config])
+        .ok();
+    assert_eq!(one.days(), ["2026-11-18", "2026-11-17"]);
+    let verified = one.backstay.json(&["verify", "latest:j"]);
+    assert_eq!(verified["backups"][0]["id"], own[0].as_str());
+    let drilled = one.backstay.json(&["drill", "j"]);
+    assert!(drilled.to_string().contains(&own[0]), "{drilled:#}");
+}
+
+#[test]
 fn a_reinstalled_host_deletes_nothing_of_the_one_before() {
     let before = Lab::new();
     before.history(&["2026-11-15", "2026-11-16", "2026-11-17"]);

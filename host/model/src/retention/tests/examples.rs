@@ -305,3 +305,44 @@ fn a_circle_of_bases_is_not_followed_for_ever() {
     all[2].base = Some(all[2].id);
     assert_eq!(decide(&all, &terms(&policy, &zone)).deletions.len(), 0);
 }
+
+#[test]
+fn a_clock_that_jumps_ahead_or_a_long_pause_makes_nothing_too_old_unless_somebody_says_so() {
+    let policy = Retention {
+        max_age: Some("30d".parse().unwrap()),
+        ..Retention::default()
+    };
+    let zone = TimeZone::UTC;
+    let times = [
+        "2026-11-01T00:00:00Z",
+        "2026-11-02T00:00:00Z",
+        "2030-01-01T00:00:00Z",
+    ];
+    let all: Vec<Candidate> = (0..).zip(times).map(|(n, time)| good(n, at(time))).collect();
+    let later = Terms {
+        now: at("2030-01-01T00:00:01Z"),
+        after_gap: false,
+        ..terms(&policy, &zone)
+    };
+    let decision = decide(&all, &later);
+    assert!(decision.deletions.is_empty());
+    assert_eq!(
+        decision.verdicts[0].reasons,
+        [Reason::Gap(policy.max_age.unwrap())]
+    );
+    let accepted = Terms {
+        after_gap: true,
+        ..later.clone()
+    };
+    assert_eq!(decide(&all, &accepted).deletions, [0, 1]);
+    // Where there was a backup each day, age alone is enough.
+    let steady: Vec<Candidate> = (0..60)
+        .map(|n| {
+            good(
+                n,
+                at("2030-01-01T00:00:00Z") - SignedDuration::from_hours(24 * n as i64),
+            )
+        })
+        .collect();
+    assert_eq!(decide(&steady, &later).deletions.len(), 30);
+}
