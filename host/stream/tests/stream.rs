@@ -20,6 +20,7 @@ use backstay_stream::{Completed, Context, Recipe, Sink};
 
 fn sh(script: &str, code: Code) -> CommandSpec {
     CommandSpec {
+        meanings: Vec::new(),
         program: "/bin/sh".into(),
         args: vec!["-c".into(), script.into()],
         env: vec![("PATH".into(), "/usr/bin:/bin".into())],
