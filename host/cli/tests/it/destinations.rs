@@ -50,4 +50,5 @@ destinations! {
     rclone_s3: super::places::RcloneS3;
     rclone_webdav: super::places::RcloneWebDav;
     object_s3: super::places::ObjectS3;
+    restic_disk: super::places::ResticDisk;
 }

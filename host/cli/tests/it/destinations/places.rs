@@ -1,11 +1,13 @@
 //! The destinations, each with a place of its own that the tests can look into, damage, take away and bring back.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use backstay_testkit::cli::Backstay;
 use backstay_testkit::rclone::{self, Protocol, Server};
+use backstay_testkit::restic::{PASSWORD, Repository};
 use backstay_testkit::stores::{ACCOUNT, BUCKET, ObjectServer, SECRET};
 
 /// A place for backups.
@@ -15,6 +17,12 @@ pub trait Place {
 
     /// Whether the place has directories that can be empty, and so can be left behind.
     const HAS_DIRECTORIES: bool = true;
+
+    /// Whether it keeps a stream of no bytes.
+    const TAKES_EMPTY_STREAMS: bool = true;
+
+    /// What can happen to what is stored there.
+    const DAMAGE: &[Damage] = &[Damage::Changed, Damage::Truncated, Damage::Empty, Damage::Deleted];
 
     /// Makes it, with all its files below `directory`, which is its own.
     fn start(directory: &Path) -> Self;
@@ -33,8 +41,44 @@ pub trait Place {
     /// The plugin and its configuration, as a job names it.
     fn destination(&self) -> String;
 
-    /// Where what is stored lies as files, under the names that the host gave.
+    /// Where what is stored lies as files, under the names that the host gave unless `stored` says otherwise.
     fn files(&self) -> PathBuf;
+
+    /// The names of what is stored, and of directories but for those that more than one backup is in.
+    fn stored(&self) -> BTreeSet<String> {
+        let root = self.files();
+        let mut found = BTreeSet::new();
+        let mut left = vec![root.clone()];
+        while let Some(directory) = left.pop() {
+            let Ok(entries) = fs::read_dir(&directory) else {
+                continue;
+            };
+            for entry in entries {
+                let path = entry.unwrap().path();
+                let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                let is_directory = path.is_dir();
+                if is_directory {
+                    left.push(path);
+                }
+                if !is_directory || (Self::HAS_DIRECTORIES && name != "j") {
+                    found.insert(name);
+                }
+            }
+        }
+        found
+    }
+
+    /// The file that is damaged so that an object is.
+    fn file_of(&self, object: &str, _: Damage) -> PathBuf {
+        self.files().join(object)
+    }
+
+    /// Somebody removes all that is stored.
+    fn lose_all(&self) {
+        for entry in fs::read_dir(self.files()).unwrap() {
+            fs::remove_dir_all(entry.unwrap().path()).unwrap();
+        }
+    }
 
     /// The directory that the configuration names, as people and messages call it.
     fn name(&self) -> String;
@@ -59,6 +103,29 @@ pub trait Place {
     /// Passwords and keys that nobody may get to see.
     fn hidden(&self) -> Vec<String> {
         Vec::new()
+    }
+}
+
+/// What somebody or something did to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    Changed,
+    Truncated,
+    Empty,
+    Deleted,
+}
+
+impl Damage {
+    pub fn happens_to(self, file: &Path, whole: &[u8]) {
+        let mut changed = whole.to_vec();
+        changed[whole.len() / 2] ^= 1;
+        let damaged = match self {
+            Damage::Changed => &changed[..],
+            Damage::Truncated => &whole[..1000],
+            Damage::Empty => &[],
+            Damage::Deleted => return fs::remove_file(file).unwrap(),
+        };
+        fs::write(file, damaged).unwrap();
     }
 }
 
@@ -362,5 +429,96 @@ impl Place for ObjectS3 {
 
     fn hidden(&self) -> Vec<String> {
         vec![SECRET.to_owned()]
+    }
+}
+
+/// A restic repository in a directory.
+pub struct ResticDisk {
+    disk: Disk,
+    repository: Repository,
+}
+
+impl Place for ResticDisk {
+    const AWAY: i32 = 5;
+    const HAS_DIRECTORIES: bool = false;
+    const TAKES_EMPTY_STREAMS: bool = false;
+    // After a file of the repository that is gone or too short restic 0.14 looks for most of a minute.
+    const DAMAGE: &[Damage] = &[Damage::Changed, Damage::Deleted];
+
+    fn start(directory: &Path) -> Self {
+        let disk = Disk::new(directory);
+        let repository = Repository::create(&disk.backups());
+        ResticDisk { disk, repository }
+    }
+
+    fn destination(&self) -> String {
+        format!(
+            "{{ plugin: restic, config: {{ repository: '{}', passwordSecret: restic }} }}",
+            self.name()
+        )
+    }
+
+    fn files(&self) -> PathBuf {
+        self.disk.backups()
+    }
+
+    fn stored(&self) -> BTreeSet<String> {
+        self.repository.paths()
+    }
+
+    /// A snapshot is deleted as a whole; its data is in the largest file.
+    fn file_of(&self, object: &str, damage: Damage) -> PathBuf {
+        if damage == Damage::Deleted {
+            let path = format!("/{object}");
+            let snapshots = self.repository.snapshots();
+            let of_object = snapshots.iter().find(|s| s["paths"][0] == path.as_str()).unwrap();
+            return self
+                .files()
+                .join("snapshots")
+                .join(of_object["id"].as_str().unwrap());
+        }
+        let mut packs = Vec::new();
+        for directory in fs::read_dir(self.files().join("data")).unwrap() {
+            for file in fs::read_dir(directory.unwrap().path()).unwrap() {
+                let file = file.unwrap();
+                packs.push((file.metadata().unwrap().len(), file.path()));
+            }
+        }
+        packs.into_iter().max().unwrap().1
+    }
+
+    fn lose_all(&self) {
+        for directory in ["snapshots", "index", "data", "locks"] {
+            fs::remove_dir_all(self.files().join(directory)).unwrap();
+            fs::create_dir(self.files().join(directory)).unwrap();
+        }
+    }
+
+    fn name(&self) -> String {
+        self.disk.backups().display().to_string()
+    }
+
+    fn leave(&mut self) {
+        self.disk.leave();
+    }
+
+    fn come_back(&mut self) {
+        self.disk.come_back();
+    }
+
+    fn unfinished(&self) -> Vec<String> {
+        self.repository.locks()
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        vec![Secret {
+            name: "restic",
+            variable: "RESTIC_PASSWORD",
+            text: PASSWORD.to_owned(),
+        }]
+    }
+
+    fn hidden(&self) -> Vec<String> {
+        vec![PASSWORD.to_owned()]
     }
 }
