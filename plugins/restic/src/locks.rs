@@ -43,7 +43,7 @@ pub fn heal(config: &Config, since: Timestamp) -> Result<()> {
     let mut others = Vec::new();
     let mut is_ours_there = false;
     for lock in locks {
-        if lock.hostname == machine && lock.time >= since && !is_alive(lock.pid)? {
+        if lock.hostname == machine && lock.time >= since && ends(lock.pid)? {
             is_ours_there = true;
         } else {
             others.push(lock);
@@ -128,6 +128,20 @@ fn all(config: &Config) -> Result<Vec<Lock>> {
 fn is_there(config: &Config, id: &str) -> Result<bool> {
     let output = command::list_locks(config).run()?;
     Ok(output.stdout.lines().any(|line| line.trim() == id))
+}
+
+/// Whether a process is gone, or goes within a moment: one that was killed just now takes a while, and restic takes it
+/// for alive until its parent knows.
+fn ends(pid: u32) -> Result<bool> {
+    const STEPS: u32 = 50;
+    const STEP: Duration = Duration::from_millis(100);
+    for _ in 0..STEPS {
+        if !is_alive(pid)? {
+            return Ok(true);
+        }
+        std::thread::sleep(STEP);
+    }
+    Ok(false)
 }
 
 fn is_alive(pid: u32) -> Result<bool> {
