@@ -95,7 +95,7 @@ impl Repository {
         plain.map(str::to_owned).collect()
     }
 
-    /// The ids of the locks in it.
+    /// The ids of the locks in it. A file that is being written is none yet.
     ///
     /// # Panics
     /// It can't be listed.
@@ -105,6 +105,7 @@ impl Repository {
             return Vec::new();
         };
         let names = entries.map(|entry| entry.or_fail("list locks").file_name());
-        names.map(|name| name.to_string_lossy().into_owned()).collect()
+        let names = names.map(|name| name.to_string_lossy().into_owned());
+        names.filter(|name| name.len() == KEY_NAME.len()).collect()
     }
 }

@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn the_last_meaning_is_for_whatever_it_says() {
-        let meanings = meanings("/r 1234:/x");
+        let meanings = meanings("/r/x");
         assert_eq!(meanings.last().map(|(sign, _)| sign.as_str()), Some(""));
         assert_eq!(meanings.iter().filter(|(sign, _)| sign.is_empty()).count(), 1);
     }

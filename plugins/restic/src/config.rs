@@ -195,8 +195,8 @@ impl Config {
     }
 
     /// Where an object is, for a person.
-    pub fn location(&self, id: &str, key: &str) -> String {
-        format!("{} {}:/{key}", self.repository, id.get(..8).unwrap_or(id))
+    pub fn location(&self, key: &str) -> String {
+        format!("{}/{key}", self.repository.trim_end_matches('/'))
     }
 }
 

@@ -90,7 +90,7 @@ impl Destination for Restic {
             summary.files_changed,
             summary.files_unmodified
         ));
-        let location = config.location(&id, &key);
+        let location = config.location(&key);
         let receipt = Receipt::new(&id, &key)
             .ok_or_else(|| Failure::internal(format!("`{}` is no name for an object", key.escape_debug())))?;
         Ok(Stored {
@@ -102,7 +102,7 @@ impl Destination for Restic {
     fn open(config: &Config, receipt: &str) -> Result<Content> {
         Diagnostic::refuse(config.check())?;
         let receipt = Receipt::parse(receipt)?;
-        let location = config.location(&receipt.id, &receipt.key);
+        let location = config.location(&receipt.key);
         if repository::look(config, &receipt)? == Look::Gone {
             return Err(
                 Failure::new(Code::Verification, format!("{location} is not there"))
@@ -200,7 +200,7 @@ fn of_stream(config: &Config, failure: Failure) -> Failure {
 fn of_backup(config: &Config, key: &str, output: &Output) -> Failure {
     /// restic's exit status for a source that it could not read.
     const INCOMPLETE: i32 = 3;
-    let place = format!("{} in {}", key, config.repository);
+    let place = config.location(key);
     let read = answer::summary(&output.stdout).map(|summary| summary.total_bytes_processed);
     if output.status == INCOMPLETE && read == Some(0) {
         return Failure::storage(format!("cannot store {place}: it is empty, and restic keeps no empty stream"))

@@ -30,7 +30,7 @@ pub fn look(config: &Config, receipt: &Receipt) -> Result<Look> {
     if complaint::kind(&output.stderr) == Some(Kind::Gone) {
         return Ok(Look::Gone);
     }
-    let location = config.location(&receipt.id, &receipt.key);
+    let location = config.location(&receipt.key);
     if !output.is_success() || complaint::kind(&output.stderr) == Some(Kind::Damaged) {
         return Err(complaint::failure("look at", &location, &output));
     }

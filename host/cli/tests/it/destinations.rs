@@ -11,6 +11,8 @@ mod round_trip;
 mod secrets;
 mod trouble;
 
+pub use desk::noise;
+
 /// Each behaviour as a test of its own.
 macro_rules! behaviours {
     ($place:ty: $($group:ident::$behaviour:ident)*) => {
