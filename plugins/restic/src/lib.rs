@@ -215,10 +215,15 @@ fn of_backup(config: &Config, key: &str, output: &Output) -> Failure {
 
 /// What was compressed or encrypted before has little in common with what came the day before.
 fn say_what_deduplicates_badly(key: &str) {
-    const FILTERED: [&str; 6] = [".zst", ".gz", ".xz", ".bz2", ".lz4", ".age"];
-    if FILTERED.iter().any(|ending| key.ends_with(ending)) {
-        log::info(format!(
-            "/{key} is compressed or encrypted before restic gets it, so hardly anything of it can be shared with earlier backups: leave the job's filters out, restic does both"
-        ));
-    }
+    const COMPRESSED: [&str; 5] = [".zst", ".gz", ".xz", ".bz2", ".lz4"];
+    let (how, shared) = if key.ends_with(".age") {
+        ("encrypted", "nothing")
+    } else if COMPRESSED.iter().any(|ending| key.ends_with(ending)) {
+        ("compressed", "less")
+    } else {
+        return;
+    };
+    log::info(format!(
+        "/{key} is {how} before restic gets it, so {shared} of it can be shared with earlier backups: leave the job's filters out, restic does both"
+    ));
 }

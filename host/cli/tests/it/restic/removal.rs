@@ -1,13 +1,18 @@
 //! What is removed: the snapshots of the job's backups, by their ids. Nothing else, whatever it looks like.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use backstay_testkit::cli::Moment;
+use backstay_testkit::process::wait_until;
 use serde_json::{Value, json};
 
 use super::lab::Lab;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn ids(snapshots: &[Value]) -> BTreeSet<String> {
     let ids = snapshots.iter().map(|s| s["id"].as_str().unwrap().to_owned());
@@ -134,4 +139,35 @@ fn a_restic_that_is_killed_while_it_removes_leaves_no_lock_and_the_next_prune_go
     lab.backstay.run(&["prune", "j"]).ok();
     assert!(!snapshot.exists());
     assert_eq!(lab.repository.snapshots().len(), 2);
+}
+
+#[test]
+fn a_host_that_is_killed_while_restic_prunes_leaves_no_lock_after_the_next_start() {
+    let lab = Lab::new();
+    let mut job = lab.job(&lab.config(&json!({})));
+    lab.apply(&job);
+    lab.run().ok();
+    lab.run().ok();
+    let backups = lab.backstay.json(&["backups"]);
+    let receipt = backups[1]["manifest"]["artifacts"][0]["receipt"]
+        .as_str()
+        .unwrap();
+    let (id, _) = receipt.split_once('/').unwrap();
+    let snapshot = lab.repository.path().join("snapshots").join(id);
+    job["retention"] = json!({ "keepLast": 1 });
+    lab.apply(&job);
+    let mut prune = lab.backstay.spawn(&["prune", "j"]);
+    // The first lock is for the manifest. From then on whoever reads the indexes waits for one that is a pipe.
+    wait_until("the first lock", PATIENCE, || !lab.repository.locks().is_empty());
+    let pipe = lab.repository.path().join("index").join("0".repeat(64));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    wait_until("restic to be in the middle", PATIENCE, || !snapshot.exists());
+    prune.kill();
+    fs::remove_file(&pipe).unwrap();
+    assert_eq!(lab.repository.locks().len(), 1);
+    lab.backstay.run(&["runs"]).ok();
+    assert_eq!(lab.repository.locks(), Vec::<String>::new());
+    assert_eq!(lab.repository.snapshots().len(), 2);
+    assert_eq!(lab.backstay.json(&["backups"]).as_array().unwrap().len(), 1);
+    lab.run().ok();
 }

@@ -125,6 +125,13 @@ fn the_example_of_the_documentation_runs_as_printed() {
     let job = block(page, "yaml")
         .replace("/srv/documents", lab.at("source").to_str().unwrap())
         .replace("/mnt/nas", lab.at("nas").to_str().unwrap());
+    // The blocks before and after it are what a person types.
+    let setup = block(page, "console").replace("$ ", "");
+    let done = Command::new("bash")
+        .args(["-ec", &setup])
+        .env("BACKSTAY_DATA_DIR", lab.backstay.data_dir())
+        .status();
+    assert!(done.unwrap().success());
     lab.backstay.apply(&job).ok();
     lab.backstay.run(&["run", "documents"]).ok();
     let target = lab.at("target");
