@@ -302,8 +302,8 @@ fn a_complaint_means_what_was_said_before_that_it_means() {
             ..sh(&format!("echo '{complaint}' >&2; exit 1"), Code::Storage)
         };
         let mut reading = read(Arc::new(CommandRecipe(spec)), &Context::default()).unwrap();
-        let error = std::io::copy(&mut reading, &mut std::io::sink()).unwrap_err();
-        let error = reading.fail(error);
+        std::io::copy(&mut reading, &mut std::io::sink()).unwrap();
+        let error = reading.finish().unwrap_err();
         (error.code(), error.is_retryable(), error.to_string())
     };
     let known = || {
