@@ -9,6 +9,8 @@ pub enum Kind {
     Password,
     /// Another restic is at work, or was.
     Locked,
+    /// Somebody else answers.
+    Stranger,
     /// The place doesn't answer.
     Network,
     /// The place lets nobody in.
@@ -36,7 +38,7 @@ struct Sign {
 
 /// The first that fits counts: what is more special stands before what is more general. What is here is what restic
 /// itself, Go, ssh and the usual stores say.
-static SIGNS: [Sign; 9] = [
+static SIGNS: [Sign; 10] = [
     Sign {
         kind: Kind::Password,
         code: Code::Encryption,
@@ -53,6 +55,13 @@ static SIGNS: [Sign; 9] = [
         retry: true,
         hint: "wait until it has ended; if it is known to be dead, `restic unlock` removes what it left",
         signs: &["repository is already locked", "`unlock` command can be used"],
+    },
+    Sign {
+        kind: Kind::Stranger,
+        code: Code::Network,
+        retry: false,
+        hint: "the server is not the one that was expected: check its address and certificate, or its host key",
+        signs: &["x509:", "tls: failed to verify", "Host key verification failed"],
     },
     Sign {
         kind: Kind::Network,
@@ -74,6 +83,7 @@ static SIGNS: [Sign; 9] = [
             "TLS handshake",
             "context deadline exceeded",
             "unable to start the sftp session",
+            "500 Internal",
             "503 Service",
             "502 Bad Gateway",
             "SlowDown",

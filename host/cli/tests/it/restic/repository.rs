@@ -112,6 +112,51 @@ fn a_repository_is_made_only_if_the_job_says_so_and_never_in_place_of_one_that_i
     lab.run().ok();
 }
 
+#[test]
+fn a_new_machine_finds_all_backups_in_the_repository() {
+    let lab = Lab::new();
+    lab.run_with(&json!({})).ok();
+    lab.run().ok();
+    let ids = |lab: &Lab| {
+        let backups = lab.backstay.json(&["backups"]);
+        let ids = backups.as_array().unwrap().iter().map(|b| b["id"].to_string());
+        ids.collect::<Vec<_>>()
+    };
+    let new = Lab::new();
+    let config = lab.config(&json!({})).to_string();
+    new.backstay
+        .run(&["catalog", "rebuild", "--plugin", "restic", "--config", &config])
+        .ok();
+    assert_eq!(ids(&new), ids(&lab));
+    let target = new.at("target");
+    new.backstay
+        .run(&["restore", "latest:j", "--to", target.to_str().unwrap()])
+        .ok();
+    compare::trees(&lab.at("source"), &target).unwrap();
+}
+
+#[test]
+fn restic_is_given_the_variables_that_the_job_names() {
+    let lab = Lab::new();
+    lab.secret("s3-key", "secret-access-key-of-a-test");
+    let more = json!({
+        "environmentSecrets": { "AWS_SECRET_ACCESS_KEY": "s3-key" },
+        "environment": { "AWS_DEFAULT_REGION": "eu west" },
+        "cacheDirectory": lab.at("cache"),
+    });
+    lab.run_with(&more).ok();
+    lab.backstay
+        .run(&["verify", "latest:j", "--level", "checksum"])
+        .ok();
+    assert!(lab.at("cache").is_dir());
+    let kit = lab.backstay.run(&["recovery-kit", "latest:j"]).ok().stdout;
+    assert!(
+        kit.contains("AWS_DEFAULT_REGION='eu west' restic --repo="),
+        "{kit}"
+    );
+    assert!(!kit.contains("secret-access-key-of-a-test"), "{kit}");
+}
+
 /// The first block of the documentation that is marked with this language.
 fn block(page: &str, language: &str) -> String {
     let (_, rest) = page.split_once(&format!("```{language}\n")).unwrap();
