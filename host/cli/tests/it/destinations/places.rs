@@ -76,11 +76,12 @@ pub trait Place {
         self.files().join(object)
     }
 
-    /// Somebody removes all that is stored.
-    fn lose_all(&self) {
-        for entry in fs::read_dir(self.files()).unwrap() {
-            fs::remove_dir_all(entry.unwrap().path()).unwrap();
-        }
+    /// Somebody removes all that is stored. False if there was more meanwhile.
+    fn lose_all(&self) -> bool {
+        let entries = fs::read_dir(self.files()).unwrap();
+        entries
+            .flatten()
+            .all(|entry| fs::remove_dir_all(entry.path()).is_ok())
     }
 
     /// The directory that the configuration names, as people and messages call it.

@@ -79,7 +79,8 @@ pub fn what_is_gone_already_is_removed<P: Place>() {
     desk.stream_job("");
     desk.run().ok();
     desk.kill_in_the_middle();
-    desk.place.lose_all();
+    // A server may still write what it has got.
+    wait_until("all to be removed", PATIENCE, || desk.place.lose_all());
     desk.start();
     assert_eq!(desk.stored(), BTreeSet::new());
     desk.has_nothing_to_undo("after somebody removed all");

@@ -63,11 +63,12 @@ impl Place for ResticDisk {
         packs.into_iter().max().unwrap().1
     }
 
-    fn lose_all(&self) {
+    fn lose_all(&self) -> bool {
         for directory in ["snapshots", "index", "data", "locks"] {
             fs::remove_dir_all(self.files().join(directory)).unwrap();
             fs::create_dir(self.files().join(directory)).unwrap();
         }
+        true
     }
 
     fn name(&self) -> String {
