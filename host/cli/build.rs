@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const PLUGINS: [&str; 10] = [
-    "path", "flash", "zfs", "docker", "database", "script", "proxmox", "local", "object", "rclone",
+const PLUGINS: [&str; 11] = [
+    "path", "flash", "zfs", "docker", "database", "script", "proxmox", "local", "object", "rclone", "restic",
 ];
 
 fn main() {

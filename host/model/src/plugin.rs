@@ -133,7 +133,7 @@ pub struct PathRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretRequest {
-    /// A secret's name, or `{config.FIELD}`.
+    /// A secret's name, or `{config.FIELD}`; where the field's value is an object, each secret that it names.
     pub name: String,
     /// Why.
     pub reason: String,

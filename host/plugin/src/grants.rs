@@ -100,6 +100,14 @@ impl Values<'_> {
             .collect()
     }
 
+    /// The secrets that a request stands for: one, or each that an object in the configuration names.
+    fn secrets(&self, text: &str) -> Vec<String> {
+        match self.field(text) {
+            Some(Value::Object(_)) => self.names(text),
+            _ => self.fill(text).into_iter().collect(),
+        }
+    }
+
     /// The texts in the object that a placeholder stands for.
     fn names(&self, text: &str) -> Vec<String> {
         let named = self
@@ -165,7 +173,7 @@ impl Grants {
                 .collect(),
             read: read.iter().flat_map(|r| values.paths(&r.path)).collect(),
             write: write.iter().flat_map(|r| values.paths(&r.path)).collect(),
-            secrets: secret.iter().filter_map(|r| values.fill(&r.name)).collect(),
+            secrets: secret.iter().flat_map(|r| values.secrets(&r.name)).collect(),
             state: state.is_some(),
             remotes: storage.iter().filter_map(|r| values.fill(&r.remote)).collect(),
             scripts: script
@@ -366,6 +374,22 @@ mod tests {
             json!({ "remote": ["other"] }),
         ] {
             assert_eq!(grants(config).remote("other").unwrap_err().code(), Code::Security);
+        }
+    }
+
+    #[test]
+    fn an_object_in_the_configuration_stands_for_each_secret_that_it_names() {
+        let secret = json!({ "secret": [
+            { "name": "{config.one}", "reason": "x" },
+            { "name": "{config.some}", "reason": "x" },
+        ] });
+        let grants = grants(
+            secret,
+            json!({ "one": "a", "some": { "VARIABLE": "b", "OTHER": 1 } }),
+        );
+        assert!(grants.secret("a").is_ok() && grants.secret("b").is_ok());
+        for other in ["VARIABLE", "1", "", "c"] {
+            assert_eq!(grants.secret(other).unwrap_err().code(), Code::Security);
         }
     }
 

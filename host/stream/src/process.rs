@@ -41,6 +41,34 @@ pub struct CommandSpec {
     pub secrets: Secrets,
     /// The class of its failure.
     pub code: Code,
+    /// What its complaints mean, where that is known. The first that fits counts.
+    pub meanings: Vec<Meaning>,
+}
+
+/// What it means if a program that ends badly complains of something.
+#[derive(Debug, Clone)]
+pub struct Meaning {
+    /// Words in the complaint; none fit every complaint.
+    pub sign: String,
+    /// The class of the failure.
+    pub code: Code,
+    /// Whether it may pass.
+    pub retry: bool,
+    /// What stands before the complaint.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Meaning {
+    fn of(&self, complaint: &str) -> Error {
+        let error = Error::new(self.code, format!("{}: {complaint}", self.message));
+        let error = match &self.hint {
+            Some(hint) => error.hint(hint.as_str()),
+            None => error,
+        };
+        if self.retry { error.retryable() } else { error }
+    }
 }
 
 impl fmt::Debug for CommandSpec {

@@ -12,7 +12,7 @@ use backstay_model::filters::{Algorithm, Compression, Encryption, Filters};
 use backstay_model::secrets::Secrets;
 use backstay_model::{Code, Error, Result};
 use backstay_stream::codec::{DecodedRecipe, Expected, Identities};
-use backstay_stream::process::{self, Bounds, CommandRecipe, CommandSink, CommandSpec, record};
+use backstay_stream::process::{self, Bounds, CommandRecipe, CommandSink, CommandSpec, Meaning, record};
 use backstay_stream::pump::pump;
 use backstay_stream::read::read;
 use backstay_stream::recipe::TextRecipe;
@@ -20,6 +20,7 @@ use backstay_stream::{Completed, Context, Recipe, Sink};
 
 fn sh(script: &str, code: Code) -> CommandSpec {
     CommandSpec {
+        meanings: Vec::new(),
         program: "/bin/sh".into(),
         args: vec!["-c".into(), script.into()],
         env: vec![("PATH".into(), "/usr/bin:/bin".into())],
@@ -284,6 +285,45 @@ fn a_program_that_is_recorded_ends_at_the_end_of_its_time_or_when_somebody_cance
     std::thread::sleep(short);
     cancel.cancel(&Error::new(Code::Cancelled, "enough"));
     assert_eq!(waiting.join().unwrap().unwrap_err().to_string(), "enough");
+}
+
+#[test]
+fn a_complaint_means_what_was_said_before_that_it_means() {
+    let meaning = |sign: &str, code: Code, retry: bool| Meaning {
+        sign: sign.to_owned(),
+        code,
+        retry,
+        message: "cannot read it".to_owned(),
+        hint: Some("look".to_owned()),
+    };
+    let fails = |complaint: &str, meanings: Vec<Meaning>| {
+        let spec = CommandSpec {
+            meanings,
+            ..sh(&format!("echo '{complaint}' >&2; exit 1"), Code::Storage)
+        };
+        let mut reading = read(Arc::new(CommandRecipe(spec)), &Context::default()).unwrap();
+        std::io::copy(&mut reading, &mut std::io::sink()).unwrap();
+        let error = reading.finish().unwrap_err();
+        (error.code(), error.is_retryable(), error.to_string())
+    };
+    let known = || {
+        vec![
+            meaning("bad hash", Code::Verification, false),
+            meaning("", Code::Network, true),
+        ]
+    };
+    let damaged = (
+        Code::Verification,
+        false,
+        "cannot read it: bad hash of 7".to_owned(),
+    );
+    assert_eq!(fails("bad hash of 7", known()), damaged);
+    let other = (Code::Network, true, "cannot read it: gone".to_owned());
+    assert_eq!(fails("gone", known()), other);
+    assert_eq!(
+        fails("gone", vec![meaning("bad hash", Code::Network, true)]).0,
+        Code::Storage
+    );
 }
 
 #[test]

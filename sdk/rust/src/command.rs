@@ -91,6 +91,23 @@ impl Command {
         host::pipe(&self.0)
     }
 
+    /// As [`Command::pipe`], for a program whose complaints the plugin knows: the stream runs when the plugin can't be
+    /// asked any more. Of the signs, the first that is in a complaint counts; its failure's message is followed by the
+    /// complaint. An empty sign is in every complaint.
+    ///
+    /// # Errors
+    /// As [`Command::pipe`].
+    pub fn pipe_explained(
+        &self,
+        meanings: impl IntoIterator<Item = (String, Failure)>,
+    ) -> Result<ByteStream> {
+        let meanings: Vec<_> = meanings
+            .into_iter()
+            .map(|(sign, failure)| host::Meaning { sign, failure })
+            .collect();
+        host::pipe_explained(&self.0, &meanings)
+    }
+
     pub(crate) fn as_host(&self) -> &host::Command {
         &self.0
     }

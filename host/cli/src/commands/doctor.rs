@@ -144,6 +144,7 @@ fn program_check(engine: &backstay_engine::Engine, program: &str, needed_by: &st
         },
         Ok(path) => {
             let spec = CommandSpec {
+                meanings: Vec::new(),
                 program: path.clone(),
                 args: vec!["--version".into()],
                 env: vec![("LANG".into(), "C.UTF-8".into())],

@@ -11,6 +11,8 @@ mod round_trip;
 mod secrets;
 mod trouble;
 
+pub use desk::noise;
+
 /// Each behaviour as a test of its own.
 macro_rules! behaviours {
     ($place:ty: $($group:ident::$behaviour:ident)*) => {
@@ -50,4 +52,5 @@ destinations! {
     rclone_s3: super::places::RcloneS3;
     rclone_webdav: super::places::RcloneWebDav;
     object_s3: super::places::ObjectS3;
+    restic_disk: super::places::ResticDisk;
 }

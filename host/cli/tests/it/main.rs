@@ -23,6 +23,7 @@ mod object;
 mod proxmox;
 mod prune;
 mod rclone;
+mod restic;
 mod roundtrip;
 mod scratch;
 mod script;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use backstay_model::secrets::Secrets;
 use backstay_model::{Code, Error, Result};
-use backstay_stream::process::{self, CommandRecipe, CommandSink, CommandSpec};
+use backstay_stream::process::{self, CommandRecipe, CommandSink, CommandSpec, Meaning};
 use backstay_stream::pump::pump;
 use wasmtime::component::Resource;
 
-use crate::bindings::wit::process::{self as wit, Command, Output};
+use crate::bindings::wit::process::{self as wit, Command, Meaning as GuestMeaning, Output};
 use crate::bindings::wit::types::Failure;
 use crate::grants::{self, Variable};
+use crate::guest_error;
 use crate::host::{ByteStream, Host, answer};
 use crate::scope::Moved;
 
@@ -62,6 +63,7 @@ impl Host {
             env,
             secrets: hidden,
             code,
+            meanings: Vec::new(),
         })
     }
 
@@ -109,9 +111,18 @@ impl wit::Host for Host {
     }
 
     async fn pipe(&mut self, command: Command) -> wasmtime::Result<Result<Resource<ByteStream>, Failure>> {
+        self.pipe_explained(command, Vec::new()).await
+    }
+
+    async fn pipe_explained(
+        &mut self,
+        command: Command,
+        meanings: Vec<GuestMeaning>,
+    ) -> wasmtime::Result<Result<Resource<ByteStream>, Failure>> {
         let env = command.env.iter().chain(&command.env_secrets);
         let env_bytes: usize = env.map(|(name, value)| name.len() + value.len()).sum();
-        self.keep(env_bytes + command.args.iter().map(String::len).sum::<usize>())?;
+        let words_bytes: usize = meanings.iter().map(bytes_of).sum();
+        self.keep(env_bytes + words_bytes + command.args.iter().map(String::len).sum::<usize>())?;
         let is_destination = self
             .scope
             .run
@@ -124,10 +135,30 @@ impl wit::Host for Host {
             Code::BackupFailed
         };
         match self.granted(command, code) {
-            Ok(spec) => Ok(Ok(
-                self.push_stream(ByteStream::plain(Arc::new(CommandRecipe(spec))))?
-            )),
+            Ok(mut spec) => {
+                let known = meanings.into_iter();
+                spec.meanings = known.map(|one| meaning(one, &self.secrets)).collect();
+                let recipe = Arc::new(CommandRecipe(spec));
+                Ok(Ok(self.push_stream(ByteStream::plain(recipe))?))
+            }
             Err(error) => answer(Err(error)),
         }
+    }
+}
+
+fn bytes_of(meaning: &GuestMeaning) -> usize {
+    let failure = &meaning.failure;
+    meaning.sign.len() + failure.message.len() + failure.hint.as_ref().map_or(0, String::len)
+}
+
+/// What a guest says that a complaint means, for the stream that can't ask it any more.
+fn meaning(of_guest: GuestMeaning, secrets: &Secrets) -> Meaning {
+    let error = guest_error::error(of_guest.failure, secrets);
+    Meaning {
+        sign: of_guest.sign,
+        code: error.code(),
+        retry: error.is_retryable(),
+        hint: error.hint_text().map(str::to_owned),
+        message: error.to_string(),
     }
 }

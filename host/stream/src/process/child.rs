@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use crate::context::{Context, HookGuard};
 use crate::process::keep::{Kept, Part, keep};
-use crate::process::{CommandSpec, Output};
+use crate::process::{CommandSpec, Meaning, Output};
 
 /// How long a child may take to end after SIGTERM.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -41,6 +41,7 @@ pub struct Child {
     command: String,
     code: Code,
     secrets: Secrets,
+    meanings: Vec<Meaning>,
     inner: std::process::Child,
     life: Life,
     stdin: Option<ChildStdin>,
@@ -119,6 +120,7 @@ impl Child {
             command: spec.describe(),
             code: spec.code,
             secrets: spec.secrets.clone(),
+            meanings: spec.meanings.clone(),
             inner,
             life,
             stdin,
@@ -250,6 +252,7 @@ impl Child {
             code: self.code,
             status,
             stderr: self.secrets.redact(&String::from_utf8_lossy(&stderr)),
+            meanings: self.meanings.clone(),
         }
     }
 }
@@ -269,6 +272,7 @@ pub struct Exit {
     code: Code,
     status: ExitStatus,
     stderr: String,
+    meanings: Vec<Meaning>,
 }
 
 impl Exit {
@@ -307,6 +311,10 @@ impl Exit {
             (None, None) => "ended in an unknown way".to_owned(),
         };
         let words = self.stderr.trim();
+        let known = self.meanings.iter().find(|meaning| words.contains(&meaning.sign));
+        if let Some(meaning) = known.filter(|_| !words.is_empty()) {
+            return meaning.of(&complaint(words));
+        }
         let after = format!("after {bytes} bytes");
         let message = if words.is_empty() {
             format!("`{}` {how} {after} and said nothing", self.command)

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::desk::{Desk, noise};
-use super::places::Place;
+use super::places::{Damage, Place};
 
 pub fn damage_is_found_by_the_level_that_can<P: Place>() {
     let desk = Desk::<P>::new();
@@ -13,26 +13,18 @@ pub fn damage_is_found_by_the_level_that_can<P: Place>() {
     desk.stream_job("");
     desk.run().ok();
     let object = desk.object();
-    let whole = fs::read(&object).unwrap();
-    let mut changed = whole.clone();
-    changed[whole.len() / 2] ^= 1;
-    for (what, damaged, by_size) in [
-        ("changed", Some(&changed[..]), 0),
-        ("truncated", Some(&whole[..1000]), 8),
-        ("empty", Some(&[][..]), 8),
-        ("deleted", None, 8),
-    ] {
-        match damaged {
-            Some(bytes) => fs::write(&object, bytes).unwrap(),
-            None => fs::remove_file(&object).unwrap(),
-        }
+    for what in P::DAMAGE {
+        let by_size = if *what == Damage::Changed { 0 } else { 8 };
+        let file = desk.place.file_of(&object, *what);
+        let whole = fs::read(&file).unwrap();
+        what.happens_to(&file, &whole);
         let size = desk.verify("size");
-        assert_eq!(size.code, by_size, "{what}, by size: {}", size.stderr);
+        assert_eq!(size.code, by_size, "{what:?}, by size: {}", size.stderr);
         let checksum = desk.verify("checksum");
-        assert_eq!(checksum.code, 8, "{what}, by checksum: {}", checksum.stderr);
-        let name = object.file_name().unwrap().to_str().unwrap();
-        assert!(checksum.stderr.contains(name), "{what}: {}", checksum.stderr);
-        fs::write(&object, &whole).unwrap();
+        assert_eq!(checksum.code, 8, "{what:?}, by checksum: {}", checksum.stderr);
+        let (_, name) = object.rsplit_once('/').unwrap();
+        assert!(checksum.stderr.contains(name), "{what:?}: {}", checksum.stderr);
+        fs::write(&file, &whole).unwrap();
     }
     desk.verify("checksum").ok();
     assert!(desk.restore("-").ok().stdout_bytes == data);

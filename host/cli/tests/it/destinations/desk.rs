@@ -97,28 +97,8 @@ impl<P: Place> Desk<P> {
             .run(&["restore", "latest:j", "--to", to, "--identity", identity])
     }
 
-    /// Files at the place, and directories but for those that more than one backup is in.
     pub fn stored(&self) -> BTreeSet<String> {
-        let root = self.place.files();
-        let mut found = BTreeSet::new();
-        let mut left = vec![root.clone()];
-        while let Some(directory) = left.pop() {
-            let Ok(entries) = fs::read_dir(&directory) else {
-                continue;
-            };
-            for entry in entries {
-                let path = entry.unwrap().path();
-                let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-                let is_directory = path.is_dir();
-                if is_directory {
-                    left.push(path);
-                }
-                if !is_directory || (P::HAS_DIRECTORIES && name != "j") {
-                    found.insert(name);
-                }
-            }
-        }
-        found
+        self.place.stored()
     }
 
     /// At the place is what is in the catalogue, and nothing is left to do.
@@ -146,10 +126,10 @@ impl<P: Place> Desk<P> {
         assert_eq!(journal["says"], "nothing left to undo", "{at}");
     }
 
-    /// The file that holds the newest backup's data, or its tree's first file.
-    pub fn object(&self) -> PathBuf {
+    /// The name of the newest backup's data at the place.
+    pub fn object(&self) -> String {
         let backups = self.backstay.json(&["backups"]);
         let object = backups[0]["manifest"]["artifacts"][0]["object"].as_str().unwrap();
-        self.place.files().join(object)
+        object.to_owned()
     }
 }

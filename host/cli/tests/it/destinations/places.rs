@@ -1,5 +1,8 @@
 //! The destinations, each with a place of its own that the tests can look into, damage, take away and bring back.
 
+mod restic;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -8,6 +11,8 @@ use backstay_testkit::cli::Backstay;
 use backstay_testkit::rclone::{self, Protocol, Server};
 use backstay_testkit::stores::{ACCOUNT, BUCKET, ObjectServer, SECRET};
 
+pub use restic::ResticDisk;
+
 /// A place for backups.
 pub trait Place {
     /// The exit code of whatever needs the place while it is away.
@@ -15,6 +20,12 @@ pub trait Place {
 
     /// Whether the place has directories that can be empty, and so can be left behind.
     const HAS_DIRECTORIES: bool = true;
+
+    /// Whether it keeps a stream of no bytes.
+    const TAKES_EMPTY_STREAMS: bool = true;
+
+    /// What can happen to what is stored there.
+    const DAMAGE: &[Damage] = &[Damage::Changed, Damage::Truncated, Damage::Empty, Damage::Deleted];
 
     /// Makes it, with all its files below `directory`, which is its own.
     fn start(directory: &Path) -> Self;
@@ -33,8 +44,45 @@ pub trait Place {
     /// The plugin and its configuration, as a job names it.
     fn destination(&self) -> String;
 
-    /// Where what is stored lies as files, under the names that the host gave.
+    /// Where what is stored lies as files, under the names that the host gave unless `stored` says otherwise.
     fn files(&self) -> PathBuf;
+
+    /// The names of what is stored, and of directories but for those that more than one backup is in.
+    fn stored(&self) -> BTreeSet<String> {
+        let root = self.files();
+        let mut found = BTreeSet::new();
+        let mut left = vec![root.clone()];
+        while let Some(directory) = left.pop() {
+            let Ok(entries) = fs::read_dir(&directory) else {
+                continue;
+            };
+            for entry in entries {
+                let path = entry.unwrap().path();
+                let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                let is_directory = path.is_dir();
+                if is_directory {
+                    left.push(path);
+                }
+                if !is_directory || (Self::HAS_DIRECTORIES && name != "j") {
+                    found.insert(name);
+                }
+            }
+        }
+        found
+    }
+
+    /// The file that is damaged so that an object is.
+    fn file_of(&self, object: &str, _: Damage) -> PathBuf {
+        self.files().join(object)
+    }
+
+    /// Somebody removes all that is stored. False if there was more meanwhile.
+    fn lose_all(&self) -> bool {
+        let entries = fs::read_dir(self.files()).unwrap();
+        entries
+            .flatten()
+            .all(|entry| fs::remove_dir_all(entry.path()).is_ok())
+    }
 
     /// The directory that the configuration names, as people and messages call it.
     fn name(&self) -> String;
@@ -59,6 +107,29 @@ pub trait Place {
     /// Passwords and keys that nobody may get to see.
     fn hidden(&self) -> Vec<String> {
         Vec::new()
+    }
+}
+
+/// What somebody or something did to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    Changed,
+    Truncated,
+    Empty,
+    Deleted,
+}
+
+impl Damage {
+    pub fn happens_to(self, file: &Path, whole: &[u8]) {
+        let mut changed = whole.to_vec();
+        changed[whole.len() / 2] ^= 1;
+        let damaged = match self {
+            Damage::Changed => &changed[..],
+            Damage::Truncated => &whole[..1000],
+            Damage::Empty => &[],
+            Damage::Deleted => return fs::remove_file(file).unwrap(),
+        };
+        fs::write(file, damaged).unwrap();
     }
 }
 

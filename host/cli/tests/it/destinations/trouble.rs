@@ -1,7 +1,6 @@
 //! What a run that doesn't end well leaves at the place: nothing.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::time::Duration;
 
 use backstay_testkit::cli::Moment;
@@ -81,12 +80,7 @@ pub fn what_is_gone_already_is_removed<P: Place>() {
     desk.run().ok();
     desk.kill_in_the_middle();
     // A server may still write what it has got.
-    wait_until("all to be removed", PATIENCE, || {
-        let entries = fs::read_dir(desk.place.files()).unwrap();
-        entries
-            .flatten()
-            .all(|entry| fs::remove_dir_all(entry.path()).is_ok())
-    });
+    wait_until("all to be removed", PATIENCE, || desk.place.lose_all());
     desk.start();
     assert_eq!(desk.stored(), BTreeSet::new());
     desk.has_nothing_to_undo("after somebody removed all");

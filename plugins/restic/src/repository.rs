@@ -1,0 +1,193 @@
+//! The repository, through restic: what is in it, and what has to go.
+
+use backstay_sdk::{Code, Failure, Output, Result, RunInfo, log, shell, state};
+
+use crate::answer::{self, Snapshot};
+use crate::complaint::{self, Kind};
+use crate::config::Config;
+use crate::receipt::{Receipt, is_id};
+use crate::{command, locks};
+
+/// The host keeps so many bytes of what a program prints.
+const MOST_BYTES: usize = 1 << 20;
+
+/// What a stored object's snapshot says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// It is there, with so many bytes.
+    There(u64),
+    /// There is no such snapshot, or it holds no such object.
+    Gone,
+}
+
+/// Looks at a stored object.
+///
+/// # Errors
+/// The repository can't be opened, or what is in it is damaged.
+pub fn look(config: &Config, receipt: &Receipt) -> Result<Look> {
+    let output = command::ls(config, &receipt.id).run()?;
+    // Some versions end well if there is no such snapshot.
+    if complaint::kind(&output.stderr) == Some(Kind::Gone) {
+        return Ok(Look::Gone);
+    }
+    let location = config.location(&receipt.key);
+    if !output.is_success() || complaint::kind(&output.stderr) == Some(Kind::Damaged) {
+        return Err(complaint::failure("look at", &location, &output));
+    }
+    let size = answer::size(&output.stdout, &receipt.path());
+    Ok(size.map_or(Look::Gone, Look::There))
+}
+
+/// This plugin's snapshots with these tags, and with this key if one is given.
+///
+/// # Errors
+/// The repository can't be opened, or holds too many of them.
+pub fn snapshots(config: &Config, tags: &[String], key: Option<&str>) -> Result<Vec<Snapshot>> {
+    let output = command::snapshots(config, tags, key).run()?;
+    listed(config, &output)
+}
+
+fn listed(config: &Config, output: &Output) -> Result<Vec<Snapshot>> {
+    if !output.is_success() {
+        return Err(complaint::failure("list", &config.repository, output));
+    }
+    if output.stdout.len() >= MOST_BYTES {
+        let message = format!(
+            "the list of snapshots in {} is longer than 1 MiB",
+            config.repository
+        );
+        return Err(Failure::storage(message)
+            .hint("use a repository of its own for each machine or each group of jobs"));
+    }
+    let mut snapshots = answer::snapshots(&output.stdout)?;
+    snapshots.retain(|snapshot| is_id(&snapshot.id));
+    Ok(snapshots)
+}
+
+/// Refuses to begin unless the repository can be opened and the key is free; makes the repository if the job says so
+/// and there has never been one. All of it before the source has begun.
+///
+/// # Errors
+/// The repository is not there, can't be opened, or holds an object of this name.
+pub fn ready(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
+    let output = command::snapshots(config, &[], Some(key)).run()?;
+    if !output.is_success() && complaint::kind(&output.stderr) == Some(Kind::Missing) {
+        if state::get(&note(config))?.is_some_and(|last| last != run.run_id) {
+            let message = format!(
+                "the repository {} has held backups of this job, and is not there now",
+                config.repository
+            );
+            let hint = format!(
+                "mount the disk that holds it; if it was removed on purpose, make it again: restic init --repo={}",
+                shell::quote(&config.repository)
+            );
+            return Err(Failure::storage(message).hint(hint));
+        }
+        if config.init {
+            return init(config);
+        }
+    }
+    if listed(config, &output)?.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::storage(format!(
+        "{} holds a snapshot of /{key} already",
+        config.repository
+    )))
+}
+
+fn init(config: &Config) -> Result<()> {
+    let output = command::init(config).run()?;
+    if !output.is_success() {
+        return Err(complaint::failure(
+            "make the repository",
+            &config.repository,
+            &output,
+        ));
+    }
+    log::info(format!("made the repository {}", config.repository));
+    Ok(())
+}
+
+/// Remembers that this run has stored something in the repository.
+///
+/// # Errors
+/// The host's database fails.
+pub fn remember(config: &Config, run: &RunInfo) -> Result<()> {
+    if state::get(&note(config))?.as_ref() == Some(&run.run_id) {
+        return Ok(());
+    }
+    state::set(&note(config), &run.run_id)
+}
+
+/// The name of the note that says which run stored something in the repository last.
+fn note(config: &Config) -> String {
+    format!("used:{}", config.repository)
+}
+
+/// The whole id of the only snapshot that a run has made of a key; restic may have printed its first digits only.
+///
+/// # Errors
+/// It is not there, or there is more than one.
+pub fn whole_id(config: &Config, run: &RunInfo, key: &str, start: &str) -> Result<String> {
+    if is_id(start) {
+        return Ok(start.to_owned());
+    }
+    let made = snapshots(config, &[command::of_run(&run.run_id)], Some(key))?;
+    match made.as_slice() {
+        [one] if !start.is_empty() && one.id.starts_with(start) => Ok(one.id.clone()),
+        _ => {
+            let message = format!(
+                "restic says that it made the snapshot {start} of /{key}, and {} has {} of them",
+                config.repository,
+                made.len()
+            );
+            Err(Failure::storage(message).hint("look at it: `restic snapshots --tag backstay`"))
+        }
+    }
+}
+
+/// Removes stored objects by the ids of their snapshots. What is gone is removed already.
+///
+/// # Errors
+/// One of the snapshots isn't what its receipt says, so nothing was removed; or they can't be removed.
+pub fn remove(config: &Config, receipts: &[Receipt], prune: bool) -> Result<()> {
+    let ids: Vec<String> = receipts.iter().map(|receipt| receipt.id.clone()).collect();
+    let output = command::snapshots_by_id(config, &ids).run()?;
+    let there = listed(config, &output)?;
+    for snapshot in &there {
+        let mut of_it = receipts.iter().filter(|receipt| receipt.id == snapshot.id);
+        let is_ours = snapshot.has(command::OWN) && of_it.any(|receipt| snapshot.key() == Some(&receipt.key));
+        if !is_ours {
+            let id = snapshot.id.get(..8).unwrap_or(&snapshot.id);
+            let message = format!(
+                "nothing was removed: the snapshot {id} in {} is not one of Backstay's",
+                config.repository
+            );
+            return Err(Failure::new(Code::Security, message)
+                .hint("were its tags changed, or was the catalogue? `restic snapshots` shows it"));
+        }
+    }
+    let ids: Vec<String> = there.into_iter().map(|snapshot| snapshot.id).collect();
+    forget(config, &ids, prune)
+}
+
+/// Removes snapshots.
+///
+/// # Errors
+/// Somebody else is at work in the repository, or it can't be opened.
+pub fn forget(config: &Config, ids: &[String], prune: bool) -> Result<()> {
+    // Without an id, restic would choose by itself.
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let output = command::forget(config, ids, prune).run()?;
+    if output.is_success() {
+        return Ok(());
+    }
+    let failure = complaint::failure("remove snapshots from", &config.repository, &output);
+    Err(match complaint::kind(&output.stderr) {
+        Some(Kind::Locked) => locks::name_holders(config, failure),
+        _ => failure,
+    })
+}
