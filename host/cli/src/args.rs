@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
-pub use remote::{Remote, RemoteAdd, RemoteType};
+pub use remote::{Remote, RemoteAdd, RemoteType, SecretFrom};
 
 /// Backs up, verifies and restores through sandboxed plugins.
 ///

@@ -16,30 +16,17 @@ impl Engine {
     /// All that is wrong with it; or there is one of that name.
     pub async fn add_remote(&self, remote: &Remote, secret: Option<&str>) -> Result<()> {
         remote.refuse_if_wrong()?;
-        if secret.is_none_or(str::is_empty) && remote.needs_secret() {
-            return Err(Error::new(
-                Code::Configuration,
-                format!(
-                    "a remote of type {} needs its {}",
-                    remote.kind,
-                    remote.kind.secret_name()
-                ),
-            )
-            .hint("give it by --secret-from-file FILE, by --secret-stdin, or when asked"));
-        }
-        if secret.is_some() && !remote.needs_secret() {
-            return Err(Error::new(
-                Code::Configuration,
-                format!(
-                    "a remote of type {} without an account needs no secret",
-                    remote.kind
-                ),
-            )
-            .hint("name the user by --account"));
-        }
-        // Whatever the libraries find wrong is said now, and not in the night.
-        open(remote.clone(), secret.map(str::to_owned), 0)?;
+        fits(remote, secret)?;
         self.store.add_remote(remote, secret).await
+    }
+
+    /// Gives a remote another secret. Runs that are under way go on with the one that they began with.
+    ///
+    /// # Errors
+    /// It needs one and there is none, or the other way round; or there is no such remote.
+    pub async fn change_secret(&self, remote: &Remote, secret: Option<&str>) -> Result<()> {
+        fits(remote, secret)?;
+        self.store.change_secret(&remote.name, secret).await
     }
 
     /// Tries a remote: writes, reads, lists and deletes a small object.
@@ -93,6 +80,33 @@ impl Engine {
             Err(_) => config.values().any(|value| value == name),
         }
     }
+}
+
+/// Whether the secret is one that the remote can be used with, as far as can be said without asking it.
+fn fits(remote: &Remote, secret: Option<&str>) -> Result<()> {
+    if secret.is_none_or(str::is_empty) && remote.needs_secret() {
+        return Err(Error::new(
+            Code::Configuration,
+            format!(
+                "a remote of type {} needs its {}",
+                remote.kind,
+                remote.kind.secret_name()
+            ),
+        )
+        .hint("give it by --secret-from-file FILE, by --secret-stdin, or when asked"));
+    }
+    if secret.is_some() && !remote.needs_secret() {
+        return Err(Error::new(
+            Code::Configuration,
+            format!(
+                "a remote of type {} without an account needs no secret",
+                remote.kind
+            ),
+        )
+        .hint("name the user by --account"));
+    }
+    // Whatever the libraries find wrong is said now, and not in the night.
+    open(remote.clone(), secret.map(str::to_owned), 0).map(drop)
 }
 
 fn open(remote: Remote, secret: Option<String>, retries: usize) -> Result<ObjectStore> {

@@ -72,6 +72,32 @@ impl Store {
         self.commit(transaction, doing).await
     }
 
+    /// Gives a remote another secret, which is written only in sealed form.
+    ///
+    /// # Errors
+    /// As for [`Store::remote`]; the key can't be used, or the database not written.
+    pub async fn change_secret(&self, name: &str, secret: Option<&str>) -> Result<()> {
+        let doing = &format!("save the secret of the remote `{name}`");
+        let sealed = match secret {
+            Some(secret) => Some(self.seal(purpose(name), secret.to_owned()).await?),
+            None => None,
+        };
+        let mut transaction = self.begin(Durability::Now, doing).await?;
+        let changed = sqlx::query("UPDATE remotes SET sealed = ?2 WHERE name = ?1")
+            .bind(name)
+            .bind(sealed)
+            .execute(&mut *transaction)
+            .await
+            .map_err(self.failed(doing))?
+            .rows_affected();
+        self.commit(transaction, doing).await?;
+        if changed == 0 {
+            // Says which there are.
+            self.remote(name).await?;
+        }
+        Ok(())
+    }
+
     /// All remotes, by name.
     ///
     /// # Errors

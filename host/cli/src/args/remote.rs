@@ -19,6 +19,14 @@ pub enum Remote {
         /// Its name
         name: String,
     },
+    /// Give a remote another secret, also while jobs name it
+    Secret {
+        /// Its name
+        name: String,
+        /// Where the secret comes from
+        #[command(flatten)]
+        from: SecretFrom,
+    },
     /// Write, read, list and delete a small object, and say what fails
     Test {
         /// Its name
@@ -75,6 +83,14 @@ pub struct RemoteAdd {
     /// S3: put the bucket before the host's name instead of into the path
     #[arg(long)]
     pub virtual_host_style: bool,
+    /// Where its secret comes from
+    #[command(flatten)]
+    pub secret: SecretFrom,
+}
+
+/// Where a secret comes from, if it isn't asked for.
+#[derive(Debug, clap::Args)]
+pub struct SecretFrom {
     /// Read the secret from a file
     #[arg(long, value_name = "FILE", conflicts_with = "secret_stdin")]
     pub secret_from_file: Option<PathBuf>,

@@ -23,7 +23,7 @@ pub async fn run(command: Remote, data_dir: Option<PathBuf>, output: Output) -> 
         Remote::Add(add) => {
             let remote = settings(&add);
             remote.refuse_if_wrong()?;
-            let secret = secret::read(&remote, &add)?;
+            let secret = secret::read(&remote, &add.secret)?;
             engine.add_remote(&remote, secret.as_deref()).await?;
             for warning in remote.check().iter().filter(|d| !d.is_error()) {
                 output.note(&text_of(warning));
@@ -57,6 +57,14 @@ pub async fn run(command: Remote, data_dir: Option<PathBuf>, output: Output) -> 
         Remote::Show { name } => {
             let known = engine.store.remote(&name).await?;
             output.print(&value(&known)?, || show(&known))?;
+        }
+        Remote::Secret { name, from } => {
+            let remote = engine.store.remote(&name).await?.remote;
+            let secret = secret::read(&remote, &from)?;
+            engine.change_secret(&remote, secret.as_deref()).await?;
+            output.print(&json!({ "changed": name }), || {
+                format!("{name} has another secret; `backstay remote test {name}` tries it")
+            })?;
         }
         Remote::Test { name } => {
             let steps = engine.test_remote(&name).await?;

@@ -80,9 +80,7 @@ fn refused(remote: &Remote, said: &str) -> String {
         );
     }
     if said.contains("SignatureDoesNotMatch") || (remote.kind == RemoteKind::Webdav && said.contains("401")) {
-        return format!(
-            "the {secret} is wrong: remove the remote `{name}` and add it again with the right one"
-        );
+        return format!("the {secret} is wrong: `backstay remote secret {name}` takes the right one");
     }
     format!(
         "is the {secret} right, and may it read, write, list and delete there? `backstay remote test {name}` says which of them fails"

@@ -7,7 +7,7 @@ use backstay_model::remote::Remote;
 use backstay_model::{Code, Error, Result};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use crate::args::RemoteAdd;
+use crate::args::SecretFrom;
 
 /// More than the longest key that a provider gives out, in bytes.
 const MAX_BYTES: u64 = 64 << 10;
@@ -16,13 +16,13 @@ const MAX_BYTES: u64 = 64 << 10;
 ///
 /// # Errors
 /// It can't be read, is empty or too long, or nobody is there to be asked.
-pub fn read(remote: &Remote, add: &RemoteAdd) -> Result<Option<String>> {
+pub fn read(remote: &Remote, from: &SecretFrom) -> Result<Option<String>> {
     let name = remote.kind.secret_name();
-    let bytes = if let Some(file) = &add.secret_from_file {
+    let bytes = if let Some(file) = &from.secret_from_file {
         let failed = |e| Error::io_as(Code::Configuration, "read the secret from", file, e);
         let open = std::fs::File::open(file).map_err(failed)?;
         limited(open).map_err(failed)?
-    } else if add.secret_stdin {
+    } else if from.secret_stdin {
         limited(std::io::stdin().lock()).map_err(|e| {
             Error::new(Code::Configuration, "cannot read the secret from standard input").because(e)
         })?

@@ -33,6 +33,24 @@ fn they_are_added_listed_tried_and_removed() {
         "{}",
         refused.stderr
     );
+    // Its secret can be changed all the same.
+    let file = lab.at("another");
+    for (secret, code) in [("another secret", 7), (SECRET, 0)] {
+        std::fs::write(&file, secret).unwrap();
+        lab.backstay
+            .run(&[
+                "remote",
+                "secret",
+                "main",
+                "--secret-from-file",
+                file.to_str().unwrap(),
+            ])
+            .ok();
+        lab.backstay.run(&["remote", "test", "main"]).code(code);
+    }
+    lab.backstay
+        .run(&["remote", "secret", "nobody", "--secret-stdin"])
+        .code(2);
     lab.backstay.run(&["job", "rm", "data"]).ok();
     lab.backstay.run(&["remote", "rm", "main"]).ok();
     assert_eq!(lab.backstay.json(&["remote", "list"]), serde_json::json!([]));
