@@ -10,6 +10,7 @@ mod parts;
 mod probe;
 mod read;
 mod recovery;
+mod repeat;
 mod upload;
 mod whole;
 
