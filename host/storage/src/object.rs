@@ -11,6 +11,7 @@ mod probe;
 mod read;
 mod recovery;
 mod repeat;
+mod sign;
 mod upload;
 mod whole;
 

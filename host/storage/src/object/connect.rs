@@ -71,10 +71,10 @@ pub(super) struct Signs {
 /// The same operator for one upload.
 pub(super) fn upload(
     operator: &Operator,
-    retries: usize,
+    access: &Access,
     handle: &tokio::runtime::Handle,
 ) -> Result<(Operator, Signs)> {
-    let (transport, failures) = Repeating::new(Transport::new()?, delays(retries));
+    let (transport, failures) = Repeating::new(Transport::new()?, access.clone(), delays(access.retries));
     let (background, running) = Background::new(handle.clone());
     let context = OperationContext::new()
         .with_http_transport(HttpTransporter::new(transport))

@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::connect::Transport;
+use super::{Access, sign};
 
 /// What OpenDAL asks for by itself when a part is to go; what it asks for while we wait for the answer is repeated by
 /// its own layer.
@@ -25,6 +26,7 @@ const IN_BACKGROUND: [&str; 4] = ["UploadPart", "PutBlock", "GetUploadPartUrl", 
 /// The transport of one upload.
 pub(super) struct Repeating {
     inner: Transport,
+    access: Access,
     delays: ExponentialBuilder,
     /// Where the first failure for good goes.
     failures: mpsc::Sender<Error>,
@@ -57,10 +59,15 @@ struct Failed {
 
 impl Repeating {
     /// Repeats after these delays; the failures come out at the other end.
-    pub(super) fn new(inner: Transport, delays: ExponentialBuilder) -> (Self, mpsc::Receiver<Error>) {
+    pub(super) fn new(
+        inner: Transport,
+        access: Access,
+        delays: ExponentialBuilder,
+    ) -> (Self, mpsc::Receiver<Error>) {
         let (failures, receiver) = mpsc::channel(1);
         let transport = Repeating {
             inner,
+            access,
             delays,
             failures,
             address: Mutex::default(),
@@ -96,27 +103,34 @@ impl Repeating {
             .clone()
     }
 
-    /// Gives the request another address, where the store wants that after a failure.
-    async fn move_on(&self, request: &mut http::Request<Buffer>) -> std::result::Result<(), Failed> {
-        let Some(asking) = self.address() else {
-            return Ok(());
-        };
-        let asking = http::Request::from_parts(asking, Buffer::new());
+    /// Makes a part ready to be sent again: to another address if the store wants that after a failure, else with a
+    /// signature of now.
+    async fn prepare(
+        &self,
+        request: http::Request<Buffer>,
+    ) -> std::result::Result<http::Request<Buffer>, Failed> {
         let failed = |error: Error| Failed {
             error,
             may_pass: false,
         };
-        let said = self.attempt(asking).await?.into_body().to_buffer().await;
-        let address = said.and_then(|said| address(&said.to_vec()));
-        let (uri, token) = address.map_err(failed)?;
-        *request.uri_mut() = uri;
-        request.headers_mut().insert(http::header::AUTHORIZATION, token);
-        Ok(())
+        let (mut head, body) = request.into_parts();
+        match self.address() {
+            Some(asking) => {
+                let asking = http::Request::from_parts(asking, Buffer::new());
+                let said = self.attempt(asking).await?.into_body().to_buffer().await;
+                let address = said.and_then(|said| address(&said.to_vec()));
+                let (uri, token) = address.map_err(failed)?;
+                head.uri = uri;
+                head.headers.insert(http::header::AUTHORIZATION, token);
+            }
+            None => sign::sign(&self.access, &mut head).await.map_err(failed)?,
+        }
+        Ok(http::Request::from_parts(head, body))
     }
 
     async fn repeat(
         &self,
-        mut request: http::Request<Buffer>,
+        request: http::Request<Buffer>,
         is_part: bool,
     ) -> Result<http::Response<HttpBody>> {
         let mut delays = self.delays.build();
@@ -134,13 +148,14 @@ impl Repeating {
                 return Err(error.set_temporary().set_persistent());
             };
             tokio::time::sleep(delay).await;
-            let moved = if is_part {
-                self.move_on(&mut request).await
+            let again = request.clone();
+            let again = if is_part {
+                self.prepare(again).await
             } else {
-                Ok(())
+                Ok(again)
             };
-            outcome = match moved {
-                Ok(()) => self.attempt(request.clone()).await,
+            outcome = match again {
+                Ok(again) => self.attempt(again).await,
                 Err(failed) => Err(failed),
             };
         }
@@ -162,7 +177,8 @@ impl HttpTransport for Repeating {
             drop(body);
             *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
         }
-        let outcome = self.repeat(request, operation == Some("UploadPart")).await;
+        let is_part = matches!(operation, Some("UploadPart" | "PutBlock"));
+        let outcome = self.repeat(request, is_part).await;
         outcome.map_err(|error| {
             // If there is one already, that came first.
             let _ = self.failures.try_send(error);
@@ -244,11 +260,11 @@ impl Execute for Background {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::TcpListener;
     use std::time::Duration;
+
+    use backstay_model::remote::{Remote, RemoteKind};
 
     use super::*;
 
@@ -283,6 +299,26 @@ mod tests {
         seen
     }
 
+    fn b2() -> Access {
+        Access {
+            remote: Remote {
+                name: "main".to_owned(),
+                kind: RemoteKind::B2,
+                bucket: None,
+                bucket_id: None,
+                endpoint: None,
+                region: None,
+                account: None,
+                root: None,
+                virtual_host_style: false,
+            },
+            secret: None,
+            prefix: String::new(),
+            storage_class: None,
+            retries: 0,
+        }
+    }
+
     #[test]
     fn a_part_for_b2_that_fails_is_sent_to_another_address_with_its_token() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -305,7 +341,7 @@ mod tests {
             .unwrap();
         let delays = ExponentialBuilder::default().with_min_delay(Duration::from_millis(1));
         let inner = Transport::new().unwrap();
-        let (transport, mut failures) = Repeating::new(inner, delays);
+        let (transport, mut failures) = Repeating::new(inner, b2(), delays);
         let request = |method: &str, url: String, token: &str, operation| {
             http::Request::builder()
                 .method(method)
