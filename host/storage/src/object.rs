@@ -10,6 +10,8 @@ mod parts;
 mod probe;
 mod read;
 mod recovery;
+mod repeat;
+mod sign;
 mod upload;
 mod whole;
 

@@ -9,6 +9,7 @@ pub mod decode;
 mod decompress;
 pub mod encode;
 mod gzip;
+mod header;
 pub mod key;
 mod lz4;
 mod pieces;

@@ -12,6 +12,7 @@ use backstay_model::filters::{Algorithm, Compression, Encryption, Filters};
 use backstay_model::secrets::Secrets;
 use backstay_model::{Code, Error, Result};
 use backstay_stream::codec::{DecodedRecipe, Expected, Identities};
+use backstay_stream::digest::Hasher;
 use backstay_stream::process::{self, Bounds, CommandRecipe, CommandSink, CommandSpec, Meaning, record};
 use backstay_stream::pump::pump;
 use backstay_stream::read::read;
@@ -251,6 +252,81 @@ fn what_is_compressed_and_encrypted_comes_back_and_plain_tools_open_it() {
     }
     let error = decode(stored[..stored.len() - 1].to_vec(), &expected, &identities).unwrap_err();
     assert_eq!(error.code(), Code::Verification);
+}
+
+/// What a restore says about an object whose manifest agrees with it.
+fn refused(stored: &[u8], identities: &Identities) -> String {
+    let mut hasher = Hasher::default();
+    hasher.update(stored);
+    let expected = Expected {
+        object: "data.age".to_owned(),
+        stored: hasher.finish(),
+        raw: Hasher::default().finish(),
+        compression: None,
+        encrypted: true,
+    };
+    let error = decode(stored.to_vec(), &expected, identities).unwrap_err();
+    assert_eq!(error.code(), Code::Encryption);
+    error.report()
+}
+
+#[test]
+fn a_header_of_age_that_does_not_end_is_refused_and_others_are_judged_by_age() {
+    let (_, identities, _keep) = both();
+    let line = format!("{}\n", "A".repeat(64));
+    let endless = format!("age-encryption.org/v1\n-> X25519 abc\n{}", line.repeat(1100));
+    let too_long = "data.age can't be decrypted: its header doesn't end within 64 KiB";
+    assert_eq!(refused(endless.as_bytes(), &identities), too_long);
+    let version = format!("age-encryption.org/{}", "v".repeat(100_000));
+    assert_eq!(refused(version.as_bytes(), &identities), too_long);
+    let invalid = "data.age can't be decrypted: Header is invalid";
+    let armored = format!("-----BEGIN AGE ENCRYPTED FILE-----\n{}", line.repeat(2000));
+    let short_end = format!("age-encryption.org/v1\n-> X25519 abc\nAAAA\n--- \n{line}");
+    for stored in [&[7; 200_000][..], armored.as_bytes()] {
+        assert_eq!(refused(stored, &identities), invalid);
+    }
+    assert_eq!(
+        refused(short_end.as_bytes(), &identities),
+        "data.age can't be decrypted: Incomplete header"
+    );
+    // A passphrase, and a plugin's key: whole headers that none of the keys is for.
+    let mac = "A".repeat(43);
+    for stanza in ["scrypt AAAAAAAAAAAAAAAAAAAAAA 18", "piv-p256 AAAA"] {
+        let foreign =
+            format!("age-encryption.org/v1\n-> {stanza}\n{mac}\n--- {mac}\n0123456789abcdef payload");
+        assert_eq!(
+            refused(foreign.as_bytes(), &identities).lines().next().unwrap(),
+            "none of the given keys opens data.age"
+        );
+    }
+}
+
+#[test]
+fn as_many_recipients_as_are_let_in_are_read_again_and_more_are_refused() {
+    let (mut filters, identities, _keep) = both();
+    filters.compression = None;
+    let encrypt = |filters: &Filters, times| {
+        let mut filters = filters.clone();
+        let encryption = filters.encryption.as_mut().unwrap();
+        encryption.recipients = vec![encryption.recipients[0].clone(); times];
+        let memory = Memory::default();
+        let recipe = Arc::new(TextRecipe::new(b"content".to_vec()));
+        let (transfer, ()) = pump(recipe, &filters, memory.clone(), &Context::default())?;
+        let stored = memory.0.lock().unwrap().0.clone();
+        Ok::<_, Error>((transfer, stored))
+    };
+    let (transfer, stored) = encrypt(&filters, 500).unwrap();
+    let expected = Expected {
+        object: "data.age".to_owned(),
+        stored: transfer.stored,
+        raw: transfer.raw,
+        compression: None,
+        encrypted: true,
+    };
+    assert_eq!(decode(stored, &expected, &identities).unwrap(), b"content");
+    let error = encrypt(&filters, 501).unwrap_err();
+    assert_eq!(error.code(), Code::Encryption);
+    assert!(error.report().contains("more than the 500"), "{}", error.report());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use backstay_model::remote::RemoteKind;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -10,11 +11,14 @@ use http::StatusCode;
 use opendal::layers::RetryLayer;
 use opendal::services::{Azblob, B2, Gcs, S3, Webdav};
 use opendal::{
-    Buffer, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter, OperationContext, Operator, Result,
+    Buffer, Error, ErrorKind, Executor, HttpBody, HttpTransport, HttpTransporter, OperationContext, Operator,
+    Result,
 };
 use opendal_http_transport_reqwest::ReqwestTransport;
+use tokio::sync::{mpsc, watch};
 
 use super::Access;
+use super::repeat::{Background, Repeating};
 
 /// How long it may take until a connection is there.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -42,8 +46,41 @@ pub(super) fn operator(access: &Access, retries: usize) -> Result<Operator> {
         .with_max_times(retries)
         .with_notify(|_: opendal::layers::RetryEvent<'_>| ());
     let operator = service(access)?.layer(retry);
-    let transport = HttpTransporter::new(Transport { client: client()? });
+    let transport = HttpTransporter::new(Transport::new()?);
     Ok(operator.with_context(OperationContext::new().with_http_transport(transport)))
+}
+
+/// The same delays for what is tried again without OpenDAL.
+fn delays(retries: usize) -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_jitter()
+        .with_factor(2.0)
+        .with_min_delay(FIRST_DELAY)
+        .with_max_delay(LAST_DELAY)
+        .with_max_times(retries)
+}
+
+/// What is to be known about an upload while it waits.
+pub(super) struct Signs {
+    /// The first failure for good of what happens in the background.
+    pub(super) failures: mpsc::Receiver<Error>,
+    /// How many parts are on their way.
+    pub(super) running: watch::Receiver<usize>,
+}
+
+/// The same operator for one upload.
+pub(super) fn upload(
+    operator: &Operator,
+    access: &Access,
+    handle: &tokio::runtime::Handle,
+) -> Result<(Operator, Signs)> {
+    let (transport, failures) = Repeating::new(Transport::new()?, access.clone(), delays(access.retries));
+    let (background, running) = Background::new(handle.clone());
+    let context = OperationContext::new()
+        .with_http_transport(HttpTransporter::new(transport))
+        .with_executor(Executor::with(background));
+    let signs = Signs { failures, running };
+    Ok((operator.clone().with_context(context), signs))
 }
 
 /// An operator that tries nothing again, with a transport of its own.
@@ -154,8 +191,14 @@ pub(super) fn client() -> Result<reqwest::Client> {
 }
 
 /// Sends requests, and gives the refusals that are no business of a retry their right name.
-struct Transport {
+pub(super) struct Transport {
     client: reqwest::Client,
+}
+
+impl Transport {
+    pub(super) fn new() -> Result<Self> {
+        Ok(Transport { client: client()? })
+    }
 }
 
 impl HttpTransport for Transport {

@@ -24,6 +24,11 @@ pub(super) fn explain(remote: &Remote, secrets: &Secrets, doing: &str, error: &o
             Code::DiskSpace,
             "make room in the store, raise its quota, or shorten the retention".to_owned(),
         )
+    } else if is_said(&said, &["RequestTimeTooSkewed"]) {
+        (
+            Code::Environment,
+            "this machine's clock is wrong: let it follow a time server".to_owned(),
+        )
     } else if error.kind() == ErrorKind::PermissionDenied
         || is_said(
             &said,
@@ -36,11 +41,6 @@ pub(super) fn explain(remote: &Remote, secrets: &Secrets, doing: &str, error: &o
         )
     {
         (Code::Permission, refused(remote, &said))
-    } else if is_said(&said, &["RequestTimeTooSkewed"]) {
-        (
-            Code::Environment,
-            "this machine's clock is wrong: let it follow a time server".to_owned(),
-        )
     } else if error.kind() == ErrorKind::ConfigInvalid {
         let hint = format!(
             "check the bucket, the endpoint and the region: `backstay remote show {name}`; a remote is changed by removing and adding it"
@@ -214,5 +214,31 @@ mod tests {
             without_url("error sending request for url (https://h/?X-Amz-Signature=1): refused"),
             "error sending request: refused"
         );
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_is_not_told_as_a_lack_of_permission() {
+        let remote = Remote {
+            name: "main".to_owned(),
+            kind: RemoteKind::S3,
+            bucket: Some("backups".to_owned()),
+            bucket_id: None,
+            endpoint: None,
+            region: None,
+            account: Some("me".to_owned()),
+            root: None,
+            virtual_host_style: false,
+        };
+        // As OpenDAL gives the answer 403 of Amazon.
+        let refused = |code: &str| {
+            let message =
+                format!(r#"S3Error {{ code: "{code}", message: "no", resource: "", request_id: "" }}"#);
+            let error = opendal::Error::new(ErrorKind::PermissionDenied, message);
+            explain(&remote, &Secrets::new(None), "write it", &error)
+        };
+        let skewed = refused("RequestTimeTooSkewed");
+        assert_eq!(skewed.code(), Code::Environment);
+        assert!(skewed.hint_text().is_some_and(|hint| hint.contains("clock")));
+        assert_eq!(refused("AccessDenied").code(), Code::Permission);
     }
 }

@@ -10,11 +10,9 @@ use backstay_model::remote::RemoteKind;
 use backstay_stream::Cancel;
 use http::Method;
 use opendal::ErrorKind;
-use reqsign_aws_v4::{RequestSigner, StaticCredentialProvider};
-use reqsign_core::{Context, Signer};
 use serde::Deserialize;
 
-use super::{Shared, connect};
+use super::{Shared, connect, sign};
 use crate::Key;
 
 /// How long it may take.
@@ -107,16 +105,7 @@ impl Shared {
             .body(())
             .map_err(|_| wrong("the endpoint is no URL"))?
             .into_parts();
-        let account = remote.account.as_deref().unwrap_or_default();
-        let secret = self.access.secret.as_deref().unwrap_or_default();
-        let signer = Signer::new(
-            Context::new(),
-            StaticCredentialProvider::new(account, secret),
-            RequestSigner::new("s3", region),
-        );
-        let signed = signer.sign(&mut parts, None).await;
-        signed.map_err(|_| wrong("a request can't be signed"))?;
-        parts.headers.remove(http::header::HOST);
+        sign::sign(&self.access, &mut parts).await?;
         let response = connect::client()?
             .request(parts.method, parts.uri.to_string())
             .headers(parts.headers)

@@ -14,6 +14,35 @@ pub(super) const PARALLEL: usize = 8;
 /// of it counts as half.
 pub(super) const MEMORY_MIB: usize = 144;
 
+/// Bytes of a MiB.
+const MIB: usize = 1 << 20;
+
+/// How an upload is cut up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    /// What [`MEMORY_MIB`] and the sizes count.
+    pub(super) unit: usize,
+    /// Parts before the first one of this upload.
+    pub(super) skipped: usize,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Plan {
+            unit: MIB,
+            skipped: 0,
+        }
+    }
+}
+
+impl Plan {
+    /// Bytes of the part with this number, from 0, and what it counts against [`MEMORY_MIB`].
+    pub(super) fn part(self, number: usize) -> (usize, u32) {
+        let mib = part_mib(self.skipped + number);
+        (mib * self.unit, weight(mib))
+    }
+}
+
 /// So many parts of so many MiB each. The length of a stream isn't known beforehand, so small parts come first. Up to
 /// 218 GiB everything stays within [`MEMORY_MIB`]; what is larger takes two parts of the last size.
 const SIZES_MIB: [(usize, usize); 6] = [
@@ -26,7 +55,7 @@ const SIZES_MIB: [(usize, usize); 6] = [
 ];
 
 /// Bytes of the part with this number, from 0.
-pub(super) fn part_mib(number: usize) -> usize {
+fn part_mib(number: usize) -> usize {
     let mut before = 0;
     for (count, mib) in SIZES_MIB {
         before += count;
@@ -38,7 +67,7 @@ pub(super) fn part_mib(number: usize) -> usize {
 }
 
 /// What a part counts against [`MEMORY_MIB`].
-pub(super) fn weight(mib: usize) -> u32 {
+fn weight(mib: usize) -> u32 {
     mib.min(MEMORY_MIB / 2) as u32
 }
 

@@ -10,13 +10,18 @@ use backstay_model::{Code, Error, Result};
 use backstay_stream::{Cancel, Completed};
 use bytes::Bytes;
 use opendal::{Buffer, Writer};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-use super::{Shared, parts};
+use super::connect::Signs;
+use super::parts::Plan;
+use super::{Shared, connect, parts};
 use crate::Key;
 
 /// How long the store may take to give up an upload; what it doesn't is given up when the run is undone.
 const ABORT: Duration = Duration::from_secs(10);
+
+/// How long the connections may take to let go of a part whose answer is there.
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// The far end of a stream.
 pub(super) struct Sink {
@@ -24,6 +29,8 @@ pub(super) struct Sink {
     key: Key,
     cancel: Cancel,
     writer: Writer,
+    signs: Signs,
+    plan: Plan,
     memory: Arc<Semaphore>,
     part: Option<Part>,
     number: usize,
@@ -44,8 +51,13 @@ impl AsRef<[u8]> for Part {
 
 impl Sink {
     pub(super) fn start(shared: Arc<Shared>, key: Key, cancel: Cancel) -> Result<Self> {
+        Self::start_with(shared, key, cancel, Plan::default())
+    }
+
+    fn start_with(shared: Arc<Shared>, key: Key, cancel: Cancel, plan: Plan) -> Result<Self> {
         let path = key.as_str().to_owned();
-        let operator = shared.operator.clone();
+        let (operator, signs) = connect::upload(&shared.operator, &shared.access, &shared.handle)
+            .map_err(|e| shared.failed("write", &path, &e))?;
         let opening = operator.writer_with(&path).concurrent(parts::PARALLEL);
         let writer = shared.wait(&cancel, None, "write", &path, async { opening.await })?;
         Ok(Sink {
@@ -53,6 +65,8 @@ impl Sink {
             key,
             cancel,
             writer,
+            signs,
+            plan,
             memory: Arc::new(Semaphore::new(parts::MEMORY_MIB)),
             part: None,
             number: 0,
@@ -66,16 +80,19 @@ impl Sink {
                 let message = format!("{} is larger than a store takes in one object", self.shown());
                 return Err(Error::new(Code::Storage, message).hint("back it up in several jobs"));
             }
-            let mib = parts::part_mib(self.number);
+            let (size, weight) = self.plan.part(self.number);
             let memory = Arc::clone(&self.memory);
-            let weight = parts::weight(mib);
+            let Signs { failures, running } = &mut self.signs;
             let memory = self
                 .shared
                 .wait(&self.cancel, None, "write", self.key.as_str(), async {
-                    let closed = |_| opendal::Error::new(opendal::ErrorKind::Unexpected, "it is closed");
-                    memory.acquire_many_owned(weight).await.map_err(closed)
+                    tokio::select! {
+                        biased;
+                        Some(error) = failures.recv() => Err(error),
+                        memory = memory.acquire_many_owned(weight) => memory.map_err(|_| unexpected("it is closed")),
+                        () = idle(running) => Err(unexpected("the answer to a part makes no sense")),
+                    }
                 })?;
-            let size = mib << 20;
             self.part = Some(Part {
                 bytes: Vec::with_capacity(size),
                 size,
@@ -94,7 +111,7 @@ impl Sink {
         };
         self.number += 1;
         let buffer = Buffer::from(Bytes::from_owner(part));
-        let sending = self.writer.write(buffer);
+        let sending = unless(&mut self.signs.failures, self.writer.write(buffer));
         self.shared
             .wait(&self.cancel, None, "write", self.key.as_str(), sending)
     }
@@ -106,8 +123,11 @@ impl Sink {
     fn finish(&mut self, bytes: u64) -> Result<()> {
         self.send()?;
         let (shared, path) = (Arc::clone(&self.shared), self.key.as_str());
-        shared.wait(&self.cancel, None, "complete", path, self.writer.close())?;
-        shared.expect(path, bytes, &self.cancel)
+        let closing = unless(&mut self.signs.failures, self.writer.close());
+        let closed = shared
+            .wait(&self.cancel, None, "complete", path, closing)
+            .map(drop);
+        shared.expect_after(closed, path, bytes, &self.cancel)
     }
 
     /// Gives up what was uploaded.
@@ -158,7 +178,48 @@ impl backstay_stream::Sink for Sink {
     }
 }
 
+/// Does something, unless what happens in the background fails first: that is the cause.
+async fn unless<T>(
+    failures: &mut mpsc::Receiver<opendal::Error>,
+    work: impl Future<Output = opendal::Result<T>>,
+) -> opendal::Result<T> {
+    tokio::select! {
+        biased;
+        Some(error) = failures.recv() => Err(error),
+        done = work => done,
+    }
+}
+
+/// Ends when no part has been on its way for a while: nothing will give memory back any more.
+async fn idle(running: &mut watch::Receiver<usize>) {
+    if running.wait_for(|running| *running == 0).await.is_ok() {
+        tokio::time::sleep(SETTLE).await;
+    }
+}
+
+fn unexpected(message: &str) -> opendal::Error {
+    opendal::Error::new(opendal::ErrorKind::Unexpected, message.to_owned())
+}
+
 impl Shared {
+    /// Fails unless an object is there with so many bytes, after the last request for it. If that failed, its answer
+    /// may have been lost, and the repeat of what was done already been refused: so the object itself is looked at, once.
+    pub(super) fn expect_after(
+        &self,
+        last: Result<()>,
+        path: &str,
+        bytes: u64,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        let Err(error) = last else {
+            return self.expect(path, bytes, cancel);
+        };
+        if cancel.is_cancelled() || self.size(&self.looks, path, cancel).ok().flatten() != Some(bytes) {
+            return Err(error);
+        }
+        Ok(())
+    }
+
     /// Fails unless an object is there with so many bytes, and takes it away.
     pub(super) fn expect(&self, path: &str, bytes: u64, cancel: &Cancel) -> Result<()> {
         let found = self.size(&self.operator, path, cancel)?;
@@ -176,6 +237,150 @@ impl Shared {
         match self.remove(path) {
             Ok(()) => Err(error),
             Err(e) => Err(error.hint(format!("it could not be removed either: {}", e.report()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backstay_model::filters::Filters;
+    use backstay_model::remote::{Remote, RemoteKind};
+    use backstay_stream::recipe::TextRecipe;
+    use backstay_stream::{Context, pump::pump};
+    use backstay_testkit::proxy::{Fault, Proxy};
+    use backstay_testkit::stores::{ACCOUNT, BUCKET, ObjectServer, Protocol, SECRET};
+
+    use super::*;
+    use crate::object::{Access, ObjectStore};
+
+    /// Parts of 5 MiB, the least that S3 takes, of which two may be in memory, as of those beyond 113 GiB.
+    const SMALL: Plan = Plan {
+        unit: 5 << 12,
+        skipped: 5500,
+    };
+
+    struct Lab {
+        server: ObjectServer,
+        proxy: Proxy,
+        runtime: tokio::runtime::Runtime,
+    }
+
+    impl Lab {
+        fn new(protocol: Protocol) -> Self {
+            let server = ObjectServer::start(protocol);
+            Lab {
+                proxy: Proxy::start(server.port()),
+                server,
+                runtime: tokio::runtime::Builder::new_multi_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap(),
+            }
+        }
+
+        fn store(&self) -> ObjectStore {
+            let is_s3 = self.server.protocol() == Protocol::S3;
+            let remote = Remote {
+                name: "main".to_owned(),
+                kind: if is_s3 { RemoteKind::S3 } else { RemoteKind::Webdav },
+                bucket: is_s3.then(|| BUCKET.to_owned()),
+                bucket_id: None,
+                endpoint: Some(format!("http://127.0.0.1:{}", self.proxy.port())),
+                region: None,
+                account: Some(ACCOUNT.to_owned()),
+                root: None,
+                virtual_host_style: false,
+            };
+            let access = Access {
+                remote,
+                secret: Some(SECRET.to_owned()),
+                prefix: String::new(),
+                storage_class: None,
+                retries: 1,
+            };
+            ObjectStore::open(access, self.runtime.handle().clone()).unwrap()
+        }
+
+        /// Stores five small parts. What hangs is cancelled.
+        fn upload(&self) -> Result<Vec<u8>> {
+            let context = Context::default();
+            let key = Key::parse("one/data").unwrap();
+            let cancel = context.cancel.clone();
+            let (done, waiting) = std::sync::mpsc::channel::<()>();
+            let watch = std::thread::spawn(move || {
+                if waiting.recv_timeout(Duration::from_secs(60))
+                    == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+                {
+                    cancel.cancel(&Error::new(Code::Cancelled, "the upload hangs"));
+                }
+            });
+            let content: Vec<u8> = (0..6_000_000u32).flat_map(u32::to_le_bytes).collect();
+            let recipe = Arc::new(TextRecipe::new(content.clone()));
+            let store = self.store();
+            let stored = if self.server.protocol() == Protocol::S3 {
+                let sink = Sink::start_with(Arc::clone(&store.shared), key, context.cancel.clone(), SMALL)?;
+                pump(recipe, &Filters::default(), sink, &context).map(drop)
+            } else {
+                store.put(&key, recipe, &Filters::default(), &context).map(drop)
+            };
+            drop(done);
+            watch.join().unwrap();
+            stored.map(|()| content)
+        }
+
+        #[track_caller]
+        fn assert_stored(&self, uploaded: Result<Vec<u8>>) {
+            let content = uploaded.map_err(|e| e.report()).unwrap();
+            assert!(std::fs::read(self.server.files().join("one/data")).unwrap() == content);
+            assert_eq!(self.server.objects(), ["one/data"]);
+        }
+
+        #[track_caller]
+        fn assert_empty(&self) {
+            assert_eq!(self.server.objects(), Vec::<String>::new());
+            let unfinished = self.server.unfinished_uploads();
+            assert!(!unfinished.contains("UploadId"), "{unfinished}");
+        }
+    }
+
+    #[test]
+    fn parts_may_fail_once_when_there_is_memory_for_two() {
+        let lab = Lab::new(Protocol::S3);
+        for part in 1..=3 {
+            lab.proxy
+                .fail("PUT", &format!("partNumber={part}&"), 0, 1, Fault::Answer(503));
+        }
+        lab.assert_stored(lab.upload());
+        assert_eq!(lab.proxy.struck(), 3);
+    }
+
+    #[test]
+    fn a_part_that_fails_for_good_ends_the_upload_with_its_cause() {
+        for (fault, says) in [
+            (Fault::Answer(503), "HTTP 503 Service Unavailable"),
+            (Fault::Answer(400), "HTTP 400 Bad Request"),
+            (Fault::ResetRequest(1000), "reset"),
+            // It has nothing of what the answer to a part has.
+            (Fault::Answer(200), "makes no sense"),
+        ] {
+            let lab = Lab::new(Protocol::S3);
+            lab.proxy.fail("PUT", "partNumber=1&", 0, usize::MAX, fault);
+            let error = lab.upload().unwrap_err();
+            assert!(error.report().contains(says), "{fault:?}: {}", error.report());
+            lab.assert_empty();
+        }
+    }
+
+    #[test]
+    fn an_object_is_kept_if_only_the_last_answer_is_lost() {
+        for (protocol, method, path) in [
+            (Protocol::S3, "POST", "uploadId="),
+            (Protocol::WebDav, "MOVE", "data"),
+        ] {
+            let lab = Lab::new(protocol);
+            lab.proxy.fail(method, path, 0, 1, Fault::CutAnswer(0));
+            lab.assert_stored(lab.upload());
+            assert_eq!(lab.proxy.struck(), 1);
         }
     }
 }

@@ -87,8 +87,8 @@ impl Sink {
         shared.expect(&partial, bytes, &cancel)?;
         let path = self.key.as_str();
         let renaming = shared.operator.rename(&partial, path);
-        shared.wait(&cancel, None, "complete", path, renaming)?;
-        shared.expect(path, bytes, &cancel)
+        let renamed = shared.wait(&cancel, None, "complete", path, renaming);
+        shared.expect_after(renamed, path, bytes, &cancel)
     }
 }
 

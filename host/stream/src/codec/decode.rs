@@ -10,6 +10,7 @@ use backstay_model::{Code, Error, Result};
 
 use crate::blocks::{BLOCK_BYTES, Blocks};
 use crate::codec::decompress::decompress;
+use crate::codec::header;
 use crate::codec::key::Identities;
 use crate::context::Context;
 use crate::digest::{Hasher, HashingReader};
@@ -89,7 +90,7 @@ impl DecodedRecipe {
                 other => Error::new(Code::Encryption, format!("{object} can't be decrypted")).because(other),
             }
             };
-            let decryptor = age::Decryptor::new(chain).map_err(wrong)?;
+            let decryptor = header::decryptor(chain).map_err(wrong)?;
             chain = Box::new(decryptor.decrypt(self.identities.iter()).map_err(wrong)?);
         }
         let code = if self.expected.compression.is_some() {

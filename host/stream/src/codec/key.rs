@@ -6,11 +6,23 @@ use std::sync::Arc;
 use age::x25519;
 use backstay_model::{Code, Error, Result};
 
+/// Most public keys of a backup: what is encrypted to more has a header that no restore would read.
+const MAX_RECIPIENTS: usize = 500;
+
 /// Reads public keys.
 ///
 /// # Errors
-/// [`Code::Encryption`], naming the one that isn't a key.
+/// [`Code::Encryption`], naming the one that isn't a key, or if there are too many.
 pub fn parse_recipients(recipients: &[String]) -> Result<Vec<x25519::Recipient>> {
+    if recipients.len() > MAX_RECIPIENTS {
+        let message = format!(
+            "{} public keys are more than the {MAX_RECIPIENTS} that fit",
+            recipients.len()
+        );
+        return Err(Error::new(Code::Encryption, message).hint(
+            "let those who may restore share a key, and name that in `filters.encryption.recipients`",
+        ));
+    }
     recipients
         .iter()
         .map(|text| {
