@@ -103,9 +103,10 @@ pub struct ExecRequest {
 /// A pattern for one argument, or an optional group of them.
 ///
 /// In a pattern `*` stands for any characters, except that a pattern which begins with `*` never
-/// matches an argument that begins with `-`. `{config.FIELD}` stands for exactly the value in the
+/// matches an argument that begins with `-`, and that it never stands for `.` or `..` as a component of a path.
+/// `{config.FIELD}` stands for exactly the value in the
 /// job's configuration (`{config.FIELD:-TEXT}` for TEXT where the job has none), `{target}` for exactly the
-/// target of a restore, and `{scratch}` for the call's scratch directory, which no `..` leads out of. Where the
+/// target of a restore, and `{scratch}` for the call's scratch directory. Where the
 /// value of a field is a list, an optional group may come any number of times, each time with one of its values.
 /// `**` alone at the end of the list stands for any further arguments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
