@@ -103,9 +103,10 @@ pub struct ExecRequest {
 /// A pattern for one argument, or an optional group of them.
 ///
 /// In a pattern `*` stands for any characters, except that a pattern which begins with `*` never
-/// matches an argument that begins with `-`. `{config.FIELD}` stands for exactly the value in the
+/// matches an argument that begins with `-`, and that it never stands for `.` or `..` as a component of a path.
+/// `{config.FIELD}` stands for exactly the value in the
 /// job's configuration (`{config.FIELD:-TEXT}` for TEXT where the job has none), `{target}` for exactly the
-/// target of a restore, and `{scratch}` for the call's scratch directory, which no `..` leads out of. Where the
+/// target of a restore, and `{scratch}` for the call's scratch directory. Where the
 /// value of a field is a list, an optional group may come any number of times, each time with one of its values.
 /// `**` alone at the end of the list stands for any further arguments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -153,6 +154,10 @@ pub struct StateRequest {
 pub struct StorageRequest {
     /// `{config.FIELD}`: the name of the remote.
     pub remote: String,
+    /// `{config.FIELD}` or `{config.FIELD:-TEXT}`: the directory within the remote that it covers, with all below it.
+    /// Where it names none, or the job has no value for the field, the whole remote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
     /// Why.
     pub reason: String,
 }
@@ -255,6 +260,12 @@ impl PluginManifest {
                     "`{text}` must be `{{config.FIELD}}`: only the job names remotes"
                 ));
             }
+            let prefix = storage.prefix.as_ref();
+            if let Some(text) = prefix.filter(|text| config_field(text).is_none()) {
+                return fault(format!(
+                    "`{text}` must be `{{config.FIELD}}`: the job names the directory within a remote"
+                ));
+            }
         }
         let reasons = (self.capabilities.exec.iter().map(|r| &r.reason))
             .chain(self.capabilities.read.iter().map(|r| &r.reason))
@@ -268,6 +279,16 @@ impl PluginManifest {
         }
         Ok(())
     }
+}
+
+/// Name and default of the field that a text stands for which is one placeholder and nothing else.
+pub fn config_field(text: &str) -> Option<(&str, Option<&str>)> {
+    let name = text.strip_prefix("{config.")?.strip_suffix('}')?;
+    let (field, otherwise) = match name.split_once(":-") {
+        Some((field, otherwise)) => (field, Some(otherwise)),
+        None => (name, None),
+    };
+    (!field.is_empty() && !name.contains(['{', '}'])).then_some((field, otherwise))
 }
 
 impl fmt::Display for ExecRequest {

@@ -3,6 +3,7 @@
 mod args;
 mod paths;
 mod programs;
+mod storage;
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use serde_json::{Map, Value};
 
 use args::Pattern;
 pub use programs::{PATH as SEARCH_PATH, Programs};
+use storage::StorageGrant;
 
 /// The grants of one instance.
 #[derive(Debug, Clone)]
@@ -23,7 +25,7 @@ pub struct Grants {
     secrets: Vec<String>,
     state: bool,
     scripts: Vec<ScriptGrant>,
-    remotes: Vec<String>,
+    storage: Vec<StorageGrant>,
 }
 
 /// A script that may be run, and what it may see.
@@ -175,7 +177,10 @@ impl Grants {
             write: write.iter().flat_map(|r| values.paths(&r.path)).collect(),
             secrets: secret.iter().flat_map(|r| values.secrets(&r.name)).collect(),
             state: state.is_some(),
-            remotes: storage.iter().filter_map(|r| values.fill(&r.remote)).collect(),
+            storage: storage
+                .iter()
+                .filter_map(|request| StorageGrant::new(request, values))
+                .collect(),
             scripts: script
                 .iter()
                 .filter_map(|request| {
@@ -241,21 +246,29 @@ impl Grants {
         }
     }
 
-    /// Whether an object store may be used.
+    /// Whether an object store may be used from a directory in it downwards; empty for all of it.
     ///
     /// # Errors
     /// [`Code::Security`] if there is no grant for it.
-    pub fn remote(&self, name: &str) -> Result<()> {
-        if self.remotes.iter().any(|remote| remote == name) {
-            Ok(())
-        } else {
-            Err(self.refuse(&format!("use the remote `{}`", shown(name)), "storage"))
+    pub fn remote(&self, name: &str, prefix: &str) -> Result<()> {
+        if self.storage.iter().any(|grant| grant.covers(name, prefix)) {
+            return Ok(());
         }
+        let what = if self.remotes().any(|remote| remote == name) {
+            format!(
+                "use the directory `{}` of the remote `{}`",
+                shown(prefix),
+                shown(name)
+            )
+        } else {
+            format!("use the remote `{}`", shown(name))
+        };
+        Err(self.refuse(&what, "storage"))
     }
 
     /// The object stores that may be used, for showing them.
     pub fn remotes(&self) -> impl Iterator<Item = &str> {
-        self.remotes.iter().map(String::as_str)
+        self.storage.iter().map(|grant| grant.remote.as_str())
     }
 
     /// Whether notes may be kept.
@@ -367,13 +380,14 @@ mod tests {
     fn only_the_remote_that_the_job_names_may_be_used() {
         let storage = json!({ "storage": [{ "remote": "{config.remote}", "reason": "x" }] });
         let grants = |config| grants(storage.clone(), config);
-        assert!(grants(json!({ "remote": "main" })).remote("main").is_ok());
+        assert!(grants(json!({ "remote": "main" })).remote("main", "").is_ok());
         for config in [
             json!({ "remote": "main" }),
             json!({}),
             json!({ "remote": ["other"] }),
         ] {
-            assert_eq!(grants(config).remote("other").unwrap_err().code(), Code::Security);
+            let refused = grants(config).remote("other", "").unwrap_err();
+            assert_eq!(refused.code(), Code::Security);
         }
     }
 
@@ -391,6 +405,17 @@ mod tests {
         for other in ["VARIABLE", "1", "", "c"] {
             assert_eq!(grants.secret(other).unwrap_err().code(), Code::Security);
         }
+    }
+
+    #[test]
+    fn a_plugin_never_leaves_the_directory_of_its_job_in_a_remote() {
+        let storage = json!({ "storage": [{ "remote": "{config.remote}", "prefix": "{config.prefix}", "reason": "x" }] });
+        let grants = grants(storage, json!({ "remote": "main", "prefix": "nas/a" }));
+        assert!(grants.remote("main", "nas/a/b").is_ok());
+        let refused = grants.remote("main", "").unwrap_err();
+        assert_eq!(refused.code(), Code::Security);
+        let said = refused.to_string();
+        assert!(said.contains("the directory `` of the remote `main`"), "{said}");
     }
 
     #[test]

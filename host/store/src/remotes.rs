@@ -136,6 +136,14 @@ impl Store {
         Ok((known.remote, secret))
     }
 
+    /// Whether a secret is kept for any remote.
+    pub(crate) async fn has_sealed_secrets(&self) -> Result<bool> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM remotes WHERE sealed IS NOT NULL)")
+            .fetch_one(&self.inner.readers)
+            .await
+            .map_err(self.failed("read the remotes"))
+    }
+
     /// Removes a remote with its secret. Whether it was there.
     ///
     /// # Errors

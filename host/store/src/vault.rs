@@ -12,6 +12,7 @@ use age::x25519::Identity;
 use backstay_model::error::show;
 use backstay_model::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::Store;
 
@@ -27,12 +28,15 @@ struct Sealed {
 }
 
 impl Store {
-    /// Seals a secret. Makes the key if this is the first one.
+    /// Seals a secret. Makes the key if this is the first one; while there are others, their key must be there.
     pub(crate) async fn seal(&self, purpose: String, secret: String) -> Result<Vec<u8>> {
         let file = self.key_file();
+        // Asked before the key is looked for: another process makes the key before it keeps a secret.
+        let has_sealed = self.has_sealed_secrets().await?;
         blocking(move || {
             let key = match read(&file)? {
                 Some(key) => key,
+                None if has_sealed => return Err(lost(&file)),
                 None => make(&file)?,
             };
             let text = serde_json::to_vec(&Sealed { purpose, secret })
@@ -78,6 +82,17 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
         .map_err(|e| Error::internal("a secret was not handled").because(e))?
 }
 
+/// A new key would open none of the secrets that are there, and lie where theirs must be put back.
+fn lost(file: &Path) -> Error {
+    Error::new(
+        Code::Encryption,
+        format!("{} is gone, the key of the secrets in the database", show(file)),
+    )
+    .hint(format!(
+        "put {KEY_FILE_NAME} back from a backup, or remove the remotes that have a secret and add them again: `backstay remote rm`, `backstay remote add`"
+    ))
+}
+
 /// The key, if there is one.
 fn read(file: &Path) -> Result<Option<Identity>> {
     use std::os::unix::fs::MetadataExt as _;
@@ -102,41 +117,34 @@ fn read(file: &Path) -> Result<Option<Identity>> {
     Ok(Some(key.ok_or_else(damaged)?))
 }
 
-/// Makes the key; if somebody else was faster, theirs is taken.
+/// Makes the key; if somebody else was faster, theirs is taken. What is used is what lies in the file, never what was
+/// meant to.
 fn make(file: &Path) -> Result<Identity> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let key = Identity::generate();
-    let temporary = file.with_file_name(format!("{KEY_FILE_NAME}.{}", std::process::id()));
-    let written = (|| {
-        let mut options = OpenOptions::new();
-        let mut out = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        writeln!(
-            out,
-            "# opens the secrets in the database beside it; keep it from others"
-        )?;
-        writeln!(out, "{}", key.to_string().expose_secret())?;
-        out.sync_all()?;
-        // It appears whole or not at all, and never in the place of another.
-        fs::hard_link(&temporary, file)?;
-        fs::File::open(file.parent().unwrap_or(file))?.sync_all()
-    })();
+    let temporary = file.with_file_name(format!("{KEY_FILE_NAME}.{}", Uuid::new_v4()));
+    let written = write_once(&temporary, file);
     // It has its real name by now, or is of no use.
     let _ = fs::remove_file(&temporary);
-    match written {
-        Ok(()) => Ok(key),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            read(file)?.ok_or_else(|| Error::io("read", file, io::ErrorKind::NotFound.into()))
-        }
-        Err(e) => Err(Error::io_as(
-            Code::Environment,
-            "make the key of the secrets,",
-            file,
-            e,
-        )),
+    written.map_err(|e| Error::io_as(Code::Environment, "make the key of the secrets,", file, e))?;
+    read(file)?.ok_or_else(|| Error::io("read", file, io::ErrorKind::NotFound.into()))
+}
+
+/// Writes a new key to a temporary file, and gives it the real name if nothing has that yet.
+fn write_once(temporary: &Path, file: &Path) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let key = Identity::generate();
+    let mut options = OpenOptions::new();
+    let mut out = options.write(true).create_new(true).mode(0o600).open(temporary)?;
+    writeln!(
+        out,
+        "# opens the secrets in the database beside it; keep it from others"
+    )?;
+    writeln!(out, "{}", key.to_string().expose_secret())?;
+    out.sync_all()?;
+    // It appears whole or not at all, and never in the place of another.
+    match fs::hard_link(temporary, file) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
     }
+    // Also for the key of another, who may not have come this far.
+    fs::File::open(file.parent().unwrap_or(file))?.sync_all()
 }

@@ -4,7 +4,15 @@ use backstay_sdk::{Failure, Result, Room};
 use serde::Deserialize;
 
 /// The oldest version that has all that is used here.
-pub const OLDEST: (u32, u32) = (1, 60);
+pub const OLDEST: Version = (1, 60, 0);
+
+/// Releases that lose data, with what is wrong with them.
+///
+/// Source: <https://github.com/rclone/rclone/issues/7367>, and the changelog of 1.64.1.
+const BROKEN: [(Version, &str); 1] = [((1, 64, 0), "`rclone rcat` to B2 fails or damages what it stores")];
+
+/// Major, minor and patch number.
+pub type Version = (u32, u32, u32);
 
 /// Something at a key, as `lsjson` says it.
 #[derive(Debug, Deserialize)]
@@ -65,11 +73,33 @@ pub fn takes_streams(json: &str) -> Result<bool> {
     Ok(remote.features.put_stream)
 }
 
-/// Major and minor version from what `rclone version` prints.
-pub fn version(text: &str) -> Option<(u32, u32)> {
+/// The version from what `rclone version` prints. What follows the numbers, such as `-DEV` or `-beta.1`, doesn't count,
+/// and a patch number that isn't there is 0.
+pub fn version(text: &str) -> Option<Version> {
     let word = text.lines().next()?.split_whitespace().nth(1)?;
-    let mut numbers = word.trim_start_matches('v').split('.');
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    let release = word.trim_start_matches('v').split(['-', '+']).next()?;
+    let mut numbers = release.split('.');
+    let major = numbers.next()?.parse().ok()?;
+    let minor = numbers.next()?.parse().ok()?;
+    Some((major, minor, numbers.next().map_or(Ok(0), str::parse).ok()?))
+}
+
+/// Why rclone of this version won't do, with what to do instead. Nothing if it will.
+pub fn unfit(found: Option<Version>) -> Option<Failure> {
+    let newer = "install a newer one: https://rclone.org/install";
+    let (major, minor, _) = OLDEST;
+    let oldest = format!("{major}.{minor} is the oldest that will do");
+    let Some(found) = found else {
+        let message = format!("rclone here is of an unknown version; {oldest}");
+        return Some(Failure::environment(message).hint(newer));
+    };
+    let shown = format!("{}.{}.{}", found.0, found.1, found.2);
+    if found < OLDEST {
+        return Some(Failure::environment(format!("rclone here is {shown}; {oldest}")).hint(newer));
+    }
+    let (_, why) = BROKEN.iter().find(|(version, _)| *version == found)?;
+    let message = format!("rclone here is {shown}, a broken release: {why}");
+    Some(Failure::environment(message).hint("update rclone to 1.64.1 or newer: https://rclone.org/install"))
 }
 
 /// Names and types of the remotes that `rclone listremotes --long` prints. A name may have blanks in it.
@@ -112,9 +142,36 @@ mod tests {
 
     #[test]
     fn versions_of_releases_betas_and_distributions() {
-        assert_eq!(version("rclone v1.75.2\n- os/version: debian\n"), Some((1, 75)));
-        assert_eq!(version("rclone v1.60.1-DEV\n"), Some((1, 60)));
+        assert_eq!(
+            version("rclone v1.75.2\n- os/version: debian\n"),
+            Some((1, 75, 2))
+        );
+        assert_eq!(version("rclone v1.60.1-DEV\n"), Some((1, 60, 1)));
+        assert_eq!(version("rclone v1.65.0-beta.7373.abc\n"), Some((1, 65, 0)));
+        assert_eq!(version("rclone 1.66\n"), Some((1, 66, 0)));
         assert_eq!(version("something else"), None);
+    }
+
+    #[test]
+    fn a_release_that_is_too_old_or_broken_is_refused() {
+        let said = |text: &str| unfit(version(text)).map(|failure| (failure.message, failure.hint));
+        for text in [
+            "rclone v1.60.0\n",
+            "rclone v1.63.1\n",
+            "rclone v1.64.1\n",
+            "rclone v1.64.2-DEV\n",
+            "rclone v1.75.2\n",
+        ] {
+            assert_eq!(said(text), None, "{text}");
+        }
+        for text in ["rclone v1.64.0\n- os/version: debian\n", "rclone v1.64.0-DEV\n"] {
+            let (message, hint) = said(text).expect("a refusal");
+            assert!(message.contains("1.64.0") && message.contains("B2"), "{message}");
+            assert!(hint.expect("a remedy").contains("1.64.1 or newer"));
+        }
+        let (message, _) = said("rclone v1.59.2\n").expect("a refusal");
+        assert_eq!(message, "rclone here is 1.59.2; 1.60 is the oldest that will do");
+        assert!(said("something else").expect("a refusal").0.contains("unknown"));
     }
 
     #[test]

@@ -35,21 +35,15 @@ pub fn look(config: &Config) -> Vec<Diagnostic> {
 
 type Looked<T> = Result<T, Box<Diagnostic>>;
 
-/// Whether rclone is there and new enough.
+/// Whether rclone is there, new enough and no broken release.
 fn program() -> Looked<()> {
     let wrong = |code: &str, failure: Failure| Box::new(Diagnostic::from_failure("", code, failure));
     let output = command::version()
         .run()
         .map_err(|failure| wrong("no-rclone", failure))?;
-    let (major, minor) = answer::OLDEST;
-    match answer::version(&output.stdout) {
-        Some(version) if version >= answer::OLDEST => Ok(()),
-        found => {
-            let found = found.map_or_else(|| "of an unknown version".to_owned(), |(a, b)| format!("{a}.{b}"));
-            let message = format!("rclone here is {found}; {major}.{minor} is the oldest that will do");
-            let hint = "install a newer one: https://rclone.org/install";
-            Err(wrong("old-rclone", Failure::environment(message).hint(hint)))
-        }
+    match answer::unfit(answer::version(&output.stdout)) {
+        None => Ok(()),
+        Some(failure) => Err(wrong("old-rclone", failure)),
     }
 }
 

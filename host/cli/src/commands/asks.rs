@@ -64,7 +64,14 @@ fn rest(text: &mut String, asked: &Capabilities) {
         line(format!("use the secret {}", secret.name), &secret.reason);
     }
     for storage in &asked.storage {
-        line(format!("use the remote {}", storage.remote), &storage.reason);
+        let place = match &storage.prefix {
+            Some(prefix) => format!("below {prefix}, or all of it if the job names none"),
+            None => "all of it".to_owned(),
+        };
+        line(
+            format!("use the remote {}, {place}", storage.remote),
+            &storage.reason,
+        );
     }
     for script in &asked.script {
         let mut what = format!("run the script {}, confined", script.path);

@@ -37,7 +37,7 @@ impl<W: Write> Write for IndexWriter<W> {
 
 impl Host {
     async fn remote_place(&mut self, name: &str, options: RemoteOptions) -> Result<Place> {
-        self.grants.remote(name)?;
+        self.grants.remote(name, &options.prefix)?;
         let (remote, secret) = self.store.open_remote(name).await?;
         self.secrets = self.secrets.and(&Secrets::new(secret.as_deref()));
         let access = Access {

@@ -1,6 +1,7 @@
 //! Patterns for the arguments of a program.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use backstay_model::plugin::ArgPattern;
 use serde_json::Value;
@@ -26,8 +27,6 @@ enum Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Token {
     pieces: Vec<String>,
-    /// It names something in the scratch directory, which nothing in it may lead out of.
-    is_scratch: bool,
 }
 
 impl Pattern {
@@ -135,10 +134,7 @@ impl Token {
         text.split('*')
             .map(|piece| values.fill(piece))
             .collect::<Option<Vec<_>>>()
-            .map(|pieces| Token {
-                pieces,
-                is_scratch: text.contains("{scratch}"),
-            })
+            .map(|pieces| Token { pieces })
     }
 
     fn group(group: &[String], values: Values<'_>) -> Option<Vec<Self>> {
@@ -146,9 +142,6 @@ impl Token {
     }
 
     fn matches(&self, arg: &str) -> bool {
-        if self.is_scratch && arg.split('/').any(|name| name == "..") {
-            return false;
-        }
         let [first, middle @ ..] = self.pieces.as_slice() else {
             return false;
         };
@@ -165,6 +158,9 @@ impl Token {
         else {
             return false;
         };
+        if is_dotted(arg, first.len()..first.len() + rest.len()) {
+            return false;
+        }
         for piece in middle {
             match rest.find(piece.as_str()) {
                 Some(at) => rest = &rest[at + piece.len()..],
@@ -173,6 +169,15 @@ impl Token {
         }
         true
     }
+}
+
+/// Whether the part of an argument that stars stand for leads elsewhere as a path: `.` or `..` is a component of it, or
+/// becomes one together with the literal pieces around it.
+fn is_dotted(arg: &str, stars: Range<usize>) -> bool {
+    let is_dots = |part: &str| part.split('/').any(|name| name == "." || name == "..");
+    let start = arg[..stars.start].rfind('/').map_or(0, |slash| slash + 1);
+    let end = arg[stars.end..].find('/').map_or(arg.len(), |n| stars.end + n);
+    is_dots(&arg[start..end]) || is_dots(&arg[stars])
 }
 
 #[cfg(test)]
@@ -253,12 +258,61 @@ mod tests {
     }
 
     #[test]
-    fn a_star_in_the_scratch_directory_never_leads_out_of_it() {
-        let touch = pattern(json!(["{scratch}/*"]), json!({}));
-        assert!(matches(&touch, "/var/scratch/1/a/b..c"));
+    fn a_star_in_a_path_never_leads_out_of_it() {
+        let scratch = pattern(json!(["{scratch}/*"]), json!({}));
+        assert!(matches(&scratch, "/var/scratch/1/a/b..c"));
         for path in ["/var/scratch/1/../2", "/var/scratch/1/a/..", "/var/scratch/10"] {
-            assert!(!matches(&touch, path), "{path}");
+            assert!(!matches(&scratch, path), "{path}");
         }
+        let remote = json!({ "remote": "nas:/mnt/../backups" });
+        let object = pattern(json!(["rcat", "{config.remote}/*"]), remote);
+        for key in ["x", "a/...", "a/b..c", "..a/.b/c."] {
+            assert!(
+                matches(&object, &format!("rcat nas:/mnt/../backups/{key}")),
+                "{key}"
+            );
+        }
+        for key in ["..", "../../etc/x", "a/../../x", "a/..", "./x", "a/./x", "."] {
+            assert!(
+                !matches(&object, &format!("rcat nas:/mnt/../backups/{key}")),
+                "{key}"
+            );
+        }
+        let any = pattern(json!(["*"]), json!({}));
+        let option = pattern(json!(["--file=*"]), json!({}));
+        assert!(matches(&any, "a..b") && matches(&option, "--file=/etc/x"));
+        assert!(!matches(&any, "..") && !matches(&any, "../x") && !matches(&option, "--file=../x"));
+    }
+
+    #[test]
+    fn a_star_never_makes_dots_of_the_text_around_it() {
+        let around = pattern(json!(["/a/.*/b", "/c/*.d/*"]), json!({}));
+        assert!(matches(&around, "/a/.x/b /c/x.d/y"));
+        for line in [
+            "/a/./b /c/x.d/y",
+            "/a/../b /c/x.d/y",
+            "/a/.x/b /c/../x.d/y",
+            "/a/.x/b /c/x.d/..",
+        ] {
+            assert!(!matches(&around, line), "{line}");
+        }
+    }
+
+    #[test]
+    fn names_with_dots_in_them_are_only_names() {
+        let zfs = pattern(
+            json!(["destroy", "{config.poolName}/*@*"]),
+            json!({ "poolName": "tank" }),
+        );
+        assert!(matches(&zfs, "destroy tank/a.b/..c@1..2"));
+        let sqlite = pattern(
+            json!([".backup '{config.path}.backstay-*'"]),
+            json!({ "path": "/a/../b.db" }),
+        );
+        assert!(sqlite.matches(&[".backup '/a/../b.db.backstay-1'".to_owned()]));
+        assert!(!sqlite.matches(&[".backup '/a/../b.db.backstay-1/../x'".to_owned()]));
+        let git = pattern(json!(["log", "*"]), json!({}));
+        assert!(matches(&git, "log v1.0..v1.1") && matches(&git, "log main...x/y"));
     }
 
     #[test]
@@ -304,9 +358,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_matches_has_the_literal_ends(arg in ".{0,20}") {
-            let token = Token { pieces: vec!["a@".to_owned(), "-z".to_owned()], is_scratch: false };
-            prop_assert_eq!(token.matches(&arg), arg.len() >= 4 && arg.starts_with("a@") && arg.ends_with("-z"));
+        fn what_matches_has_the_literal_ends(arg in ".{0,20}", inside in "[ab./]{0,8}") {
+            let token = Token { pieces: vec!["a@".to_owned(), "-z".to_owned()] };
+            let has_ends = arg.len() >= 4 && arg.starts_with("a@") && arg.ends_with("-z");
+            prop_assert!(has_ends || !token.matches(&arg));
+            let is_plain = !inside.split('/').any(|name| name == "." || name == "..");
+            prop_assert_eq!(token.matches(&format!("a@{inside}-z")), is_plain);
         }
     }
 }

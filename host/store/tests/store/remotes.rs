@@ -1,0 +1,115 @@
+//! Secrets of remotes, and the key that seals them.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+
+use backstay_model::Code;
+use backstay_model::remote::{Remote, RemoteKind};
+
+use crate::fixtures::{lab, open};
+
+const KEY: &str = "secrets.key";
+
+fn remote(name: &str) -> Remote {
+    Remote {
+        name: name.to_owned(),
+        kind: RemoteKind::S3,
+        bucket: Some("b".to_owned()),
+        bucket_id: None,
+        endpoint: None,
+        region: None,
+        account: Some("a".to_owned()),
+        root: None,
+        virtual_host_style: false,
+    }
+}
+
+fn key_files(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).unwrap();
+    names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with(KEY))
+        .collect()
+}
+
+#[tokio::test]
+async fn no_new_key_is_made_while_secrets_need_the_old_one() {
+    let lab = lab().await;
+    let (store, key) = (&lab.store, lab.dir.path().join(KEY));
+    store.add_remote(&remote("first"), Some("one")).await.unwrap();
+    store.add_remote(&remote("open"), None).await.unwrap();
+    let aside = lab.dir.path().join("aside");
+    fs::rename(&key, &aside).unwrap();
+
+    let refused = store
+        .add_remote(&remote("second"), Some("two"))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::Encryption);
+    let said = format!("{refused} {}", refused.hint_text().unwrap_or_default());
+    assert!(
+        said.contains(KEY) && said.contains("put secrets.key back"),
+        "{said}"
+    );
+    assert!(said.contains("backstay remote rm"), "{said}");
+    assert!(!key.exists());
+    assert_eq!(
+        store.remote("second").await.unwrap_err().code(),
+        Code::Configuration
+    );
+    store.add_remote(&remote("public"), None).await.unwrap();
+
+    // Either remedy helps.
+    fs::rename(&aside, &key).unwrap();
+    store.add_remote(&remote("second"), Some("two")).await.unwrap();
+    assert_eq!(
+        store.open_remote("first").await.unwrap().1.as_deref(),
+        Some("one")
+    );
+    fs::remove_file(&key).unwrap();
+    for name in ["first", "second"] {
+        assert!(store.remove_remote(name).await.unwrap());
+    }
+    store.add_remote(&remote("first"), Some("again")).await.unwrap();
+    assert_eq!(
+        store.open_remote("first").await.unwrap().1.as_deref(),
+        Some("again")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn all_who_make_the_key_at_once_use_the_same() {
+    for _ in 0..8 {
+        let lab = lab().await;
+        let mut adding = Vec::new();
+        for n in 0..6 {
+            let store = open(lab.dir.path()).await.unwrap();
+            adding.push(tokio::spawn(async move {
+                store.add_remote(&remote(&format!("r{n}")), Some("secret")).await
+            }));
+        }
+        for added in adding {
+            added.await.unwrap().unwrap();
+        }
+        for n in 0..6 {
+            let (_, secret) = lab.store.open_remote(&format!("r{n}")).await.unwrap();
+            assert_eq!(secret.as_deref(), Some("secret"));
+        }
+        assert_eq!(key_files(lab.dir.path()), [KEY]);
+    }
+}
+
+#[tokio::test]
+async fn what_lies_where_a_key_might_be_written_is_left_alone() {
+    let lab = lab().await;
+    let elsewhere = lab.dir.path().join("elsewhere");
+    fs::write(&elsewhere, "mine").unwrap();
+    let in_the_way = lab.dir.path().join(format!("{KEY}.{}", std::process::id()));
+    symlink(&elsewhere, &in_the_way).unwrap();
+    lab.store.add_remote(&remote("r"), Some("secret")).await.unwrap();
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "mine");
+    let key = fs::symlink_metadata(lab.dir.path().join(KEY)).unwrap();
+    assert!(key.is_file());
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
+}
