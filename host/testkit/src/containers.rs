@@ -229,11 +229,16 @@ impl Containers {
 impl Drop for Containers {
     fn drop(&mut self) {
         self.stop_service();
-        let removed = self.try_podman(&["rm", "--all", "--force", "--time", "0"]);
+        let remove = || self.try_podman(&["rm", "--all", "--force", "--time", "0"]);
+        let mut removed = remove();
         // Podman keeps watch over commands in containers for minutes, and would make the directory again.
         end_watchers(self.directory.path());
         // What a container had mounted would keep its directory.
         unmount_below(self.directory.path());
+        // What was mounted elsewhere too, by a host with mounts of its own, was busy until now.
+        if !removed.status.success() {
+            removed = remove();
+        }
         if !removed.status.success() {
             in_drop(&format!(
                 "can't remove containers: {}",

@@ -154,11 +154,11 @@ fn an_engine_that_goes_away_during_the_run_gets_its_containers_back_later() {
     let waits = lab.run_obedient("db", &[]);
     lab.apply(json!({
         "containers": ["web", "db"], "actions": { "db": "quiesce" },
-        "quiesce": "until test -e /data/go; do sleep 0.1; done", "resume": "true",
+        "quiesce": "touch /data/here; until test -e /data/go; do sleep 0.1; done", "resume": "true",
     }));
     let run = lab.backstay.spawn(&["run", "c", "--json"]);
-    process::wait_until("`web` to stop", Duration::from_secs(60), || {
-        lab.containers.state("web") == "exited"
+    process::wait_until("`db` to be quiesced", Duration::from_secs(60), || {
+        waits.join("here").exists()
     });
     lab.containers.stop_service();
     std::fs::write(waits.join("go"), "").unwrap();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use backstay_testkit::cli::Running;
 use backstay_testkit::containers::{OBEDIENT, STUBBORN};
 use backstay_testkit::process::wait_until;
 use serde_json::{Value, json};
@@ -195,25 +196,27 @@ fn a_container_that_does_not_stop_in_time_is_killed_and_said_to_be() {
 
 /// Runs the job, and `meanwhile` when the container `first` has stopped and the run waits for another.
 fn during_a_run(lab: &Lab, meanwhile: impl FnOnce()) -> Value {
-    let waits = waiting_job(lab);
-    let run = lab.backstay.spawn(&["run", "c", "--json"]);
-    wait_until("`first` to stop", Duration::from_secs(60), || {
-        lab.containers.state("first") == "exited"
-    });
+    let (run, waits) = waiting_run(lab);
     meanwhile();
     std::fs::write(waits.join("go"), "").unwrap();
     run.wait().code(1).json()
 }
 
-/// `first` is stopped first; then `second` is quiesced, which waits for a file `go` in the returned directory.
-fn waiting_job(lab: &Lab) -> PathBuf {
+/// A run that has stopped `first`, and has begun to quiesce `second`, which waits for a file `go` in the returned
+/// directory.
+fn waiting_run(lab: &Lab) -> (Running, PathBuf) {
     lab.run_obedient("first", &["--label", "org.backstay.depends-on=second"]);
     let waits = lab.run_obedient("second", &[]);
     lab.apply(json!({
         "containers": ["first", "second"], "actions": { "second": "quiesce" },
-        "quiesce": "until test -e /data/go; do sleep 0.1; done", "resume": "true",
+        "quiesce": "touch /data/here; until test -e /data/go; do sleep 0.1; done", "resume": "true",
     }));
-    waits
+    let run = lab.backstay.spawn(&["run", "c", "--json"]);
+    wait_until("`second` to be quiesced", Duration::from_secs(60), || {
+        waits.join("here").exists()
+    });
+    assert_eq!(lab.containers.state("first"), "exited");
+    (run, waits)
 }
 
 #[test]
@@ -249,11 +252,7 @@ fn a_container_that_somebody_made_anew_meanwhile_is_left_to_them() {
 #[test]
 fn a_cancelled_run_leaves_containers_running() {
     let lab = Lab::new();
-    waiting_job(&lab);
-    let run = lab.backstay.spawn(&["run", "c"]);
-    wait_until("`first` to stop", Duration::from_secs(60), || {
-        lab.containers.state("first") == "exited"
-    });
+    let (run, _) = waiting_run(&lab);
     run.terminate();
     run.wait().code(4);
     assert_eq!(lab.newest_run()["status"], "cancelled");
