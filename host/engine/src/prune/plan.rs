@@ -181,6 +181,9 @@ impl Head {
     }
 }
 
+/// A plugin, a place in its words, and which of the job's destinations that is.
+type Key = (String, String, Option<usize>);
+
 /// The backups of a job at one place, newest first.
 struct Group {
     plugin: String,
@@ -296,7 +299,7 @@ impl Engine {
     /// for one. What was made with other settings, at the place of exactly one of them, is that one's too: so it stays
     /// the same when a setting that doesn't lead elsewhere changes, or when destinations change places.
     async fn groups(&self, job: &Job) -> Result<Vec<Group>> {
-        let mut groups: BTreeMap<(String, String, Option<usize>), Group> = BTreeMap::new();
+        let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
         let mut before = None;
         loop {
             let page = self.store.backups_before(job.id, before, PAGE).await?;
@@ -350,28 +353,22 @@ impl Engine {
 }
 
 /// Adds what was made with settings that no destination has now to the only one at the same place, if there is one.
-fn with_former(groups: BTreeMap<(String, String, Option<usize>), Group>) -> Vec<Group> {
-    let is_at = |group: &Group, plugin: &str, place: &str, key: &(String, String, Option<usize>)| {
-        group.index.is_some() && key.0 == plugin && key.1 == place
-    };
-    let (named, former): (Vec<_>, Vec<_>) = groups.into_iter().partition(|(_, group)| group.index.is_some());
-    let mut named: Vec<_> = named;
+fn with_former(groups: BTreeMap<Key, Group>) -> Vec<Group> {
+    let (mut named, former): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        groups.into_iter().partition(|(_, group)| group.index.is_some());
     let mut apart = Vec::new();
     for ((plugin, place, _), group) in former {
-        let mut here: Vec<&mut Group> = named
-            .iter_mut()
-            .filter(|(key, group)| is_at(group, &plugin, &place, key))
-            .map(|(_, group)| group)
-            .collect();
-        match here.as_mut_slice() {
-            [only] => {
+        let here = (plugin.clone(), place.clone(), Some(0))..=(plugin, place, Some(usize::MAX));
+        let mut here = named.range_mut(here).map(|(_, group)| group);
+        match (here.next(), here.next()) {
+            (Some(only), None) => {
                 only.heads.extend(group.heads);
                 only.heads.sort_by_key(|head| Reverse(head.candidate.id));
             }
             _ => apart.push(group),
         }
     }
-    named.into_iter().map(|(_, group)| group).chain(apart).collect()
+    named.into_values().chain(apart).collect()
 }
 
 /// The zone that the job's days begin in: that of its schedule, else the machine's.
