@@ -211,19 +211,12 @@ impl Rebuilding<'_> {
         let read = in_parallel(receipts.to_vec(), |receipt| reader.clone().read(receipt, turn)).await?;
         let mut fresh = Vec::new();
         for (receipt, read) in receipts.iter().zip(read) {
-            let read = match read {
-                Ok(Some(found)) => Ok(found),
-                Ok(None) => {
-                    self.later.push(receipt.clone());
-                    continue;
-                }
-                Err(problem) => Err(problem),
-            };
-            self.result.found += 1;
+            self.result.found += u64::from(!matches!(read, Ok(None)));
             match read {
                 Err(problem) => self.result.problems.push(problem),
-                Ok(found) if self.is_first(receipt, &found) => fresh.push(found),
-                Ok(_) => {}
+                Ok(None) => self.later.push(receipt.clone()),
+                Ok(Some(found)) if self.is_first(receipt, &found) => fresh.push(found),
+                Ok(Some(_)) => {}
             }
         }
         let ids: Vec<Uuid> = fresh.iter().map(Found::id).collect();
