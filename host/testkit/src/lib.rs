@@ -30,4 +30,5 @@ pub mod stores;
 mod template;
 pub mod tools;
 pub mod tree;
+pub mod turns;
 pub mod zfs;

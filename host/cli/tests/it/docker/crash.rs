@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use backstay_testkit::cli::Moment;
 use backstay_testkit::containers::OBEDIENT;
+use backstay_testkit::turns::Turns;
 use backstay_testkit::{process, tools};
 use serde_json::json;
 
 use super::lab::Lab;
-
-/// No run makes this many calls of one kind.
-const MOST_CALLS: u32 = 80;
 
 /// Runs the job with a host that is killed at its nth call of a kind; its children die with it. False if it
 /// ended before that.
@@ -56,30 +54,25 @@ fn assert_recovered(lab: &Lab, moment: &str) {
     );
 }
 
-/// Kills a run at each `step`th call of one kind.
-fn kill_at_each(call: &str, step: usize, least: u32) {
+/// Kills a run at each call of one kind in turn.
+fn kill_at_each(call: &str, mut turns: Turns) {
     let lab = lab();
-    let mut moments = 0;
-    for number in (1..).step_by(step) {
-        assert!(number < MOST_CALLS);
-        if !is_killed_at(&lab, call, number, &["run", "c"]) {
-            break;
+    while let Some(number) = turns.next() {
+        if turns.note(is_killed_at(&lab, call, number, &["run", "c"])) {
+            assert_recovered(&lab, &format!("{call} {number}"));
         }
-        moments += 1;
-        assert_recovered(&lab, &format!("{call} {number}"));
     }
-    assert!(moments >= least, "only {moments} moments were tried");
     lab.back_up();
 }
 
 #[test]
 fn killed_at_durable_writes_of_the_journal() {
-    kill_at_each("fsync", 2, 4);
+    kill_at_each("fsync", Turns::of(4).every(2));
 }
 
 #[test]
 fn killed_while_commands_of_the_engine_run() {
-    kill_at_each("waitid", 3, 5);
+    kill_at_each("waitid", Turns::of(5).every(3));
 }
 
 #[test]

@@ -8,13 +8,11 @@ use std::time::Duration;
 
 use backstay_testkit::cli::Moment;
 use backstay_testkit::process::wait_until;
+use backstay_testkit::turns::Turns;
 use backstay_testkit::{flash, tools};
 use serde_json::{Value, json};
 
 use super::lab::{BINARY, GitData, Lab, noise};
-
-/// No run makes this many calls of one kind on one thread.
-const MOST_CALLS: u32 = 80;
 
 /// Runs a command that is killed as one of its threads, or one of its programs, enters a system call for the nth time.
 /// Whether it was killed.
@@ -72,24 +70,19 @@ fn kill_at_each(call: &str, of_database: bool, fresh: bool, config: Value, least
     }
     let wal = lab.backstay.data_dir().join("backstay.db-wal");
     let path = of_database.then_some(wal.as_path());
-    for number in 1.. {
-        assert!(number < MOST_CALLS, "it never gets to its end");
-        flash::write(
-            &lab.drive,
-            "config/disk.cfg",
-            format!("n={number}\r\n").as_bytes(),
-        );
+    let mut turns = Turns::of(least);
+    while let Some(number) = turns.next() {
+        let text = format!("n={}\r\n", turns.killed());
+        flash::write(&lab.drive, "config/disk.cfg", text.as_bytes());
         if fresh {
             let _ = fs::remove_dir_all(&lab.git_dir);
         }
-        if !is_killed_at(&lab, call, path, number, &["run", "flash"]) {
-            assert!(number > least, "only {number} moments were tried");
-            break;
-        }
-        assert_recovered(&lab, &format!("{call} {number}"));
-        assert!(!cache.exists(), "{call} {number}: the cache file is left");
-        if number % 6 == 0 {
-            lab.back_up();
+        if turns.note(is_killed_at(&lab, call, path, number, &["run", "flash"])) {
+            assert_recovered(&lab, &format!("{call} {number}"));
+            assert!(!cache.exists(), "{call} {number}: the cache file is left");
+            if turns.killed().is_multiple_of(6) {
+                lab.back_up();
+            }
         }
     }
     lab.back_up();
@@ -191,18 +184,13 @@ fn a_stale_lock_of_a_killed_run_is_removed_and_the_next_run_works() {
 fn killed_again_while_it_cleans_up() {
     let lab = Lab::new(GitData::Elsewhere);
     lab.apply(json!({ "includeGitHistory": false }));
-    for (call, least) in [("unlinkat", 3), ("waitid", 1)] {
-        for number in (1..).step_by(if call == "unlinkat" { 3 } else { 1 }) {
-            assert!(number < MOST_CALLS, "it never gets to its end");
+    for (call, mut turns) in [("unlinkat", Turns::of(2).every(3)), ("waitid", Turns::of(1))] {
+        while let Some(number) = turns.next() {
             let _ = fs::remove_dir_all(&lab.git_dir);
             // By then there is a repository without a commit.
-            assert!(is_killed_at(&lab, "waitid", None, 3, &["run", "flash"]));
-            let killed = is_killed_at(&lab, call, None, number, &["runs"]);
+            assert!(Turns::of(1).any(|_| is_killed_at(&lab, "waitid", None, 3, &["run", "flash"])));
+            turns.note(is_killed_at(&lab, call, None, number, &["runs"]));
             assert_recovered(&lab, &format!("{call} {number} of the recovery"));
-            if !killed {
-                assert!(number > least, "only {number} moments were tried");
-                break;
-            }
         }
     }
     lab.back_up();

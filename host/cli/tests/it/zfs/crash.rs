@@ -4,12 +4,10 @@ use std::time::{Duration, Instant};
 
 use backstay_testkit::cli::Moment;
 use backstay_testkit::tools;
+use backstay_testkit::turns::Turns;
 use serde_json::{Value, json};
 
 use super::lab::{Lab, assert_same, change, facts};
-
-/// No run makes this many calls of one kind on one thread.
-const MOST_CALLS: u32 = 60;
 
 /// Asserts what must hold after the start that follows a crash.
 #[track_caller]
@@ -51,20 +49,18 @@ fn kill_at_each(call: &str, config: Value, least: u32) {
     tools::require(&["strace"]);
     let lab = Lab::new();
     lab.apply(config);
-    for number in 1.. {
-        assert!(number < MOST_CALLS);
-        change(lab.source.mountpoint(), number - 1);
-        if !lab
+    let mut turns = Turns::of(least);
+    while let Some(number) = turns.next() {
+        change(lab.source.mountpoint(), turns.killed());
+        let killed = lab
             .backstay
             .killed_at(&["run", "data"], Moment::of(call, number))
-            .was_killed_or_ok()
-        {
-            assert!(number > least, "only {number} moments were tried");
-            break;
-        }
-        assert_recovered(&lab, &format!("{call} {number}"));
-        if number % 3 == 0 {
-            assert_goes_on(&lab);
+            .was_killed_or_ok();
+        if turns.note(killed) {
+            assert_recovered(&lab, &format!("{call} {number}"));
+            if turns.killed().is_multiple_of(3) {
+                assert_goes_on(&lab);
+            }
         }
     }
     assert_goes_on(&lab);
@@ -122,23 +118,20 @@ fn killed_again_while_it_recovers() {
     change(lab.source.mountpoint(), 0);
     lab.back_up();
     for call in ["waitid", "fsync"] {
-        for number in 1.. {
-            assert!(number < MOST_CALLS);
+        let mut turns = Turns::of(2);
+        while let Some(number) = turns.next() {
             // By then there are a snapshot, a hold and half an object.
             assert!(
                 lab.backstay
                     .killed_at(&["run", "data"], Moment::of("renameat2", 1))
                     .was_killed_or_ok()
             );
-            let killed = lab
-                .backstay
-                .killed_at(&["runs"], Moment::of(call, number))
-                .was_killed_or_ok();
+            turns.note(
+                lab.backstay
+                    .killed_at(&["runs"], Moment::of(call, number))
+                    .was_killed_or_ok(),
+            );
             assert_recovered(&lab, &format!("{call} {number} of the recovery"));
-            if !killed {
-                assert!(number > 2, "only {number} moments were tried");
-                break;
-            }
         }
     }
     change(lab.source.mountpoint(), 1);
