@@ -4,6 +4,7 @@
 //! process and the eye on all of them stay; so nothing here is an error.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -20,7 +21,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub(crate) struct Group {
     path: PathBuf,
-    joined: File,
+    entrance: File,
 }
 
 impl Group {
@@ -45,9 +46,9 @@ impl Group {
                 let _ = fs::write(path.join(file), value);
             }
         }
-        let joined = File::options().write(true).open(path.join("cgroup.procs"));
-        match joined {
-            Ok(joined) => Some(Group { path, joined }),
+        let entrance = File::options().write(true).open(path.join("cgroup.procs"));
+        match entrance {
+            Ok(entrance) => Some(Group { path, entrance }),
             Err(_) => {
                 let _ = fs::remove_dir(&path);
                 None
@@ -55,9 +56,12 @@ impl Group {
         }
     }
 
-    /// The file that a process writes `0` to in order to join.
-    pub(crate) fn entrance(&self) -> &File {
-        &self.joined
+    /// Takes in a process, with all that it starts from now on. The kernel takes some 10 ms for it.
+    ///
+    /// # Errors
+    /// There is no such process, or the kernel doesn't let us.
+    pub(crate) fn take(&self, process: i32) -> std::io::Result<()> {
+        (&self.entrance).write_all(process.to_string().as_bytes())
     }
 
     /// Whether the kernel limits the memory of the whole group.

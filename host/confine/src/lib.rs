@@ -16,6 +16,7 @@ mod filter;
 mod identity;
 pub mod limits;
 pub mod lines;
+mod memory;
 pub mod output;
 pub mod probe;
 mod processes;

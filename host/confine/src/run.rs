@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use backstay_model::{Code, Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, Gid, MemfdFlags, Mode, Uid};
+use rustix::fs::{CWD, Gid, Mode, Uid};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open, pidfd_send_signal};
 
@@ -22,6 +22,7 @@ use crate::cgroup::Group;
 use crate::identity::Identity;
 use crate::limits::{Broken, Limits, OPEN_FILES};
 use crate::lines::{Hear, Said, Stream, listen};
+use crate::memory::memory;
 use crate::output::{self, Cleaned};
 use crate::script::Script;
 use crate::view::{self, Descriptors};
@@ -190,49 +191,32 @@ impl Running {
             Error::new(Code::Environment, "cannot start a script").because(std::io::Error::from(e))
         };
         let content = memory("script", &script.content)?;
-        let passwd = memory("passwd", identity.passwd().as_bytes())?;
-        let groups = memory("groups", identity.groups().as_bytes())?;
         let program = memory("filter", &filter::program()?)?;
         let (status, status_in) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
         let (go, go_in) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
         let fds = Descriptors {
             script: content.as_raw_fd(),
-            passwd: passwd.as_raw_fd(),
-            groups: groups.as_raw_fd(),
             filter: program.as_raw_fd(),
             status: status_in.as_raw_fd(),
             go: go.as_raw_fd(),
         };
-        let (options, inside) = view::arguments(script, identity, &setpriv, fds)?;
-        let options = memory("options", &joined(&options))?;
+        let view = view::of(script, identity, &setpriv, fds)?;
+        let options = memory("options", &joined(&view.options))?;
         let mut command = Command::new(bubblewrap);
         command
             .arg("--args")
             .arg(options.as_raw_fd().to_string())
             .arg("--")
-            .args(inside);
+            .args(view.inside);
         command.env_clear().current_dir("/").process_group(0);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let group = Group::create(&script.limits);
-        let handed = [
-            fds.script,
-            fds.passwd,
-            fds.groups,
-            fds.filter,
-            fds.status,
-            fds.go,
-            options.as_raw_fd(),
-        ];
-        prepare(
-            &mut command,
-            handed,
-            &script.limits,
-            identity,
-            group.as_ref().map(|g| g.entrance().as_raw_fd()),
-        );
+        let mut handed = vec![fds.script, fds.filter, fds.status, fds.go, options.as_raw_fd()];
+        handed.extend(view.files.iter().map(File::as_raw_fd));
+        prepare(&mut command, handed, &script.limits, identity);
         let mut outer = command
             .spawn()
             .map_err(|e| Error::new(Code::Environment, "cannot start bubblewrap").because(e))?;
@@ -260,8 +244,15 @@ impl Running {
         }
         if let Some(first) = running.first_process() {
             let pid = Pid::from_raw(first).ok_or_else(|| Error::internal("bubblewrap named no process"))?;
-            running.first = Some((first, pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?));
-            // It waits for this, so the number was still its own. If it died meanwhile its status says so.
+            let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
+            // It waits for the byte below, so the number is still its own. If it died meanwhile its status says so.
+            if let Some(group) = &running.group
+                && !is_ready(handle.as_fd(), Duration::ZERO)
+            {
+                // Without it the other limits hold.
+                let _ = group.take(first);
+            }
+            running.first = Some((first, handle));
             let _ = running.go.write_all(b"1");
         }
         Ok(running)
@@ -401,16 +392,6 @@ impl Drop for Running {
     }
 }
 
-/// A file in memory with this content, to be read from its start.
-fn memory(name: &str, content: &[u8]) -> Result<File> {
-    let failed = |e: std::io::Error| Error::new(Code::Environment, "cannot make a file in memory").because(e);
-    let made = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
-    let mut file = File::from(made);
-    file.write_all(content).map_err(failed)?;
-    file.rewind().map_err(failed)?;
-    Ok(file)
-}
-
 fn joined(options: &[impl AsRef<OsStr>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for option in options {
@@ -440,23 +421,13 @@ fn ceilings(limits: &Limits, identity: Identity) -> [(Resource, u64); 6] {
 }
 
 #[expect(unsafe_code, reason = "std offers no other way to act between fork and exec")]
-fn prepare(
-    command: &mut Command,
-    handed: [RawFd; 7],
-    limits: &Limits,
-    identity: Identity,
-    group: Option<RawFd>,
-) {
+fn prepare(command: &mut Command, handed: Vec<RawFd>, limits: &Limits, identity: Identity) {
     let ceilings = ceilings(limits, identity);
     // SAFETY: the closure makes system calls only, allocates nothing and takes no lock. The descriptors are open: they
     // were opened before the fork and are closed after the spawn.
     unsafe {
         command.pre_exec(move || {
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-            if let Some(group) = group {
-                // Without it the other limits hold.
-                let _ = rustix::io::write(BorrowedFd::borrow_raw(group), b"0");
-            }
             for (resource, most) in ceilings {
                 let limit = Rlimit {
                     current: Some(most),
@@ -469,7 +440,7 @@ fn prepare(
             if libc::close_range(3, libc::c_uint::MAX, flags) != 0 {
                 return Err(std::io::Error::last_os_error());
             }
-            for descriptor in handed {
+            for &descriptor in &handed {
                 rustix::io::fcntl_setfd(BorrowedFd::borrow_raw(descriptor), rustix::io::FdFlags::empty())?;
             }
             Ok(())
