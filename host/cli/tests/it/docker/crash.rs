@@ -67,12 +67,12 @@ fn kill_at_each(call: &str, mut turns: Turns) {
 
 #[test]
 fn killed_at_durable_writes_of_the_journal() {
-    kill_at_each("fsync", Turns::of(4).every(2));
+    kill_at_each("fsync", Turns::of(4).every(4));
 }
 
 #[test]
 fn killed_while_commands_of_the_engine_run() {
-    kill_at_each("waitid", Turns::of(5).every(3));
+    kill_at_each("waitid", Turns::of(4).every(5));
 }
 
 #[test]
