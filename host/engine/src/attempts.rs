@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use backstay_model::event::Level;
 use backstay_model::job::Retries;
+use backstay_model::journal::{Entry, Owner};
 use backstay_model::{Error, Result};
 use backstay_plugin::RunScope;
 use backstay_stream::context::Cancel;
@@ -19,12 +20,15 @@ pub(crate) struct Attempts<'a> {
     retries: &'a Retries,
     cancel: &'a Cancel,
     recorder: &'a Recorder,
+    /// Whose journal entries belong to the tries: those of a source, or of destinations. Others may be at work meanwhile.
+    whose: Vec<Option<usize>>,
     number: u32,
     /// The last journal entry that isn't of this try.
     last_entry: i64,
 }
 
 impl<'a> Attempts<'a> {
+    /// Tries of what acts for `run`: its source, or its destination.
     pub(crate) fn new(
         run: &'a RunScope,
         retries: &'a Retries,
@@ -36,9 +40,20 @@ impl<'a> Attempts<'a> {
             retries,
             cancel,
             recorder,
+            whose: vec![run.destination],
             number: 0,
             last_entry: 0,
         }
+    }
+
+    /// Says that the tries are of these destinations, which act at once.
+    pub(crate) fn limit_to(&mut self, destinations: &[usize]) {
+        self.whose = destinations.iter().copied().map(Some).collect();
+    }
+
+    /// The last journal entry that isn't of this try.
+    pub(crate) fn since(&self) -> i64 {
+        self.last_entry
     }
 
     /// Begins a try.
@@ -70,12 +85,32 @@ impl<'a> Attempts<'a> {
             error.report()
         );
         self.recorder.say(Level::Warn, "host", what);
-        let mut mine = engine.store.entries(self.run.run_id).await?;
-        mine.retain(|e| e.id > self.last_entry);
         engine
-            .settle_entries(self.run, mine, &Committed::default(), self.recorder)
+            .undo_since(self.run, self.last_entry, &self.whose, self.recorder)
             .await?;
         wait(delay, self.cancel).await
+    }
+}
+
+impl Engine {
+    /// Undoes what a try did: all of its journal entries, and nobody else's.
+    pub(crate) async fn undo_since(
+        &self,
+        run: &RunScope,
+        last_entry: i64,
+        whose: &[Option<usize>],
+        recorder: &Recorder,
+    ) -> Result<()> {
+        let is_theirs = |entry: &Entry| match &entry.owner {
+            Owner::Host => whose.contains(&None),
+            Owner::Plugin { destination, .. } => whose.contains(destination),
+        };
+        let mut entries = self.store.entries(run.run_id).await?;
+        entries.retain(|entry| entry.id > last_entry && is_theirs(entry));
+        // What can't be undone stays, and is said when the run ends.
+        self.settle_entries(run, entries, &Committed::default(), recorder)
+            .await
+            .map(drop)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use backstay_model::event::Level;
 use backstay_model::job::Job;
 use backstay_model::manifest::Stage;
 use backstay_model::plugin::PluginKind;
@@ -180,44 +179,20 @@ impl Engine {
         let artifacts = self.open(job, &source, &base, options, recorder).await?;
         gathered.stages.push(self.stage("prepare", opened_at));
         recorder.status(RunStatus::Transferring).await?;
-        for (index, (spec, plugin)) in job.spec.destinations.iter().zip(&destinations).enumerate() {
-            let target = Goal {
-                job,
-                index,
-                spec,
-                source: &source,
-                plugin,
-                base: &base,
-                opened_at,
-                is_last: index + 1 == destinations.len(),
-            };
-            match self
-                .store_at(&target, &artifacts, options, recorder, gathered)
-                .await
-            {
-                Ok(backup) => gathered.backups.push(backup),
-                Err(error) if spec.optional && !options.context.cancel.is_cancelled() => {
-                    let message = format!(
-                        "the optional destination {} ({}) has no backup of this run: {}",
-                        index,
-                        spec.plugin,
-                        error.report()
-                    );
-                    recorder.say(Level::Warn, "host", message.clone());
-                    gathered.warnings.push(Warning {
-                        code: "optional-destination".to_owned(),
-                        message,
-                        path: None,
-                    });
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let goals = job.spec.destinations.iter().zip(&destinations).enumerate();
+        let goals = goals.map(|(index, (spec, plugin))| Goal {
+            job,
+            index,
+            spec,
+            source: &source,
+            plugin,
+            base: &base,
+            opened_at,
+            accept_shrink: options.accept_shrink,
+        });
+        self.store_everywhere(goals.collect(), &artifacts, &options.context, recorder, gathered)
+            .await?;
         if job.spec.verify.after_run {
-            // The last destination may have failed before it came so far.
-            gathered
-                .warnings
-                .extend(self.release_source(&base, recorder).await?);
             recorder.status(RunStatus::Verifying).await?;
             // Limits are for what is stored.
             let context = Context {

@@ -2,24 +2,22 @@
 
 use std::sync::Arc;
 
-use backstay_model::event::Level;
+use backstay_model::filters::Filters;
 use backstay_model::guards::Refusal;
 use backstay_model::job::{DestinationSpec, Job};
 use backstay_model::manifest::{
-    JobRef, MANIFEST_NAME, MANIFEST_VERSION, Manifest, PluginUse, StoredArtifact,
+    JobRef, MANIFEST_NAME, MANIFEST_VERSION, Manifest, PluginUse, Stage, StoredArtifact,
 };
 use backstay_model::run::Warning;
 use backstay_model::{Error, Result};
-use backstay_plugin::{Content, Offered, Plugin, RunScope};
+use backstay_plugin::{Content, Plugin, RunScope};
 use backstay_store::{Backup, BackupFilter};
 use backstay_stream::recipe::TextRecipe;
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::Engine;
-use crate::backup::{BackupOptions, Gathered};
-use crate::copy::Way;
-use crate::recorder::Recorder;
+use crate::lanes::Lane;
 
 /// One destination of one run.
 pub(crate) struct Goal<'a> {
@@ -30,102 +28,51 @@ pub(crate) struct Goal<'a> {
     pub(crate) plugin: &'a Plugin,
     pub(crate) base: &'a RunScope,
     pub(crate) opened_at: Timestamp,
-    /// Nothing more is read from the source after it.
-    pub(crate) is_last: bool,
+    pub(crate) accept_shrink: bool,
+}
+
+/// What a manifest tells of its run.
+pub(crate) struct Told {
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) more_warnings: u64,
+    pub(crate) stages: Vec<Stage>,
 }
 
 impl Engine {
-    /// Stores all artifacts and their manifest at one destination, and puts the backup into the catalogue.
-    pub(crate) async fn store_at(
+    /// Stores the manifest of what is at a destination, and puts the backup into the catalogue.
+    pub(crate) async fn seal(
         &self,
-        goal: &Goal<'_>,
-        artifacts: &[Offered],
-        options: &BackupOptions,
-        recorder: &Recorder,
-        gathered: &mut Gathered,
+        lane: &Lane<'_>,
+        stored: Vec<StoredArtifact>,
+        told: Told,
     ) -> Result<Backup> {
-        let Goal {
-            job,
-            index,
-            spec,
-            plugin,
-            ..
-        } = goal;
-        let id = Uuid::now_v7();
-        let run = RunScope {
-            destination: Some(*index),
-            ..goal.base.clone()
-        };
-        let mut scope = self.scope(
-            spec.config.clone(),
-            Some(run),
-            options.context.clone(),
-            recorder.listener(&spec.plugin),
-        );
-        scope.filters = job.spec.filters.clone();
-        let prefix = format!("{}/{id}", job.spec.name);
-        let mut way = Way {
-            plugin,
-            scope,
-            prefix,
-            retries: &job.spec.retries,
-            recorder,
-        };
-        let started = self.clock.now();
-        let mut stored = Vec::new();
-        for artifact in artifacts {
-            let base = match artifact.base {
-                Some(base) => Some(self.base_at(base, *index).await?),
-                None => None,
-            };
-            let artifact = Offered {
-                base,
-                ..artifact.clone()
-            };
-            let copied = self.copy(&way, &artifact).await;
-            stored.push(copied.map_err(|error| name_artifact(error, &artifact.name, artifacts.len()))?);
+        let goal = &lane.goal;
+        let (job, index) = (goal.job, goal.index);
+        if index == 0 {
+            self.judge(job, &stored, goal.accept_shrink).await?;
         }
-        let stage = self.stage(&format!("store at {}", spec.plugin), started);
-        gathered.stages.push(stage.clone());
-        let released = if goal.is_last {
-            let started = self.clock.now();
-            let warnings = self.release_source(goal.base, recorder).await?;
-            gathered.stages.push(self.stage("release", started));
-            warnings
-        } else {
-            Vec::new()
-        };
-        let (mut warnings, more_warnings) = options.context.notes.take();
-        for warning in &warnings {
-            recorder.say(Level::Warn, "host", warning.message.clone());
-        }
-        warnings.extend(released);
-        gathered.warnings.extend(warnings.iter().cloned());
-        if *index == 0 {
-            self.judge(job, &stored, options.accept_shrink).await?;
-        }
-        let mut manifest = self.manifest(goal, id, stored, warnings, more_warnings)?;
-        manifest.stages = gathered.stages.clone();
+        let mut manifest = self.manifest(goal, lane.id, stored, told)?;
         let text = manifest.seal()?;
-        way.scope.filters = backstay_model::filters::Filters::default();
+        let mut way = lane.way.clone();
+        way.scope.filters = Filters::default();
         let object = format!("{}/{MANIFEST_NAME}", way.prefix);
         let content = Content::Stream(Arc::new(TextRecipe::new(text.into_bytes())));
         let put = self.put(&way, &object, "application/json", content).await?;
-        options.context.cancel.check()?;
+        way.scope.context.cancel.check()?;
         let backup = Backup {
             run_id: goal.base.run_id,
             created_at: manifest.created_at,
             manifest,
-            destination_index: *index,
+            destination_index: index,
             receipt: put.receipt,
             location: put.location,
-            critical: *index == 0,
+            critical: index == 0,
             verified_at: None,
             verified_level: None,
             verified_ok: None,
         };
         self.store.commit_backup(&backup, &[]).await?;
-        if backup.critical && options.accept_shrink {
+        if backup.critical && goal.accept_shrink {
             self.store.freeze_retention(job.id, None).await?;
         }
         Ok(backup)
@@ -170,8 +117,7 @@ impl Engine {
         goal: &Goal<'_>,
         id: Uuid,
         artifacts: Vec<StoredArtifact>,
-        warnings: Vec<Warning>,
-        more_warnings: u64,
+        told: Told,
     ) -> Result<Manifest> {
         let bases: Vec<Uuid> = artifacts.iter().filter_map(|a| a.base).collect();
         let depends_on = bases.first().copied();
@@ -199,9 +145,9 @@ impl Engine {
             filters: goal.job.spec.filters.clone(),
             artifacts,
             depends_on,
-            warnings,
-            more_warnings,
-            stages: Vec::new(),
+            warnings: told.warnings,
+            more_warnings: told.more_warnings,
+            stages: told.stages,
             checksum: String::new(),
         })
     }
@@ -217,7 +163,7 @@ fn plugin_use(plugin: &Plugin, config: &serde_json::Map<String, serde_json::Valu
 }
 
 /// Says which of several artifacts it was that failed.
-fn name_artifact(error: Error, name: &str, count: usize) -> Error {
+pub(crate) fn name_artifact(error: Error, name: &str, count: usize) -> Error {
     if count < 2 {
         return error;
     }

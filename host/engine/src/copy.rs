@@ -20,6 +20,7 @@ use crate::recorder::Recorder;
 pub(crate) const TAR: &str = "application/x-tar";
 
 /// Where an artifact goes.
+#[derive(Clone)]
 pub(crate) struct Way<'a> {
     pub(crate) plugin: &'a Plugin,
     pub(crate) scope: Scope,
@@ -29,11 +30,21 @@ pub(crate) struct Way<'a> {
     pub(crate) recorder: &'a Recorder,
 }
 
-impl Engine {
-    /// Stores an artifact and says what was stored.
-    pub(crate) async fn copy(&self, way: &Way<'_>, artifact: &Offered) -> Result<StoredArtifact> {
-        let takes = &way.plugin.manifest().content;
-        let filters = &way.scope.filters;
+/// What of an artifact is stored, and under which name.
+pub(crate) struct Shape {
+    pub(crate) form: Form,
+    pub(crate) content: Content,
+    pub(crate) object: String,
+}
+
+impl Way<'_> {
+    /// How an artifact is kept there: as files where that is possible, else as a stream.
+    ///
+    /// # Errors
+    /// It can't be kept there.
+    pub(crate) fn shape(&self, artifact: &Offered) -> Result<Shape> {
+        let takes = &self.plugin.manifest().content;
+        let filters = &self.scope.filters;
         let (form, content) = match &artifact.content {
             Content::Tree(spec) if takes.contains(&ContentKind::Tree) && !filters.change_bytes() => {
                 (Form::Tree, Content::Tree(Arc::clone(spec)))
@@ -50,48 +61,31 @@ impl Engine {
         if form != Form::Tree && !takes.contains(&ContentKind::Stream) {
             return Err(Error::new(
                 Code::Configuration,
-                format!("{} takes only file trees", way.plugin.manifest().id),
+                format!("{} takes only file trees", self.plugin.manifest().id),
             )
             .hint("remove the filters, or choose a destination that takes streams"));
         }
-        let object = format!("{}/{}{}", way.prefix, artifact.name, ending(form, filters));
-        let stored = self.put(way, &object, &artifact.media_type, content).await?;
-        let (media_type, name) = (artifact.media_type.clone(), artifact.name.clone());
-        let (metadata, base) = (artifact.metadata.clone(), artifact.base);
-        let blank = StoredArtifact {
-            name,
+        let object = format!("{}/{}{}", self.prefix, artifact.name, ending(form, filters));
+        Ok(Shape {
             form,
-            media_type,
-            receipt: stored.receipt,
-            location: stored.location,
+            content,
             object,
-            raw: Digest::default(),
-            stored: Digest::default(),
-            content_bytes: 0,
-            entries: 0,
-            compression: None,
-            encryption: None,
-            index: None,
-            metadata,
-            base,
-        };
-        Ok(match stored.moved {
-            Moved::Stream(Transfer {
-                raw,
-                stored,
-                content_bytes,
-                entries,
-                compression,
-                encryption,
-            }) => StoredArtifact {
-                raw,
-                stored,
-                content_bytes,
-                entries,
-                compression,
-                encryption,
-                ..blank
-            },
+        })
+    }
+}
+
+impl Engine {
+    /// Stores an artifact and says what was stored.
+    pub(crate) async fn copy(&self, way: &Way<'_>, artifact: &Offered) -> Result<StoredArtifact> {
+        let Shape {
+            form,
+            content,
+            object,
+        } = way.shape(artifact)?;
+        let stored = self.put(way, &object, &artifact.media_type, content).await?;
+        let blank = blank(artifact, form, object, &stored);
+        match stored.moved {
+            Moved::Stream(transfer) => Ok(of_stream(blank, transfer)),
             Moved::Tree {
                 index,
                 digest,
@@ -111,16 +105,16 @@ impl Engine {
                     receipt: index.receipt,
                     stored: transfer.stored,
                 };
-                StoredArtifact {
+                Ok(StoredArtifact {
                     stored: digest.clone(),
                     raw: digest,
                     content_bytes,
                     entries,
                     index: Some(index),
                     ..blank
-                }
+                })
             }
-        })
+        }
     }
 
     /// Stores an object, from its start each time, as often as the job allows, and looks whether all of it is there.
@@ -153,9 +147,67 @@ impl Engine {
     }
 }
 
+/// What is known of a stored artifact before what was moved is looked at.
+fn blank(artifact: &Offered, form: Form, object: String, stored: &StoredObject) -> StoredArtifact {
+    StoredArtifact {
+        name: artifact.name.clone(),
+        form,
+        media_type: artifact.media_type.clone(),
+        receipt: stored.receipt.clone(),
+        location: stored.location.clone(),
+        object,
+        raw: Digest::default(),
+        stored: Digest::default(),
+        content_bytes: 0,
+        entries: 0,
+        compression: None,
+        encryption: None,
+        index: None,
+        metadata: artifact.metadata.clone(),
+        base: artifact.base,
+    }
+}
+
+fn of_stream(blank: StoredArtifact, transfer: Transfer) -> StoredArtifact {
+    let Transfer {
+        raw,
+        stored,
+        content_bytes,
+        entries,
+        compression,
+        encryption,
+    } = transfer;
+    StoredArtifact {
+        raw,
+        stored,
+        content_bytes,
+        entries,
+        compression,
+        encryption,
+        ..blank
+    }
+}
+
+/// A stored artifact that was moved as a stream.
+///
+/// # Errors
+/// It wasn't.
+pub(crate) fn stored_stream(
+    artifact: &Offered,
+    form: Form,
+    object: String,
+    stored: StoredObject,
+) -> Result<StoredArtifact> {
+    let blank = blank(artifact, form, object, &stored);
+    match stored.moved {
+        Moved::Stream(transfer) => Ok(of_stream(blank, transfer)),
+        Moved::Tree { .. } => Err(Error::internal("a stream was stored as a tree")),
+    }
+}
+
 /// Compares what a destination says of an object with what the host moved there: some lose a part of a stream and say
 /// nothing. Files of a tree are as many as were written, so only a stream is looked at.
-async fn is_all_there(way: &Way<'_>, stored: StoredObject) -> Result<StoredObject> {
+pub(crate) async fn is_all_there(way: &Way<'_>, stored: StoredObject) -> Result<StoredObject> {
     let Moved::Stream(transfer) = &stored.moved else {
         return Ok(stored);
     };

@@ -14,7 +14,7 @@ use backstay_model::{Code, Error, Result};
 pub const BLOCK_BYTES: usize = 1 << 20;
 
 /// Blocks of one stream: enough to even out bursts when there are more threads than processors.
-const POOL_BLOCKS: usize = 16;
+pub(crate) const POOL_BLOCKS: usize = 16;
 
 /// A full block. Dropping the last reference returns its memory to the pool.
 #[derive(Debug)]
@@ -76,12 +76,17 @@ impl FillError {
 
 /// A stream of blocks with one end to push and `takers` ends that each get every block.
 pub fn blocks(takers: usize) -> (Blocks, Vec<BlockReceiver>) {
-    let (pool, free) = sync_channel(POOL_BLOCKS);
-    for _ in 0..POOL_BLOCKS {
+    blocks_from(POOL_BLOCKS, takers)
+}
+
+/// The same, with so many blocks in its pool.
+pub(crate) fn blocks_from(pool_blocks: usize, takers: usize) -> (Blocks, Vec<BlockReceiver>) {
+    let (pool, free) = sync_channel(pool_blocks);
+    for _ in 0..pool_blocks {
         // Memory is taken when a block is first filled.
         let _ = pool.try_send(Vec::new());
     }
-    let (senders, receivers) = (0..takers).map(|_| sync_channel(POOL_BLOCKS)).unzip();
+    let (senders, receivers) = (0..takers).map(|_| sync_channel(pool_blocks)).unzip();
     (
         Blocks {
             current: Vec::new(),

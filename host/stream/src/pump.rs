@@ -7,10 +7,11 @@ use backstay_model::filters::Filters;
 use backstay_model::manifest::{Digest, UsedCompression, UsedEncryption};
 use backstay_model::{Error, Result};
 
-use crate::blocks::{BlockReceiver, blocks};
+use crate::blocks::{Block, BlockReceiver, POOL_BLOCKS, blocks_from};
 use crate::codec::Encoder;
-use crate::context::Context;
+use crate::context::{Context, Storing};
 use crate::digest::{Hasher, HashingThreads};
+use crate::fan::{Next, Tap};
 use crate::read::Producer;
 use crate::recipe::{Produced, Recipe};
 
@@ -24,6 +25,19 @@ pub trait Sink: Send {
     /// # Errors
     /// It can't; the pump then aborts it.
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// How many blocks it may keep for itself; if any, it gets what isn't filtered by [`Sink::keep`].
+    fn keeps(&self) -> usize {
+        0
+    }
+
+    /// Takes the next bytes as a block that it may keep.
+    ///
+    /// # Errors
+    /// As for [`Sink::write`].
+    fn keep(&mut self, block: &Arc<Block>) -> Result<()> {
+        self.write(block)
+    }
 
     /// Makes what was written durable and visible.
     ///
@@ -46,6 +60,13 @@ impl Completed {
     /// What was moved.
     pub fn transfer(&self) -> &Transfer {
         &self.transfer
+    }
+
+    /// The same proof, for those who take from the same reading.
+    pub(crate) fn share(&self) -> Arc<Completed> {
+        Arc::new(Completed {
+            transfer: self.transfer.clone(),
+        })
     }
 }
 
@@ -76,8 +97,12 @@ pub fn pump<S: Sink>(
     sink: S,
     context: &Context,
 ) -> Result<(Transfer, S::Stored)> {
+    if let Some(tap) = recipe.tap() {
+        return follow(tap, sink, context);
+    }
     let _storing = context.meter.store();
-    let (out, takers) = blocks(3);
+    let kept = if filters.change_bytes() { 0 } else { sink.keeps() };
+    let (out, takers) = blocks_from(POOL_BLOCKS + kept, 3);
     let [mine, first, second]: [BlockReceiver; 3] = match takers.try_into() {
         Ok(takers) => takers,
         Err(_) => return Err(sink.abort(Error::internal("a stream has no takers"))),
@@ -128,6 +153,39 @@ pub fn pump<S: Sink>(
     Ok((proof.transfer, stored))
 }
 
+/// Moves what a reading gives to this end of it, and commits when all of it ended well.
+fn follow<S: Sink>(tap: &Tap, mut sink: S, context: &Context) -> Result<(Transfer, S::Stored)> {
+    let mut storing = None;
+    let proof = match write_all(tap, &mut sink, context, &mut storing) {
+        Ok(proof) => proof,
+        Err(error) => {
+            let error = stopped(context, error);
+            tap.leave(&error);
+            return Err(sink.abort(error));
+        }
+    };
+    let stored = sink.commit(&proof)?;
+    Ok((proof.transfer.clone(), stored))
+}
+
+fn write_all(
+    tap: &Tap,
+    sink: &mut impl Sink,
+    context: &Context,
+    storing: &mut Option<Storing>,
+) -> Result<Arc<Completed>> {
+    tap.join()?;
+    loop {
+        let next = tap.next(context)?;
+        // Waiting for the others to come isn't storing.
+        storing.get_or_insert_with(|| context.meter.store());
+        match next {
+            Next::Block(block) => sink.write(&block)?,
+            Next::Commit(proof) => return Ok(proof),
+        }
+    }
+}
+
 type Used = (Option<UsedCompression>, Option<UsedEncryption>);
 
 fn move_blocks<S: Sink>(
@@ -139,7 +197,7 @@ fn move_blocks<S: Sink>(
     if !filters.change_bytes() {
         for block in mine {
             context.cancel.check()?;
-            far_end.pass(&block)?;
+            far_end.pass_block(&block)?;
             context.meter.add_bytes(block.len() as u64);
         }
         return Ok((None, None));
@@ -190,6 +248,20 @@ struct FarEnd<'a, S> {
 }
 
 impl<S: Sink> FarEnd<'_, S> {
+    fn pass_block(&mut self, block: &Arc<Block>) -> Result<()> {
+        if self.sink.keeps() == 0 {
+            return self.pass(block);
+        }
+        let throttle = &self.context.throttle;
+        let mut left = block.len();
+        while left > 0 {
+            let bytes = throttle.slice(left);
+            throttle.wait(bytes, self.context)?;
+            left -= bytes;
+        }
+        self.sink.keep(block)
+    }
+
     fn pass(&mut self, mut bytes: &[u8]) -> Result<()> {
         let throttle = &self.context.throttle;
         while !bytes.is_empty() {

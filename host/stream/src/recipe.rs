@@ -9,6 +9,7 @@ use backstay_model::{Code, Error, Result};
 
 use crate::blocks::Blocks;
 use crate::context::Context;
+use crate::fan::Tap;
 
 /// A description of some bytes: run this command, read this file, tar this tree.
 pub trait Recipe: Debug + Send + Sync {
@@ -23,6 +24,11 @@ pub trait Recipe: Debug + Send + Sync {
     /// # Errors
     /// Whatever kept it from giving all bytes. What was pushed by then must not be used.
     fn produce(&self, context: &Context, out: &mut Blocks) -> Result<Produced>;
+
+    /// The end of a reading that several places take from, if that is what it is: its bytes come filtered and hashed.
+    fn tap(&self) -> Option<&Tap> {
+        None
+    }
 }
 
 /// What a recipe knows after it ended well.
