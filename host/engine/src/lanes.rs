@@ -408,6 +408,9 @@ impl<'a> Delivery<'a> {
         let sealing = self.engine.seal(lane, stored, told);
         let backup = self.meanwhile(sealing).await?;
         self.gathered.backups.push(backup);
+        self.gathered
+            .backups
+            .sort_by_key(|backup| backup.destination_index);
         Ok(())
     }
 

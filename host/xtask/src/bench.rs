@@ -7,6 +7,7 @@
 mod catalog;
 mod codecs;
 mod data;
+mod fan;
 mod host;
 mod measure;
 mod plugin;
@@ -44,6 +45,8 @@ pub(crate) struct Arguments {
 enum What {
     /// The byte path, beside `rclone rcat`, `tee | sha256sum`, `zstd` and `restic`
     Stream(stream::Arguments),
+    /// Two destinations from one reading, beside `tee`
+    Fan(fan::Arguments),
     /// What sources cost beside `git` and `tar`, and `pg_dump`
     Source(source::Arguments),
     /// What a run costs that has next to nothing to move
@@ -81,6 +84,7 @@ fn with_host(what: &What, arguments: &Arguments) -> Result<Report> {
     let bench = Bench::prepare()?;
     let report = match what {
         What::Stream(options) => stream::run(&bench, options, arguments.runs.unwrap_or(5)),
+        What::Fan(options) => fan::run(&bench, options, arguments.runs.unwrap_or(5)),
         What::Source(options) => source::run(&bench, options, arguments.runs.unwrap_or(5)),
         What::Run => run::run(&bench, arguments.runs.unwrap_or(30)),
         What::Catalog => catalog::run(&bench, arguments.runs.unwrap_or(3)),

@@ -6,7 +6,7 @@
 mod damage;
 mod desk;
 mod gone;
-mod places;
+pub(crate) mod places;
 mod round_trip;
 mod secrets;
 mod trouble;

@@ -16,6 +16,7 @@ mod database;
 mod destinations;
 mod docker;
 mod drill;
+mod fan_out;
 mod flash;
 mod guards;
 mod hostile_plugins;

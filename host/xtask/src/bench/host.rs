@@ -41,10 +41,25 @@ impl Host {
 
     /// Defines a job with this source and these filters.
     pub(super) fn apply_source(&self, name: &str, source: &Value, filters: &Value) -> Result<()> {
+        self.apply_at(name, source, filters, &[""])
+    }
+
+    /// Defines a job with several destinations, which are directories of these names.
+    pub(super) fn apply_at(
+        &self,
+        name: &str,
+        source: &Value,
+        filters: &Value,
+        directories: &[&str],
+    ) -> Result<()> {
+        let destinations = directories.iter().map(
+            |directory| json!({ "plugin": "local", "config": { "path": self.backups().join(directory) } }),
+        );
+        let destinations: Vec<Value> = destinations.collect();
         let job = json!({
             "name": name,
             "source": source,
-            "destinations": [{ "plugin": "local", "config": { "path": self.backups() } }],
+            "destinations": destinations,
             "filters": filters,
         });
         let file = self.job_file(name);
@@ -55,6 +70,14 @@ impl Host {
     /// The file that [`Host::apply`] wrote.
     pub(super) fn job_file(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{name}.json"))
+    }
+
+    /// Makes these directories for backups.
+    pub(super) fn make(&self, directories: &[&str]) -> Result<()> {
+        for directory in directories {
+            std::fs::create_dir_all(self.backups().join(directory))?;
+        }
+        Ok(())
     }
 
     /// Runs a job.

@@ -163,11 +163,11 @@ fn small(bench: &Bench, files: u64, runs: u32, host: &Host, report: &mut Report)
 }
 
 /// A name, and what is done and measured under it.
-type Side<'a> = (&'a str, Box<dyn Fn() -> Result<Cost> + 'a>);
+pub(super) type Side<'a> = (&'a str, Box<dyn Fn() -> Result<Cost> + 'a>);
 
 /// Runs all sides once, then all again, each time from an empty and quiet destination and with the first one last:
 /// a machine that gets slower or faster does so for all of them.
-fn in_turn(
+pub(super) fn in_turn(
     bench: &Bench,
     host: &Host,
     out: &Out,
@@ -198,10 +198,10 @@ fn in_turn(
 }
 
 /// Where the other side writes to.
-struct Out(PathBuf);
+pub(super) struct Out(pub(super) PathBuf);
 
 impl Out {
-    fn file(&self, name: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
@@ -214,7 +214,7 @@ impl Out {
     }
 }
 
-fn tar(source: &Path) -> Command {
+pub(super) fn tar(source: &Path) -> Command {
     let mut tar = shell::program("tar");
     tar.arg("--create").arg("--directory").arg(source).arg(".");
     tar
