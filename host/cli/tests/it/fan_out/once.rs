@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::desk::{Desk, noise, object};
+use super::desk::{Desk, artifact, noise, object};
 use crate::destinations::places::{Place as _, RcloneDisk};
 use crate::roundtrip::key;
 
@@ -31,9 +31,9 @@ fn every_place_holds_the_same_object_from_one_reading() {
         desk.apply(&places, &filters);
         let run = desk.run().ok().json();
         assert_eq!(run["status"], "succeeded", "{run:#}");
-        let first = desk.artifact(&run, 0);
+        let first = artifact(&run, 0);
         for destination in 1..3 {
-            let other = desk.artifact(&run, destination);
+            let other = artifact(&run, destination);
             for of in [
                 "raw",
                 "stored",
@@ -97,11 +97,14 @@ fn a_tree_that_one_place_keeps_as_files_and_another_as_tar_is_whole_at_both() {
         desk.local("first"),
         rclone.destination().trim_matches(['{', '}']).to_owned(),
     ];
-    let source = format!("{{ plugin: path, config: {{ path: {} }} }}", source.display());
+    let source = format!(
+        "{{ plugin: path, config: {{ path: {}, stream: false }} }}",
+        source.display()
+    );
     desk.apply_source(&source, &places, "");
     let run = desk.run().ok().json();
-    assert_eq!(desk.artifact(&run, 0)["form"], "tree");
-    assert_eq!(desk.artifact(&run, 1)["form"], "tar");
+    assert_eq!(artifact(&run, 0)["form"], "tree");
+    assert_eq!(artifact(&run, 1)["form"], "tar");
     for backup in run["backups"].as_array().unwrap() {
         desk.backstay
             .run(&["verify", backup["id"].as_str().unwrap(), "--level", "restore"])

@@ -1,8 +1,10 @@
 //! An optional place that is slow, dies or is full: the critical one doesn't notice.
 
 use std::fs;
+use std::time::Duration;
 
 use backstay_testkit::disk::SmallDisk;
+use backstay_testkit::process::wait_until;
 use backstay_testkit::proxy::{Fault, Proxy};
 use backstay_testkit::stores::{ACCOUNT, ObjectServer, Protocol, SECRET};
 
@@ -42,8 +44,13 @@ fn a_server_that_stops_answering_is_left_behind_and_gets_it_afterwards() {
     let object_store = "optional: true, plugin: object, config: { remote: main }".to_owned();
     desk.apply(&[desk.local("first"), object_store], "");
     proxy.fail("PUT", "data", 0, 1, Fault::Hang(1 << 20));
-    let run = desk.run().ok().json();
+    let running = desk.backstay.spawn(&["run", "j", "--json"]);
+    wait_until("the critical backup", Duration::from_secs(60), || {
+        let found = paths(&desk.at("first"));
+        found.iter().any(|path| path.ends_with("manifest.json"))
+    });
     proxy.heal();
+    let run = running.wait().ok().json();
     assert_eq!(run["status"], "succeeded", "{run:#}");
     let events = desk.events();
     let sentence = "destination 1 (object): it is too slow to take part; it is stored on its own afterwards";
