@@ -15,7 +15,8 @@ use futures::StreamExt as _;
 use crate::Engine;
 use crate::attempts::Attempts;
 use crate::copy::{Shape, is_all_there, stored_stream};
-use crate::lanes::{Delivery, Holding, Lane, Slot};
+use crate::delivery::Delivery;
+use crate::lanes::{Holding, Lane, Slot};
 
 /// One destination's part in a reading.
 struct Part<'a> {

@@ -12,6 +12,7 @@ pub mod catalog;
 mod chain;
 mod commit;
 mod copy;
+mod delivery;
 pub mod drill;
 mod fan;
 mod hooks;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backstay_model::filters::{Algorithm, Compression, Filters};
+use backstay_model::rate::Rate;
 use backstay_model::{Code, Error, Result};
 use backstay_stream::blocks::Blocks;
 use backstay_stream::fan::{Fan, LAG_BYTES, Lag, Member, Tap};
@@ -156,8 +157,11 @@ impl Lab {
     }
 
     fn read(&self, recipe: &Arc<Counted>, filters: &Filters) -> Result<Transfer> {
-        self.fan
-            .read(Arc::<Counted>::clone(recipe), filters, &Context::default())
+        self.read_in(&Context::default(), recipe, filters)
+    }
+
+    fn read_in(&self, context: &Context, recipe: &Arc<Counted>, filters: &Filters) -> Result<Transfer> {
+        self.fan.read(Arc::<Counted>::clone(recipe), filters, context)
     }
 }
 
@@ -184,13 +188,20 @@ proptest! {
         pieces in prop::collection::vec(0..3_000_000_usize, 0..6),
         optional in prop::collection::vec(any::<bool>(), 0..3),
         is_filtered in any::<bool>(),
+        is_limited in any::<bool>(),
     ) {
         let members: Vec<bool> = std::iter::once(false).chain(optional).collect();
         let lab = Lab::new(&members, LONG);
         let places: Vec<_> = (0..members.len()).map(|at| lab.place(at, None, usize::MAX)).collect();
         let recipe = Counted::new(pieces);
         let filters = if is_filtered { zstd() } else { Filters::default() };
-        let transfer = lab.read(&recipe, &filters).unwrap();
+        let context = Context::default();
+        if is_limited {
+            context.throttle.set(Rate::new(200 << 20), None);
+        }
+        let transfer = lab.read_in(&context, &recipe, &filters).unwrap();
+        // What is read counts, and not what the places take of it.
+        prop_assert_eq!(context.meter.bytes.load(Ordering::SeqCst), transfer.raw.bytes);
         prop_assert_eq!(recipe.runs.load(Ordering::SeqCst), 1);
         let mut first = None;
         for (kept, stored) in places {
