@@ -190,8 +190,8 @@ impl Engine {
             opened_at,
             accept_shrink: options.accept_shrink,
         });
-        self.store_everywhere(goals.collect(), &artifacts, &options.context, recorder, gathered)
-            .await?;
+        let (goals, context) = (goals.collect(), &options.context);
+        Box::pin(self.store_everywhere(goals, &artifacts, context, recorder, gathered)).await?;
         if job.spec.verify.after_run {
             recorder.status(RunStatus::Verifying).await?;
             // Limits are for what is stored.
