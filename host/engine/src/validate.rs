@@ -2,6 +2,7 @@
 
 use backstay_model::job::{JobSpec, check, rules};
 use backstay_model::plugin::{ContentKind, PluginKind};
+use backstay_model::secrets::check_name;
 use backstay_model::{Diagnostic, Error, Result};
 use backstay_plugin::Plugin;
 use backstay_stream::Context;
@@ -108,6 +109,14 @@ impl Engine {
                 return Ok(None);
             }
         };
+        let no_name = plugin
+            .secrets(config)
+            .into_iter()
+            .find_map(|name| check_name(&name).err());
+        if let Some(error) = no_name {
+            found.push(problem(format!("{at}/config"), "bad-secret", &error));
+            return Ok(Some(plugin));
+        }
         let scope = self.looking(config.clone());
         let schema = match kind {
             PluginKind::Source => plugin.source_schema(&scope).await,
