@@ -84,11 +84,11 @@ fn ask(name: &str, otherwise: &str) -> Result<Vec<u8>> {
     let before = tcgetattr(&stdin).map_err(|e| failed(e.into()))?;
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);
+    // What was typed before the question could be seen on the screen: it is no answer.
+    tcsetattr(&stdin, OptionalActions::Flush, &silent).map_err(|e| failed(e.into()))?;
     // The answer counts, not whether the question could be printed.
     let question = name.strip_prefix("the ").unwrap_or(name);
     let _ = write!(std::io::stderr().lock(), "{question}: ");
-    // What was typed before the question could be seen on the screen: it is no answer.
-    tcsetattr(&stdin, OptionalActions::Flush, &silent).map_err(|e| failed(e.into()))?;
     let mut answer = String::new();
     let read = stdin.read_line(&mut answer);
     let restored = tcsetattr(&stdin, OptionalActions::Now, &before);

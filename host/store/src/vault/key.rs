@@ -205,23 +205,17 @@ impl KeyFile {
 
     /// Puts these keys into the place of what is there, whole or not at all. Only with the database's write lock.
     pub(super) fn write(&self, keys: &Keys) -> Result<()> {
-        let temporary = self.path.with_file_name(format!("{KEY_FILE_NAME}.new"));
-        self.replace(&temporary, keys)
+        self.target()
+            .and_then(|target| replace(&target, keys))
             .map_err(|e| Error::io_as(Code::Environment, "write the key of the secrets,", &self.path, e))
     }
 
-    fn replace(&self, temporary: &Path, keys: &Keys) -> io::Result<()> {
-        // Of somebody who died here.
-        match fs::remove_file(temporary) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
+    /// The file itself, where its name is a link, perhaps to a disk that is encrypted: no key is ever written elsewhere.
+    fn target(&self) -> io::Result<PathBuf> {
+        match fs::canonicalize(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !self.path.is_symlink() => Ok(self.path.clone()),
+            other => other,
         }
-        let mut options = OpenOptions::new();
-        let mut out = options.write(true).create_new(true).mode(0o600).open(temporary)?;
-        out.write_all(keys.text().as_bytes())?;
-        out.sync_all()?;
-        fs::rename(temporary, &self.path)?;
-        fs::File::open(self.path.parent().unwrap_or(&self.path))?.sync_all()
     }
 
     fn metadata(&self) -> Result<Option<fs::Metadata>> {
@@ -240,4 +234,23 @@ impl KeyFile {
             cause,
         )
     }
+}
+
+fn replace(file: &Path, keys: &Keys) -> io::Result<()> {
+    let temporary = file.with_file_name(format!("{KEY_FILE_NAME}.new"));
+    // Of somebody who died here.
+    match fs::remove_file(&temporary) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    let mut out = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)?;
+    out.write_all(keys.text().as_bytes())?;
+    out.sync_all()?;
+    fs::rename(&temporary, file)?;
+    fs::File::open(file.parent().unwrap_or(file))?.sync_all()
 }
