@@ -109,14 +109,6 @@ impl Engine {
                 return Ok(None);
             }
         };
-        let no_name = plugin
-            .secrets(config)
-            .into_iter()
-            .find_map(|name| check_name(&name).err());
-        if let Some(error) = no_name {
-            found.push(problem(format!("{at}/config"), "bad-secret", &error));
-            return Ok(Some(plugin));
-        }
         let scope = self.looking(config.clone());
         let schema = match kind {
             PluginKind::Source => plugin.source_schema(&scope).await,
@@ -133,7 +125,18 @@ impl Engine {
             other => other,
         };
         match wrong {
-            Ok(wrong) => found.extend(wrong),
+            Ok(wrong) => {
+                // A plugin that asks for the secret has said so itself, and knows where it stands.
+                let is_said = wrong.iter().any(|diagnostic| diagnostic.code == "bad-secret");
+                let no_name = plugin
+                    .secrets(config)
+                    .iter()
+                    .find_map(|name| check_name(name).err());
+                if let (Some(error), false) = (no_name, is_said) {
+                    found.push(problem(at, "bad-secret", &error));
+                }
+                found.extend(wrong);
+            }
             Err(error) => found.push(problem(at, "plugin-failed", &error)),
         }
         Ok(Some(plugin))
