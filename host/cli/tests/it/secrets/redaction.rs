@@ -44,6 +44,7 @@ fn it_is_in_nothing_that_is_kept_printed_or_shown() {
         json!({ "source": source(PLANTED) }),
         json!({ "before": hook }),
         json!({ "source": { "plugin": "database", "config": database } }),
+        json!({ "destinations": [{ "plugin": "rclone", "config": { "remote": "nas:x", "configPasswordSecret": PLANTED } }] }),
     ] {
         let job = lab.job("wrong", "true", &more).to_string();
         let refused = lab.backstay.apply(&job).code(2);
