@@ -194,6 +194,7 @@ fn what_is_wrong_with_them() {
         "ID",
     );
     settings.add_filter(r"\d+\.\d s\b", "SECONDS");
+    settings.add_filter(r"\d{4}-\d\d-\d\dT\S+Z", "TIME");
     settings.bind(|| insta::assert_snapshot!("wrong", text));
     assert!(!lab.key().exists());
 }
