@@ -66,7 +66,6 @@ impl Engine {
         let recorder = Recorder::new(self.store.clone(), Arc::clone(&self.clock), run.id, observer);
         let lock = JobLock::take(&self.locks(), run.id)?;
         run.status = RunStatus::Verifying;
-        self.store.note_attempt(backup.manifest.id).await?;
         self.store.begin_run(&run, &[]).await?;
         let watch = watch(
             recorder.clone(),

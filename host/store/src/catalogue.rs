@@ -129,12 +129,12 @@ impl Store {
             .map_err(self.unreadable("a backup"))
     }
 
-    /// Notes that a check of a backup begins.
+    /// Notes that a check of a backup was tried in vain.
     ///
     /// # Errors
     /// The database can't be written.
     pub async fn note_attempt(&self, id: Uuid) -> Result<()> {
-        const DOING: &str = "note that a backup is checked";
+        const DOING: &str = "note that a backup was not checked";
         let mut transaction = self.begin(Durability::WithNext, DOING).await?;
         sqlx::query("UPDATE backups SET attempted_at = ?2 WHERE id = ?1")
             .bind(id.to_string())

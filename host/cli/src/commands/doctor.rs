@@ -140,7 +140,7 @@ async fn secrets(engine: &backstay_engine::Engine) -> Result<Vec<Check>> {
                     Err(_) => "a secret without a name".to_owned(),
                 },
                 ok: false,
-                is_vital: true,
+                is_vital: false,
                 says: format!("{} (for {})", with_hint(&error), jobs.join(", ")),
             });
         }
