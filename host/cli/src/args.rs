@@ -1,12 +1,14 @@
 //! The command line.
 
 mod remote;
+mod secret;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub use remote::{Remote, RemoteAdd, RemoteType, SecretFrom};
+pub use secret::{Secret, SecretSet};
 
 /// Backs up, verifies and restores through sandboxed plugins.
 ///
@@ -90,6 +92,12 @@ pub enum Command {
         /// What to do with them
         #[command(subcommand)]
         command: Remote,
+    },
+    /// Keep passwords and keys for jobs, encrypted
+    Secret {
+        /// What to do with them
+        #[command(subcommand)]
+        command: Secret,
     },
     /// Check this machine: tools, database, leftovers
     Doctor,
@@ -230,6 +238,9 @@ pub struct Prune {
     /// Delete although the last run failed, for example because the disk is full
     #[arg(long)]
     pub after_failure: bool,
+    /// Delete also what is too old only since a gap between two backups, or a jump of the clock
+    #[arg(long)]
+    pub after_gap: bool,
     /// Take what would be deleted and isn't at its destination any more out of the catalogue
     #[arg(long)]
     pub forget_missing: bool,

@@ -17,16 +17,16 @@ pub mod remote;
 pub mod restore;
 pub mod run;
 pub mod runs;
+pub mod secret;
+mod secret_text;
 pub mod throttle;
 pub mod verify;
 
 use backstay_engine::Engine;
-use backstay_engine::backup::Report;
 use backstay_model::{Code, Error, Result};
 use backstay_store::Backup;
 
 use crate::output::Output;
-use crate::output::summary::{report_json, report_text};
 
 /// The backup that `latest:JOB` or an id names.
 ///
@@ -67,26 +67,4 @@ pub async fn find_good_backup(engine: &Engine, name: &str, output: Output) -> Re
         output.note(&format!("warning: {warning}"));
     }
     Ok(backup)
-}
-
-/// Prints the runs of several checks. The exit code is that of a damaged backup if there is one, else that of the
-/// first run that didn't end well.
-///
-/// # Errors
-/// Standard output can't be written to.
-pub fn print_all(reports: &[Report], nothing: &str, output: Output) -> Result<u8> {
-    let values: Vec<_> = reports.iter().map(report_json).collect();
-    output.print(&values, || {
-        if reports.is_empty() {
-            return nothing.to_owned();
-        }
-        let texts: Vec<String> = reports.iter().map(report_text).collect();
-        texts.join("\n")
-    })?;
-    let codes: Vec<u8> = reports.iter().map(Report::exit_code).collect();
-    let damaged = Code::Verification.exit_code();
-    // Of equals the last one counts, so the first comes last.
-    let bad = codes.iter().rev().copied().filter(|code| *code != 0);
-    let worst = bad.max_by_key(|code| (*code == damaged, *code != Code::Warning.exit_code()));
-    Ok(worst.unwrap_or(0))
 }

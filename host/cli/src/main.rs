@@ -17,6 +17,7 @@ use output::Output;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    wire::keep_no_cores();
     let filter = tracing_subscriber::EnvFilter::try_from_env("BACKSTAY_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt()
@@ -59,6 +60,7 @@ async fn dispatch(args: Args, output: Output) -> backstay_model::Result<u8> {
         Command::Throttle(command) => commands::throttle::run(command, data_dir, output).await,
         Command::Plugin { command } => commands::plugin::run(command, data_dir, output).await,
         Command::Remote { command } => commands::remote::run(command, data_dir, output).await,
+        Command::Secret { command } => commands::secret::run(command, data_dir, output).await,
         Command::Doctor => commands::doctor::run(data_dir, output).await,
         Command::Completions { shell } => commands::completions::run(shell),
     }

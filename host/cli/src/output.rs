@@ -1,6 +1,7 @@
 //! What people and scripts see. Results go to standard output, everything else to standard error.
 
 mod lines;
+mod reports;
 pub mod summary;
 mod table;
 
@@ -12,6 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 pub use lines::{Lines, event_line};
+pub use reports::Reports;
 pub use table::table;
 
 /// How to print.
@@ -36,7 +38,16 @@ impl Output {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        let written = std::io::stdout().lock().write_all(text.as_bytes());
+        self.write(&text)
+    }
+
+    /// Writes a part of a result.
+    ///
+    /// # Errors
+    /// Standard output can't be written to.
+    fn write(self, text: &str) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         match written {
             // `backstay runs | head` is no failure.
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

@@ -7,7 +7,7 @@ use backstay_engine::Engine;
 use backstay_model::clock::{Clock, SystemClock};
 use backstay_model::{Error, Result};
 use backstay_plugin::{Bundled, Plugins, Runtime};
-use backstay_store::Store;
+use backstay_store::{CREDENTIAL_NAME, Store};
 use backstay_stream::Context;
 
 use crate::output::{Lines, Output};
@@ -26,7 +26,7 @@ pub async fn engine(data_dir: Option<PathBuf>) -> Result<Engine> {
     };
     let data_dir = std::path::absolute(&data_dir).map_err(|e| Error::io("find", &data_dir, e))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = Store::open(&data_dir, Arc::clone(&clock)).await?;
+    let store = Store::open_with_key(&data_dir, Arc::clone(&clock), credential()).await?;
     let plugins = Plugins::new(Runtime::new()?, BUNDLED.to_vec(), store.clone(), &data_dir);
     Ok(Engine {
         store,
@@ -86,6 +86,24 @@ pub fn cancellable() -> Result<Context> {
         }
     });
     Ok(context)
+}
+
+/// The key of the secrets, if the service manager holds it.
+fn credential() -> Option<PathBuf> {
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY")?;
+    let file = PathBuf::from(directory).join(CREDENTIAL_NAME);
+    file.is_file().then_some(file)
+}
+
+/// Has no memory written to disk when this process or one that it starts breaks down: there may be secrets in it.
+pub fn keep_no_cores() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // To lower a limit needs no right.
+    let _ = setrlimit(Resource::Core, none);
 }
 
 fn default_data_dir() -> Result<PathBuf> {

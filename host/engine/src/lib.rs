@@ -26,6 +26,7 @@ pub mod recorder;
 pub mod recover;
 pub mod remotes;
 pub mod restore;
+mod secrets;
 mod throttle;
 mod undo;
 pub mod validate;
@@ -52,7 +53,7 @@ pub struct Engine {
     pub clock: Arc<dyn Clock>,
     /// Name of this machine.
     pub device: String,
-    /// Where locks, secrets and scratch space are.
+    /// Where locks, installed plugins and scratch space are.
     pub data_dir: PathBuf,
     /// Version of the host, for manifests.
     pub version: &'static str,

@@ -38,10 +38,11 @@ impl Engine {
                 check.recorder,
             )
             .await;
+        let id = backup.manifest.id;
         let Some(ok) = verdict(&result) else {
+            self.store.note_attempt(id).await?;
             return result;
         };
-        let id = backup.manifest.id;
         // What can't be checked deeper could else never be cleared.
         let level = level.min(deepest(&backup.manifest));
         let before = self.store.backup(id).await?;

@@ -30,6 +30,8 @@ pub use plan::{Place, Plan, Planned};
 pub struct PruneOptions {
     /// Somebody looked at it and says that old backups may go although the last run failed.
     pub after_failure: bool,
+    /// Somebody looked at it and says that what became too old by a gap between two backups may go.
+    pub after_gap: bool,
     /// Somebody says that what isn't at its destination any more, and would be deleted, may leave the catalogue.
     pub forget_missing: bool,
     /// Cancellation, between one backup and the next.
@@ -64,7 +66,7 @@ impl Engine {
     /// The catalogue can't be read.
     pub async fn plan_prune(&self, job: &Job, options: &PruneOptions) -> Result<Plan> {
         let reached = self.reached(job, options.after_failure).await?;
-        self.plan(job, reached, true).await
+        self.plan(job, reached, options.after_gap).await
     }
 
     /// Prunes a job as a run of its own. What could not be deleted is in the report.

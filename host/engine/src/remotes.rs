@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::Engine;
+use crate::secrets::ends;
 
 impl Engine {
     /// Adds a remote with its secret.
@@ -50,12 +51,7 @@ impl Engine {
         self.store.remote(name).await?;
         let mut users = Vec::new();
         for job in self.store.jobs().await? {
-            let source = &job.spec.source;
-            let mut ends = vec![(PluginKind::Source, &source.plugin, &source.config)];
-            for to in &job.spec.destinations {
-                ends.push((PluginKind::Destination, &to.plugin, &to.config));
-            }
-            for (kind, plugin, config) in ends {
+            for (kind, plugin, config) in ends(&job.spec) {
                 if self.names(plugin, kind, config, name).await {
                     users.push(format!("`{}`", job.spec.name));
                     break;

@@ -2,6 +2,7 @@
 
 use backstay_model::job::{JobSpec, check, rules};
 use backstay_model::plugin::{ContentKind, PluginKind};
+use backstay_model::secrets::{Secrets, check_name};
 use backstay_model::{Diagnostic, Error, Result};
 use backstay_plugin::Plugin;
 use backstay_stream::Context;
@@ -124,11 +125,34 @@ impl Engine {
             other => other,
         };
         match wrong {
-            Ok(wrong) => found.extend(wrong),
+            Ok(mut wrong) => {
+                if let Some(error) = hide_misplaced(&plugin.secrets(config), &mut wrong) {
+                    found.push(problem(at, "bad-secret", &error));
+                }
+                found.extend(wrong);
+            }
             Err(error) => found.push(problem(at, "plugin-failed", &error)),
         }
         Ok(Some(plugin))
     }
+}
+
+/// Takes what stands in the place of a secret's name, and can be none, out of all that is said: it may be the secret
+/// itself. Gives what is wrong with it, if nobody has said that.
+fn hide_misplaced(names: &[String], said: &mut [Diagnostic]) -> Option<Error> {
+    let wrong = names.iter().filter(|name| check_name(name).is_err());
+    let texts: Vec<String> = wrong
+        .flat_map(|text| [text.clone(), text.escape_debug().to_string()])
+        .collect();
+    let hidden = Secrets::new(texts.iter().map(String::as_str));
+    for diagnostic in said.iter_mut() {
+        diagnostic.message = hidden.redact(&diagnostic.message);
+    }
+    // A plugin that asks for the secret says so itself, and knows where it stands.
+    if said.iter().any(|diagnostic| diagnostic.code == "bad-secret") {
+        return None;
+    }
+    names.iter().find_map(|name| check_name(name).err())
 }
 
 fn problem(at: String, code: &str, error: &Error) -> Diagnostic {

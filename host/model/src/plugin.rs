@@ -92,8 +92,8 @@ pub struct ExecRequest {
     pub program: String,
     /// What its arguments may be, one pattern for each; a list in the list is an optional group.
     pub args: Vec<ArgPattern>,
-    /// Variables that the plugin may set for it: `NAME` for any value, or `NAME=VALUE`. Some programs take orders
-    /// from their environment.
+    /// Variables that the plugin may set for it: `NAME` for any value, or `NAME=VALUE`, with the placeholders of
+    /// arguments. Some programs take orders from their environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
     /// Why, for a person who decides.
@@ -103,7 +103,9 @@ pub struct ExecRequest {
 /// A pattern for one argument, or an optional group of them.
 ///
 /// In a pattern `*` stands for any characters, except that a pattern which begins with `*` never
-/// matches an argument that begins with `-`, and that it never stands for `.` or `..` as a component of a path.
+/// matches an argument that begins with `-`, and that it never stands for `.` or `..` as a component of a path. Between
+/// quotes (`"`, `'` or a backtick) it stays between them: of that quote it stands only for a doubled one, and between
+/// `'` for no backslash.
 /// `{config.FIELD}` stands for exactly the value in the
 /// job's configuration (`{config.FIELD:-TEXT}` for TEXT where the job has none), `{target}` for exactly the
 /// target of a restore, and `{scratch}` for the call's scratch directory. Where the

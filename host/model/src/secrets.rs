@@ -1,7 +1,35 @@
-//! Texts that must never be repeated, and what stands in their place.
+//! Texts that must never be repeated, what stands in their place, and the names that they go by.
 
 use std::fmt;
 use std::sync::Arc;
+
+use crate::error::{Code, Error, Result};
+
+/// Longest name of a secret, in bytes.
+pub const MAX_NAME_BYTES: usize = 64;
+
+/// Longest text of a secret, in bytes: more than the longest key that a provider gives out.
+pub const MAX_TEXT_BYTES: usize = 64 << 10;
+
+/// Whether a secret can have this name: 1 to 64 letters, digits, `.`, `_` or `-`, not beginning with `.` or `-`.
+///
+/// # Errors
+/// [`Code::Configuration`], without the name: somebody may have given the secret itself.
+pub fn check_name(name: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let is_good = !name.is_empty()
+        && name.len() <= MAX_NAME_BYTES
+        && name.chars().all(plain)
+        && !name.starts_with(['.', '-']);
+    if is_good {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Configuration,
+        "a secret's name has 1 to 64 letters, digits, `.`, `_` or `-`, and begins with none of `.` and `-`",
+    )
+    .hint("give the name of a secret that `backstay secret set` keeps, never the secret itself"))
+}
 
 /// What stands in the place of a secret.
 const MARK: &str = "***";

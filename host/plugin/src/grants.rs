@@ -170,7 +170,11 @@ impl Grants {
                 .map(|request| ExecGrant {
                     program: request.program.clone(),
                     pattern: Pattern::new(&request.args, values),
-                    env: request.env.clone(),
+                    env: request
+                        .env
+                        .iter()
+                        .filter_map(|variable| values.fill(variable))
+                        .collect(),
                 })
                 .collect(),
             read: read.iter().flat_map(|r| values.paths(&r.path)).collect(),
@@ -244,6 +248,12 @@ impl Grants {
         } else {
             Err(self.refuse(&format!("use the secret `{}`", shown(name)), "secret"))
         }
+    }
+
+    /// The secrets that may be used, also by scripts, for showing them.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let of_scripts = self.scripts.iter().flat_map(|script| &script.secrets);
+        self.secrets.iter().chain(of_scripts).map(String::as_str)
     }
 
     /// Whether an object store may be used from a directory in it downwards; empty for all of it.

@@ -77,6 +77,19 @@ impl Plugin {
             .collect()
     }
 
+    /// The secrets that it may use with a configuration.
+    pub fn secrets(&self, config: &Map<String, Value>) -> Vec<String> {
+        let values = Values {
+            config,
+            target: None,
+            scratch: None,
+        };
+        Grants::new(self.manifest(), values)
+            .secrets()
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// Whether it came with the host.
     pub fn is_bundled(&self) -> bool {
         self.about.is_bundled
@@ -156,7 +169,7 @@ impl Plugins {
         moment: &Moment,
         scope: &Scope,
     ) -> Result<ScriptDone> {
-        crate::script::run(&self.runtime, request, moment, scope).await
+        crate::script::run(&self.runtime, &self.store, request, moment, scope).await
     }
 
     /// What every plugin says about itself, without loading one; with whether it came with the host.

@@ -41,16 +41,16 @@ pub struct Scope {
     pub listener: Arc<dyn Listener>,
     /// What happens to bytes on their way into a destination.
     pub filters: Filters,
-    /// The host's data directory: its `secrets/` has one file for each secret.
+    /// The host's data directory, which no script sees.
     pub data_dir: PathBuf,
     /// The limits of the instance.
     pub limits: Limits,
 }
 
 impl Scope {
-    /// A place of its own for the scratch directory of one call. Only a source's calls have one.
+    /// A place of its own for the scratch directory of one call. Only the calls of a run have one.
     pub(crate) fn scratch_place(&self) -> Option<PathBuf> {
-        let run = self.run.as_ref().filter(|run| run.destination.is_none())?;
+        let run = self.run.as_ref()?;
         let name = format!("{}-{}", run.run_id, Uuid::now_v7());
         Some(self.data_dir.join("scratch").join(name))
     }

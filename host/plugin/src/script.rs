@@ -13,6 +13,7 @@ use backstay_confine::{Ended, Limits, Script};
 use backstay_model::event::Level;
 use backstay_model::secrets::Secrets;
 use backstay_model::{Error, Result};
+use backstay_store::Store;
 
 use crate::runtime::Runtime;
 use crate::scope::{RunScope, Scope};
@@ -84,6 +85,7 @@ impl Moment {
 /// It can't be confined, was cancelled, broke a limit, or didn't end well.
 pub async fn run(
     runtime: &Runtime,
+    store: &Store,
     request: ScriptRequest,
     moment: &Moment,
     scope: &Scope,
@@ -96,7 +98,7 @@ pub async fn run(
     let mut secrets = Vec::new();
     let mut env = request.env;
     for (name, secret) in request.env_secrets {
-        let text = crate::capability::secrets::text(&scope.data_dir, &secret)?;
+        let text = store.secret(&secret).await?;
         secrets.push(text.clone());
         env.push((name, text));
     }

@@ -6,6 +6,7 @@
 mod connect;
 mod failure;
 mod leftover;
+mod list;
 mod parts;
 mod probe;
 mod read;
@@ -185,19 +186,7 @@ impl ObjectStore {
     /// # Errors
     /// The store can't be listed.
     pub fn find(&self, suffix: &str) -> Result<Vec<ObjectInfo>> {
-        let shared = &self.shared;
-        let listed = shared.wait(&Cancel::default(), Some(PATIENCE), "list", "", shared.list_all())?;
-        let mut found: Vec<ObjectInfo> = listed
-            .into_iter()
-            .filter(|(path, _)| path.ends_with(suffix) && Key::parse(path).is_ok())
-            .map(|(key, size_bytes)| ObjectInfo {
-                key,
-                size_bytes,
-                is_tree: false,
-            })
-            .collect();
-        found.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(found)
+        list::find(&self.shared, suffix)
     }
 
     /// Removes an object, and what an interrupted `put` of it left.
@@ -288,34 +277,6 @@ impl Shared {
             path,
             self.looks.delete(path),
         )
-    }
-
-    /// Paths and sizes of all objects.
-    async fn list_all(&self) -> opendal::Result<Vec<(String, u64)>> {
-        let mut found = Vec::new();
-        let mut open = vec![String::from("/")];
-        // Servers of WebDAV seldom list more than one directory at once.
-        let recursive = !self.is_whole();
-        while let Some(at) = open.pop() {
-            let entries = match self.looks.list_with(&at).recursive(recursive).await {
-                Ok(entries) => entries,
-                Err(e) if e.kind() == ErrorKind::NotFound => continue,
-                Err(e) => return Err(e),
-            };
-            for entry in entries {
-                let (path, meta) = entry.into_parts();
-                if meta.is_file() {
-                    let size = match meta.content_length() {
-                        0 => self.looks.stat(&path).await?.content_length(),
-                        size => size,
-                    };
-                    found.push((path, size));
-                } else if !recursive && path != at && path != "/" {
-                    open.push(path);
-                }
-            }
-        }
-        Ok(found)
     }
 }
 

@@ -7,7 +7,7 @@ use backstay_model::{Error, Result};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::columns::{json, read_id, time};
+use crate::columns::{json, read_id, read_time, time};
 use crate::transaction::Durability;
 use crate::{Backup, Store};
 
@@ -22,9 +22,10 @@ const ADD: &str = "INSERT INTO backups (id, run_id, job_id, job_name, destinatio
      AND NOT EXISTS (SELECT 1 FROM journal WHERE run_id = ?2) ON CONFLICT (id) DO NOTHING";
 
 // A check that was not as deep as is asked for doesn't count.
-const UNCHECKED: &str = "SELECT id FROM (SELECT id, CASE WHEN verified_level IN (SELECT value FROM json_each(?3)) \
+const UNCHECKED: &str = "SELECT id, max(since, coalesce(attempted_at, since)) AS last FROM \
+     (SELECT id, attempted_at, CASE WHEN verified_level IN (SELECT value FROM json_each(?3)) \
      THEN coalesce(verified_at, created_at) ELSE created_at END AS since FROM backups \
-     WHERE job_name = ?1 AND removed_by IS NULL) WHERE since < ?2 ORDER BY since, id";
+     WHERE job_name = ?1 AND removed_by IS NULL) WHERE since < ?2 ORDER BY last, id";
 
 impl Store {
     /// The checksums of the manifests of those of these backups that the catalogue has.
@@ -99,7 +100,8 @@ impl Store {
     }
 
     /// The ids of those backups of a job that nobody has checked on this level or a deeper one since `before`; of ones
-    /// that never were it counts when they were made. The longest unchecked comes first.
+    /// that never were it counts when they were made. Each with when it was last checked, made, or tried to be checked
+    /// in vain: who goes by that, the longest ago first, gets round also if some of them can't be checked.
     ///
     /// # Errors
     /// The database can't be read.
@@ -108,19 +110,39 @@ impl Store {
         job_name: &str,
         level: VerifyLevel,
         before: Timestamp,
-    ) -> Result<Vec<Uuid>> {
+    ) -> Result<Vec<(Uuid, Timestamp)>> {
         let enough: Vec<&str> = VerifyLevel::ALL
             .into_iter()
             .filter(|other| *other >= level)
             .map(VerifyLevel::name)
             .collect();
-        let ids = sqlx::query_scalar(UNCHECKED)
+        let rows: Vec<(String, String)> = sqlx::query_as(UNCHECKED)
             .bind(job_name)
             .bind(time(before))
             .bind(json(&enough)?)
             .fetch_all(&self.inner.readers)
-            .await;
-        self.read_ids(ids)
+            .await
+            .map_err(self.failed("list backups"))?;
+        rows.iter()
+            .map(|(id, last)| Ok((read_id(id)?, read_time(last)?)))
+            .collect::<std::result::Result<_, _>>()
+            .map_err(self.unreadable("a backup"))
+    }
+
+    /// Notes that a check of a backup was tried in vain.
+    ///
+    /// # Errors
+    /// The database can't be written.
+    pub async fn note_attempt(&self, id: Uuid) -> Result<()> {
+        const DOING: &str = "note that a backup was not checked";
+        let mut transaction = self.begin(Durability::WithNext, DOING).await?;
+        sqlx::query("UPDATE backups SET attempted_at = ?2 WHERE id = ?1")
+            .bind(id.to_string())
+            .bind(time(self.inner.clock.now()))
+            .execute(&mut *transaction)
+            .await
+            .map_err(self.failed(DOING))?;
+        self.commit(transaction, DOING).await
     }
 
     /// The names of all jobs that have backups.

@@ -1,4 +1,4 @@
-//! The database of Backstay: jobs, runs, events, the catalogue of backups, the undo journal, plugins, remotes.
+//! The database of Backstay: jobs, runs, events, the catalogue of backups, the undo journal, plugins, remotes, secrets.
 //!
 //! Only this crate knows SQL; nobody outside sees a row, a pool or a database error of their own kind.
 //! It keeps and finds things: it never decides (what retention deletes, when a job is due, which entry
@@ -25,6 +25,7 @@ mod plugins;
 mod remotes;
 mod removals;
 mod runs;
+mod secrets;
 mod state;
 mod throttle;
 mod transaction;
@@ -48,8 +49,9 @@ pub use open::FILE_NAME;
 pub use plugins::InstalledPlugin;
 pub use remotes::KnownRemote;
 pub use runs::RunFilter;
+pub use secrets::KnownSecret;
 pub use state::{MAX_KEY_BYTES, MAX_NOTE_BYTES, MAX_NOTES};
-pub use vault::KEY_FILE_NAME;
+pub use vault::{CREDENTIAL_NAME, KEY_FILE_NAME, KeyState, Rotated};
 
 /// An open database. Clones are cheap and share it.
 ///
@@ -67,6 +69,8 @@ struct Inner {
     readers: SqlitePool,
     instance_id: Uuid,
     clock: Arc<dyn Clock>,
+    /// Of the secrets.
+    key: vault::KeyFile,
 }
 
 impl Store {

@@ -1,6 +1,6 @@
 //! Opening the database: its connections, its identity, its version.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,19 @@ impl Store {
     /// is of a newer version, not of Backstay, or where no database can work. [`Code::Storage`]: it is damaged,
     /// or was locked for ten seconds. [`Code::DiskSpace`]: no room.
     pub async fn open(data_dir: &Path, clock: Arc<dyn Clock>) -> Result<Store> {
+        Self::open_with_key(data_dir, clock, None).await
+    }
+
+    /// As [`Store::open`], with the key of the secrets in this file, a credential of the service manager, instead of
+    /// beside the database.
+    ///
+    /// # Errors
+    /// As for [`Store::open`].
+    pub async fn open_with_key(
+        data_dir: &Path,
+        clock: Arc<dyn Clock>,
+        credential: Option<PathBuf>,
+    ) -> Result<Store> {
         let dir =
             std::path::absolute(data_dir).map_err(|e| Error::io("find the data directory", data_dir, e))?;
         let file = dir.join(FILE_NAME);
@@ -52,6 +65,7 @@ impl Store {
             )
             .hint("choose another one with --data-dir"));
         }
+        let key = crate::vault::key_of(&dir, credential);
         let file = tokio::task::spawn_blocking(move || prepare_files(&dir, &file).map(|()| file))
             .await
             .map_err(|e| Error::internal("the data directory was not prepared").because(e))??;
@@ -72,6 +86,7 @@ impl Store {
                 readers,
                 instance_id,
                 clock,
+                key,
             }),
         })
     }

@@ -8,6 +8,7 @@ use sqlx::FromRow;
 use crate::Store;
 use crate::columns::{Unreadable, json, read_json, read_time, time};
 use crate::transaction::Durability;
+use crate::vault::Kind;
 
 /// A remote as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,11 +47,14 @@ impl Store {
     /// [`Code::Configuration`] if there is one of that name; the key can't be used, or the database not written.
     pub async fn add_remote(&self, remote: &Remote, secret: Option<&str>) -> Result<()> {
         let doing = &format!("save the remote `{}`", remote.name);
+        let mut transaction = self.begin(Durability::Now, doing).await?;
         let sealed = match secret {
-            Some(secret) => Some(self.seal(purpose(&remote.name), secret.to_owned()).await?),
+            Some(secret) => Some(
+                self.seal(&mut transaction, Kind::Remote, &remote.name, secret)
+                    .await?,
+            ),
             None => None,
         };
-        let mut transaction = self.begin(Durability::Now, doing).await?;
         let added = sqlx::query(
             "INSERT INTO remotes (name, settings, sealed, created_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
         )
@@ -78,11 +82,11 @@ impl Store {
     /// As for [`Store::remote`]; the key can't be used, or the database not written.
     pub async fn change_secret(&self, name: &str, secret: Option<&str>) -> Result<()> {
         let doing = &format!("save the secret of the remote `{name}`");
+        let mut transaction = self.begin(Durability::Now, doing).await?;
         let sealed = match secret {
-            Some(secret) => Some(self.seal(purpose(name), secret.to_owned()).await?),
+            Some(secret) => Some(self.seal(&mut transaction, Kind::Remote, name, secret).await?),
             None => None,
         };
-        let mut transaction = self.begin(Durability::Now, doing).await?;
         let changed = sqlx::query("UPDATE remotes SET sealed = ?2 WHERE name = ?1")
             .bind(name)
             .bind(sealed)
@@ -127,21 +131,9 @@ impl Store {
     /// # Errors
     /// As for [`Store::remote`]; [`Code::Encryption`] if the secret can't be opened.
     pub async fn open_remote(&self, name: &str) -> Result<(Remote, Option<String>)> {
-        let row = self.remote_row(name).await?;
-        let known = KnownRemote::try_from(&row).map_err(self.unreadable("a remote"))?;
-        let secret = match row.sealed {
-            Some(sealed) => Some(self.unseal(purpose(name), sealed).await?),
-            None => None,
-        };
+        let known = self.remote(name).await?;
+        let secret = self.unseal(Kind::Remote, name).await?;
         Ok((known.remote, secret))
-    }
-
-    /// Whether a secret is kept for any remote.
-    pub(crate) async fn has_sealed_secrets(&self) -> Result<bool> {
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM remotes WHERE sealed IS NOT NULL)")
-            .fetch_one(&self.inner.readers)
-            .await
-            .map_err(self.failed("read the remotes"))
     }
 
     /// Removes a remote with its secret. Whether it was there.
@@ -181,8 +173,4 @@ impl Store {
         };
         Err(Error::new(Code::Configuration, format!("there is no remote `{name}`")).hint(hint))
     }
-}
-
-fn purpose(name: &str) -> String {
-    format!("the remote `{name}`")
 }

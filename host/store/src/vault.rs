@@ -1,79 +1,195 @@
-//! Seals secrets before they are written to the database: as age files for a key that lies beside it.
+//! Seals secrets before they are written to the database: as age files for a key that lies apart from it.
 //!
 //! Who gets hold of the database alone, from a backup or a support bundle, has nothing. The key file is an ordinary
-//! age identity, so that the tools of age can open what is sealed when Backstay can't.
+//! age identity file, so that the tools of age can open what is sealed when Backstay can't.
+//!
+//! Whoever seals holds the database's write lock from before the key is read until the secret is kept, so that no key
+//! is exchanged or made in between. Who opens holds nothing, and looks again if what is sealed changed meanwhile.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+mod key;
+mod rotate;
+
 use std::path::{Path, PathBuf};
 
-use age::secrecy::ExposeSecret as _;
-use age::x25519::Identity;
 use backstay_model::error::show;
 use backstay_model::{Code, Error, Result};
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use sqlx::{Sqlite, Transaction};
 
 use crate::Store;
+pub(crate) use key::KeyFile;
+use key::Keys;
+pub use key::{CREDENTIAL_NAME, KEY_FILE_NAME, KeyState};
+pub use rotate::Rotated;
 
-/// Name of the key file in the data directory.
-pub const KEY_FILE_NAME: &str = "secrets.key";
+/// What a sealed secret is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// To sign in to a remote.
+    Remote,
+    /// For jobs that name it.
+    Secret,
+}
 
-/// What is sealed: a secret together with what it is for, so that nobody can put it to another use by moving it
-/// within the database.
-#[derive(Serialize, Deserialize)]
-struct Sealed {
-    purpose: String,
-    secret: String,
+impl Kind {
+    const ALL: [Kind; 2] = [Kind::Remote, Kind::Secret];
+
+    /// What is sealed with a secret, so that nobody can put it to another use by moving it within the database.
+    fn purpose(self, name: &str) -> String {
+        match self {
+            Kind::Remote => format!("the remote `{name}`"),
+            Kind::Secret => format!("the secret `{name}`"),
+        }
+    }
+
+    /// What it is called in a message.
+    fn title(self, name: &str) -> String {
+        match self {
+            Kind::Remote => format!("the secret of the remote `{name}`"),
+            Kind::Secret => format!("the secret `{name}`"),
+        }
+    }
+
+    /// Reads the one of a name.
+    fn one(self) -> &'static str {
+        match self {
+            Kind::Remote => "SELECT sealed FROM remotes WHERE name = ?1 AND sealed IS NOT NULL",
+            Kind::Secret => "SELECT sealed FROM secrets WHERE name = ?1",
+        }
+    }
+
+    /// Reads all, with their names.
+    fn all(self) -> &'static str {
+        match self {
+            Kind::Remote => "SELECT name, sealed FROM remotes WHERE sealed IS NOT NULL ORDER BY name",
+            Kind::Secret => "SELECT name, sealed FROM secrets ORDER BY name",
+        }
+    }
+
+    /// Writes one that is there.
+    fn update(self) -> &'static str {
+        match self {
+            Kind::Remote => "UPDATE remotes SET sealed = ?2 WHERE name = ?1",
+            Kind::Secret => "UPDATE secrets SET sealed = ?2 WHERE name = ?1",
+        }
+    }
 }
 
 impl Store {
     /// Seals a secret. Makes the key if this is the first one; while there are others, their key must be there.
-    pub(crate) async fn seal(&self, purpose: String, secret: String) -> Result<Vec<u8>> {
-        let file = self.key_file();
-        // Asked before the key is looked for: another process makes the key before it keeps a secret.
-        let has_sealed = self.has_sealed_secrets().await?;
+    pub(crate) async fn seal(
+        &self,
+        transaction: &mut Transaction<'static, Sqlite>,
+        kind: Kind,
+        name: &str,
+        secret: &str,
+    ) -> Result<Vec<u8>> {
+        let has_sealed: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM remotes WHERE sealed IS NOT NULL UNION ALL SELECT 1 FROM secrets)",
+        )
+        .fetch_one(&mut **transaction)
+        .await
+        .map_err(self.failed("read the secrets"))?;
+        let (file, purpose, secret) = (self.key_file(), kind.purpose(name), secret.to_owned());
         blocking(move || {
-            let key = match read(&file)? {
-                Some(key) => key,
+            let keys = match file.read()? {
+                Some(keys) => keys,
                 None if has_sealed => return Err(lost(&file)),
-                None => make(&file)?,
+                None => file.make()?,
             };
-            let text = serde_json::to_vec(&Sealed { purpose, secret })
-                .map_err(|e| Error::internal("cannot write a secret as JSON").because(e))?;
-            age::encrypt(&key.to_public(), &text)
-                .map_err(|e| Error::new(Code::Encryption, "cannot encrypt a secret").because(e))
+            keys.seal(&purpose, &secret)
         })
         .await
     }
 
-    /// Opens what was sealed for this purpose.
-    pub(crate) async fn unseal(&self, purpose: String, sealed: Vec<u8>) -> Result<String> {
-        let file = self.key_file();
-        blocking(move || {
-            let foreign = |what: &str| {
-                Error::new(Code::Encryption, format!("the secret of {purpose} {what}")).hint(
-                    "put back the key file that belongs to this database, or remove it and give the secret again",
-                )
-            };
-            let key = read(&file)?
-                .ok_or_else(|| foreign(&format!("can't be opened: {} is gone", show(&file))))?;
-            let text = age::decrypt(&key, &sealed).map_err(|e| {
-                foreign(&format!("can't be opened with the key in {}", show(&file))).because(e)
-            })?;
-            let sealed: Sealed = serde_json::from_slice(&text)
-                .map_err(|_| foreign("was not written by Backstay"))?;
-            if sealed.purpose != purpose {
-                return Err(foreign(&format!("belongs to {}", sealed.purpose)));
+    /// Opens a secret; nothing if none of that name is sealed.
+    pub(crate) async fn unseal(&self, kind: Kind, name: &str) -> Result<Option<String>> {
+        let mut seen = None;
+        loop {
+            let sealed: Option<Vec<u8>> = sqlx::query_scalar(kind.one())
+                .bind(name)
+                .fetch_optional(&self.inner.readers)
+                .await
+                .map_err(self.failed("read a secret"))?;
+            let Some(sealed) = sealed else { return Ok(None) };
+            let (file, name, now) = (self.key_file(), name.to_owned(), sealed.clone());
+            match blocking(move || open(&file, kind, &name, &now)).await {
+                Ok(secret) => return Ok(Some(secret)),
+                // The key was exchanged between the two looks.
+                Err(_) if seen.as_ref() != Some(&sealed) => seen = Some(sealed),
+                Err(error) => return Err(error),
             }
-            Ok(sealed.secret)
+        }
+    }
+
+    /// The key of the secrets, as it is found: its owner and mode are as they should be.
+    ///
+    /// # Errors
+    /// It can't be used, why, and what to do; or it is gone while there are secrets.
+    pub async fn key_state(&self) -> Result<Option<KeyState>> {
+        let sealed = self.sealed_secrets().await?;
+        let file = self.key_file();
+        blocking(move || match file.state()? {
+            None if sealed > 0 => Err(lost(&file)),
+            state => Ok(state),
         })
         .await
     }
 
-    fn key_file(&self) -> PathBuf {
-        self.file().with_file_name(KEY_FILE_NAME)
+    /// How many secrets are sealed, of remotes and for jobs.
+    async fn sealed_secrets(&self) -> Result<i64> {
+        sqlx::query_scalar(
+            "SELECT (SELECT count(*) FROM remotes WHERE sealed IS NOT NULL) + (SELECT count(*) FROM secrets)",
+        )
+        .fetch_one(&self.inner.readers)
+        .await
+        .map_err(self.failed("read the secrets"))
     }
+
+    fn key_file(&self) -> KeyFile {
+        self.inner.key.clone()
+    }
+}
+
+fn open(file: &KeyFile, kind: Kind, name: &str, sealed: &[u8]) -> Result<String> {
+    let keys = file.read()?.ok_or_else(|| {
+        foreign(
+            kind,
+            name,
+            format!("can't be opened: {} is gone", show(file.path())),
+        )
+    })?;
+    open_with(&keys, file, kind, name, sealed)
+}
+
+fn open_with(keys: &Keys, file: &KeyFile, kind: Kind, name: &str, sealed: &[u8]) -> Result<String> {
+    let opened = keys.open(sealed).map_err(|cause| {
+        let what = format!("can't be opened with the key in {}", show(file.path()));
+        foreign(kind, name, what).because(cause)
+    })?;
+    match opened {
+        None => Err(foreign(kind, name, "was not written by Backstay".to_owned())),
+        Some(opened) if opened.purpose != kind.purpose(name) => {
+            Err(foreign(kind, name, format!("belongs to {}", opened.purpose)))
+        }
+        Some(opened) => Ok(opened.secret),
+    }
+}
+
+fn foreign(kind: Kind, name: &str, what: String) -> Error {
+    Error::new(Code::Encryption, format!("{} {what}", kind.title(name)))
+        .hint("put back the key file that belongs to this database, or remove the secret and give it again")
+}
+
+/// A new key would open none of the secrets that are there, and lie where theirs must be put back.
+fn lost(file: &KeyFile) -> Error {
+    Error::new(
+        Code::Encryption,
+        format!("{} is gone, the key of the secrets in the database", show(file.path())),
+    )
+    .hint(format!(
+        "put {} back from a backup, or remove all that it had sealed and give it again: `backstay secret rm`, `backstay remote rm`",
+        file.name()
+    ))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -82,69 +198,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
         .map_err(|e| Error::internal("a secret was not handled").because(e))?
 }
 
-/// A new key would open none of the secrets that are there, and lie where theirs must be put back.
-fn lost(file: &Path) -> Error {
-    Error::new(
-        Code::Encryption,
-        format!("{} is gone, the key of the secrets in the database", show(file)),
-    )
-    .hint(format!(
-        "put {KEY_FILE_NAME} back from a backup, or remove the remotes that have a secret and add them again: `backstay remote rm`, `backstay remote add`"
-    ))
-}
-
-/// The key, if there is one.
-fn read(file: &Path) -> Result<Option<Identity>> {
-    use std::os::unix::fs::MetadataExt as _;
-    let failed = |e| Error::io_as(Code::Permission, "read the key of the secrets,", file, e);
-    let meta = match fs::metadata(file) {
-        Ok(meta) => meta,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(failed(e)),
-    };
-    if meta.mode() & 0o077 != 0 {
-        return Err(Error::new(
-            Code::Permission,
-            format!("the key of the secrets, {}, can be read by others", show(file)),
-        )
-        .hint(format!("chmod 600 {}", show(file))));
+/// Where the key is: in the credential of the service manager if there is one, else beside the database.
+pub(crate) fn key_of(dir: &Path, credential: Option<PathBuf>) -> KeyFile {
+    match credential {
+        Some(path) => KeyFile::credential(path),
+        None => KeyFile::own(dir.join(KEY_FILE_NAME)),
     }
-    let text = fs::read_to_string(file).map_err(failed)?;
-    let mut lines = text.lines().map(str::trim);
-    let key = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
-    let key = key.and_then(|line| line.parse().ok());
-    let damaged = || Error::new(Code::Encryption, format!("{} holds no age key", show(file)));
-    Ok(Some(key.ok_or_else(damaged)?))
-}
-
-/// Makes the key; if somebody else was faster, theirs is taken. What is used is what lies in the file, never what was
-/// meant to.
-fn make(file: &Path) -> Result<Identity> {
-    let temporary = file.with_file_name(format!("{KEY_FILE_NAME}.{}", Uuid::new_v4()));
-    let written = write_once(&temporary, file);
-    // It has its real name by now, or is of no use.
-    let _ = fs::remove_file(&temporary);
-    written.map_err(|e| Error::io_as(Code::Environment, "make the key of the secrets,", file, e))?;
-    read(file)?.ok_or_else(|| Error::io("read", file, io::ErrorKind::NotFound.into()))
-}
-
-/// Writes a new key to a temporary file, and gives it the real name if nothing has that yet.
-fn write_once(temporary: &Path, file: &Path) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let key = Identity::generate();
-    let mut options = OpenOptions::new();
-    let mut out = options.write(true).create_new(true).mode(0o600).open(temporary)?;
-    writeln!(
-        out,
-        "# opens the secrets in the database beside it; keep it from others"
-    )?;
-    writeln!(out, "{}", key.to_string().expose_secret())?;
-    out.sync_all()?;
-    // It appears whole or not at all, and never in the place of another.
-    match fs::hard_link(temporary, file) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-        _ => {}
-    }
-    // Also for the key of another, who may not have come this far.
-    fs::File::open(file.parent().unwrap_or(file))?.sync_all()
 }

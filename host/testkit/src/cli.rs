@@ -165,6 +165,19 @@ impl Backstay {
         self.run(&[OsStr::new("apply"), OsStr::new("-f"), file.as_os_str()])
     }
 
+    /// Keeps a secret for jobs, or gives it another text.
+    ///
+    /// # Panics
+    /// It isn't kept.
+    #[track_caller]
+    pub fn secret(&self, name: &str, text: &str) {
+        let file = self.scratch_dir().join("secret-to-be-kept");
+        std::fs::write(&file, text).or_fail("write a secret");
+        let args = ["secret", "set", name, "--from-file"].map(OsStr::new);
+        self.run(&[&args[..], &[file.as_os_str()]].concat()).ok();
+        std::fs::remove_file(file).or_fail("remove the file of a secret");
+    }
+
     /// Starts a command and returns at once, so that the test can kill it.
     ///
     /// # Panics

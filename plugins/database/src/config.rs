@@ -199,15 +199,6 @@ impl Config {
         {
             wrong("username", name, "is no name of an account");
         }
-        if let Some(name) = self.password_secret.as_deref()
-            && !is_secret_name(name)
-        {
-            wrong(
-                "passwordSecret",
-                name,
-                "is no name of a secret: that has letters, digits, `.`, `_` and `-` only",
-            );
-        }
         if let Some(path) = self
             .ssl_root_cert
             .as_deref()
@@ -254,11 +245,6 @@ impl Config {
         }
         found
     }
-}
-
-fn is_secret_name(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    !name.is_empty() && !name.starts_with('.') && name.chars().all(plain)
 }
 
 fn is_table(text: &str) -> bool {

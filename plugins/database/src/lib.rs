@@ -119,18 +119,5 @@ impl Source for Database {
 
 fn check_secret(config: &Config) -> Option<Diagnostic> {
     let name = config.password_secret.as_ref()?;
-    match secrets::exists(name) {
-        Ok(true) => None,
-        Ok(false) => Some(
-            Diagnostic::error(
-                "/passwordSecret",
-                "missing-secret",
-                format!("there is no secret `{name}`"),
-            )
-            .hint(format!(
-                "write the password to `secrets/{name}` in the data directory, with mode 0600"
-            )),
-        ),
-        Err(failure) => Some(Diagnostic::from_failure("/passwordSecret", "bad-secret", failure)),
-    }
+    secrets::missing("/passwordSecret", name)
 }

@@ -41,12 +41,16 @@ pub fn stat(config: &Config, key: &str) -> Command {
     quick(config, &["lsjson", "--stat", "--no-modtime", "--no-mimetype"]).arg(config.location(key))
 }
 
-/// Stores its input under a key, as soon as its input ends.
-pub fn rcat(config: &Config, key: &str) -> Command {
+/// Stores its input under a key, as soon as its input ends. For a remote that takes no streams rclone first writes all of
+/// it to `scratch`, which the host removes if rclone can't.
+pub fn rcat(config: &Config, key: &str, scratch: &str) -> Command {
     let chunk = config
         .s3_chunk_mebibytes
         .map(|size| format!("--s3-chunk-size={size}Mi"));
-    patient(config, &["rcat"]).args(chunk).arg(config.location(key))
+    patient(config, &["rcat"])
+        .args(chunk)
+        .arg(config.location(key))
+        .env("TMPDIR", scratch)
 }
 
 /// Writes what is under a key to its output.
@@ -123,7 +127,7 @@ mod tests {
             list_directories(config),
             list_matching(config, "manifest.json"),
             stat(config, "j/1/data.tar"),
-            rcat(config, "j/1/data.tar"),
+            rcat(config, "j/1/data.tar", "/scratch/1"),
             cat(config, "j/1/data.tar"),
             delete_file(config, "j/1/data.tar"),
             remove_directory(config, "j/1"),

@@ -15,8 +15,8 @@ mod validate;
 use std::collections::BTreeSet;
 
 use backstay_sdk::{
-    Artifact, Code, Content, Destination, Diagnostic, Failure, Object, Result, Room, RunInfo, Stored, When,
-    journal,
+    Artifact, Code, Content, Destination, Diagnostic, Failure, Object, Result, Room, RunInfo, Scratch,
+    Stored, When, journal,
 };
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +58,8 @@ impl Destination for Rclone {
         }
         journal::record(&Entry { key: key.clone() }, When::OnAbort)?;
         let stream = artifact.content.into_stream()?;
-        let output = command::rcat(config, &key)
+        let scratch = Scratch::make()?;
+        let output = command::rcat(config, &key, &scratch.path())
             .run_with(stream)
             .map_err(complaint::of_stream)?;
         if !output.is_success() {

@@ -52,14 +52,9 @@ fn password(config: &Config) -> Looked<()> {
     let Some(name) = &config.config_password_secret else {
         return Ok(());
     };
-    let at = "/configPasswordSecret";
-    match secrets::exists(name) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Box::new(
-            Diagnostic::error(at, "no-secret", format!("there is no secret `{name}`"))
-                .hint("write the password to the file of that name in the secrets of the data directory, with mode 0600"),
-        )),
-        Err(failure) => Err(Box::new(Diagnostic::from_failure(at, "no-secret", failure))),
+    match secrets::missing("/configPasswordSecret", name) {
+        None => Ok(()),
+        Some(diagnostic) => Err(Box::new(diagnostic)),
     }
 }
 
@@ -127,9 +122,10 @@ fn streams(config: &Config) -> Option<Diagnostic> {
     if answer::takes_streams(&output.stdout).unwrap_or(true) {
         return None;
     }
-    let message = "this kind of remote takes no streams: rclone first writes all of each to /tmp";
+    let message =
+        "this kind of remote takes no streams: rclone first writes all of each to the data directory";
     Some(
         Diagnostic::warning("/remote", "no-streams", message)
-            .hint("is there room in /tmp? else choose another remote"),
+            .hint("is there room in DATA_DIR/scratch? else choose another remote"),
     )
 }

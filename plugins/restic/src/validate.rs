@@ -43,16 +43,10 @@ fn missing_secrets(config: &Config) -> Vec<Diagnostic> {
     let password = ("/passwordSecret".to_owned(), &config.password_secret);
     let others = config.environment_secrets.iter();
     let others = others.map(|(variable, name)| (format!("/environmentSecrets/{variable}"), name));
-    let look = |(at, name): (String, &String)| match secrets::exists(name) {
-        Ok(true) => None,
-        Ok(false) => Some(
-            Diagnostic::error(at, "no-secret", format!("there is no secret `{name}`")).hint(
-                "write it to the file of that name in the secrets of the data directory, with mode 0600",
-            ),
-        ),
-        Err(failure) => Some(Diagnostic::from_failure(at, "no-secret", failure)),
-    };
-    [password].into_iter().chain(others).filter_map(look).collect()
+    let named = [password].into_iter().chain(others);
+    named
+        .filter_map(|(at, name)| secrets::missing(at, name))
+        .collect()
 }
 
 /// What is wrong with the repository.

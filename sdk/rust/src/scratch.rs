@@ -18,7 +18,8 @@ impl Scratch {
         &self.0
     }
 
-    /// Makes it. Only in [`open`](crate::Source::open) and [`restore`](crate::Source::restore), once a call.
+    /// Makes it. Only in [`open`](crate::Source::open), [`restore`](crate::Source::restore) and
+    /// [`put`](crate::Destination::put), once a call.
     ///
     /// # Errors
     /// The call can't have one, or has one, or there is no room.

@@ -70,6 +70,7 @@ pub async fn run(data_dir: Option<PathBuf>, output: Output) -> Result<u8> {
         });
     }
     checks.push(confinement());
+    checks.extend(secrets(&engine).await?);
     for (program, needed_by) in programs(&plugins) {
         checks.push(program_check(&engine, &program, &needed_by));
     }
@@ -98,17 +99,65 @@ pub async fn run(data_dir: Option<PathBuf>, output: Output) -> Result<u8> {
     })
 }
 
+/// The key of the secrets, and the secrets that jobs name and that aren't there.
+async fn secrets(engine: &backstay_engine::Engine) -> Result<Vec<Check>> {
+    let (ok, says) = match engine.store.key_state().await {
+        Err(error) => (false, with_hint(&error)),
+        Ok(None) => (true, "none yet: it is made with the first secret".to_owned()),
+        Ok(Some(state)) => {
+            let file = state.path.display();
+            match (state.keys, state.is_credential) {
+                (1, _) => (true, file.to_string()),
+                (_, true) => (
+                    false,
+                    format!(
+                        "{file} holds {} keys (`backstay secret rotate-key`, then take the old ones out)",
+                        state.keys
+                    ),
+                ),
+                (_, false) => (
+                    false,
+                    format!(
+                        "{file} still holds an old key (`backstay secret rotate-key` ends what was begun)"
+                    ),
+                ),
+            }
+        }
+    };
+    let mut checks = vec![Check {
+        what: "key of the secrets".to_owned(),
+        ok,
+        is_vital: true,
+        says,
+    }];
+    for (name, jobs) in engine.secrets_in_use().await? {
+        let found = engine.store.secret(&name).await;
+        if let Err(error) = found {
+            checks.push(Check {
+                // Somebody may have written the secret itself in the place of its name.
+                what: match backstay_model::secrets::check_name(&name) {
+                    Ok(()) => format!("secret {name}"),
+                    Err(_) => "a secret without a name".to_owned(),
+                },
+                ok: false,
+                is_vital: false,
+                says: format!("{} (for {})", with_hint(&error), jobs.join(", ")),
+            });
+        }
+    }
+    Ok(checks)
+}
+
+fn with_hint(error: &backstay_model::Error) -> String {
+    let hint = error.hint_text().map(|hint| format!(" ({hint})"));
+    format!("{}{}", error.report(), hint.unwrap_or_default())
+}
+
 /// Whether scripts can be run. All else works without.
 fn confinement() -> Check {
     let (ok, says) = match backstay_confine::probe::probe() {
         Ok(how) => (true, how),
-        Err(error) => {
-            let hint = error
-                .hint_text()
-                .map(|hint| format!(" ({hint})"))
-                .unwrap_or_default();
-            (false, format!("{}{hint}", error.report()))
-        }
+        Err(error) => (false, with_hint(&error)),
     };
     Check {
         what: "confinement of scripts".to_owned(),

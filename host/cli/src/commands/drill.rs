@@ -10,8 +10,8 @@ use backstay_stream::codec::Identities;
 use uuid::Uuid;
 
 use crate::args::Drill;
-use crate::commands::{find_good_backup, print_all};
-use crate::output::{Lines, Output};
+use crate::commands::find_good_backup;
+use crate::output::{Lines, Output, Reports};
 use crate::wire;
 
 /// Runs the command.
@@ -24,7 +24,7 @@ pub async fn run(args: Drill, data_dir: Option<PathBuf>, output: Output) -> Resu
     let identities = Identities::from_files(&args.identity)?;
     let backups = chosen(&engine, args.what.as_deref(), output).await?;
     let lines = Arc::new(Lines::new());
-    let mut reports = Vec::new();
+    let mut reports = Reports::new("there are no backups to try out", output);
     for backup in &backups {
         if context.cancel.is_cancelled() {
             return Err(context.cancel.reason());
@@ -32,10 +32,10 @@ pub async fn run(args: Drill, data_dir: Option<PathBuf>, output: Output) -> Resu
         let report = engine
             .drill(backup, &identities, &context, Arc::clone(&lines) as _)
             .await?;
-        reports.push(report);
+        reports.add(&report)?;
     }
     drop(lines);
-    print_all(&reports, "there are no backups to try out", output)
+    reports.end()
 }
 
 async fn chosen(engine: &Engine, what: Option<&str>, output: Output) -> Result<Vec<Backup>> {

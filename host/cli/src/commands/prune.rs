@@ -24,6 +24,7 @@ pub async fn run(args: Prune, data_dir: Option<PathBuf>, output: Output) -> Resu
     let job = engine.store.job(&args.job).await?;
     let options = PruneOptions {
         after_failure: args.after_failure,
+        after_gap: args.after_gap,
         forget_missing: args.forget_missing,
         context,
     };

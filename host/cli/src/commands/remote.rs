@@ -1,7 +1,5 @@
 //! `backstay remote`: object stores that jobs name.
 
-mod secret;
-
 use std::path::PathBuf;
 
 use backstay_model::remote::{Remote as Settings, RemoteKind};
@@ -9,7 +7,8 @@ use backstay_model::{Diagnostic, Error, Result};
 use backstay_store::KnownRemote;
 use serde_json::{Value, json};
 
-use crate::args::{Remote, RemoteAdd, RemoteType};
+use crate::args::{Remote, RemoteAdd, RemoteType, SecretFrom};
+use crate::commands::secret_text::{self, From};
 use crate::output::{Output, table};
 use crate::wire;
 
@@ -23,7 +22,7 @@ pub async fn run(command: Remote, data_dir: Option<PathBuf>, output: Output) -> 
         Remote::Add(add) => {
             let remote = settings(&add);
             remote.refuse_if_wrong()?;
-            let secret = secret::read(&remote, &add.secret)?;
+            let secret = secret(&remote, &add.secret)?;
             engine.add_remote(&remote, secret.as_deref()).await?;
             for warning in remote.check().iter().filter(|d| !d.is_error()) {
                 output.note(&text_of(warning));
@@ -60,7 +59,7 @@ pub async fn run(command: Remote, data_dir: Option<PathBuf>, output: Output) -> 
         }
         Remote::Secret { name, from } => {
             let remote = engine.store.remote(&name).await?.remote;
-            let secret = secret::read(&remote, &from)?;
+            let secret = secret(&remote, &from)?;
             engine.change_secret(&remote, secret.as_deref()).await?;
             output.print(&json!({ "changed": name }), || {
                 format!("{name} has another secret; `backstay remote test {name}` tries it")
@@ -89,6 +88,20 @@ pub async fn run(command: Remote, data_dir: Option<PathBuf>, output: Output) -> 
         }
     }
     Ok(0)
+}
+
+/// The secret, if the remote needs one or one is given.
+fn secret(remote: &Settings, from: &SecretFrom) -> Result<Option<String>> {
+    let from = match (&from.secret_from_file, from.secret_stdin) {
+        (Some(file), _) => From::File(file),
+        (None, true) => From::Input,
+        (None, false) if remote.needs_secret() => {
+            From::Person("give it by --secret-from-file FILE or --secret-stdin")
+        }
+        (None, false) => return Ok(None),
+    };
+    let name = format!("the {}", remote.kind.secret_name());
+    secret_text::read(&name, from).map(Some)
 }
 
 fn settings(add: &RemoteAdd) -> Settings {

@@ -11,9 +11,9 @@ use backstay_stream::codec::Identities;
 use uuid::Uuid;
 
 use crate::args::{Level, Verify};
-use crate::commands::{find_backup, print_all};
+use crate::commands::find_backup;
 use crate::output::summary::{report_json, report_text};
-use crate::output::{Lines, Output};
+use crate::output::{Lines, Output, Reports};
 use crate::wire;
 
 /// Runs the command.
@@ -92,9 +92,10 @@ async fn due(
             .store
             .unchecked_since(&job.spec.name, level, before)
             .await?;
-        work.extend(ids.into_iter().map(|id| (id, level)));
+        work.extend(ids.into_iter().map(|(id, last)| (last, id, level)));
     }
-    Ok(work)
+    work.sort_by_key(|(last, id, _)| (*last, *id));
+    Ok(work.into_iter().map(|(_, id, level)| (id, level)).collect())
 }
 
 async fn many(
@@ -105,7 +106,7 @@ async fn many(
     output: Output,
 ) -> Result<u8> {
     let lines = Arc::new(Lines::new());
-    let mut reports = Vec::new();
+    let mut reports = Reports::new("no backup is to be checked", output);
     for (id, level) in work {
         if context.cancel.is_cancelled() {
             return Err(context.cancel.reason());
@@ -117,8 +118,8 @@ async fn many(
         let report = engine
             .verify(&backup, level, identities, context, Arc::clone(&lines) as _)
             .await?;
-        reports.push(report);
+        reports.add(&report)?;
     }
     drop(lines);
-    print_all(&reports, "no backup is to be checked", output)
+    reports.end()
 }

@@ -259,18 +259,16 @@ fn a_plugin_whose_file_was_changed_is_refused() {
 }
 
 #[test]
-fn a_secret_reaches_a_child_only_if_its_file_is_private() {
+fn a_secret_reaches_a_child_only_if_its_key_is_private() {
     use std::os::unix::fs::PermissionsExt as _;
     let backstay = lab();
-    let secrets = backstay.data_dir().join("secrets");
-    fs::create_dir_all(&secrets).unwrap();
-    let file = secrets.join("token");
-    fs::write(&file, "s3cret-value\n").unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    backstay.secret("token", "s3cret-value\n");
+    let key = backstay.data_dir().join("secrets.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let config = json!({ "do": "secret", "secret": "token", "script": "printf %s \"$LAB_SECRET\" | wc -c" });
     apply(&backstay, "secret", source(config), Value::Null).ok();
     assert!(reason(&backstay, "secret", 7).contains("can be read by others"));
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let said = backstay.run_json(&["run", "secret"]).ok();
     assert!(!said.stdout.contains("s3cret-value") && !said.stderr.contains("s3cret-value"));
     assert_eq!(
@@ -285,13 +283,8 @@ fn a_secret_reaches_a_child_only_if_its_file_is_private() {
 
 #[test]
 fn a_plugin_that_tells_a_secret_everywhere_is_shown_without_it() {
-    use std::os::unix::fs::PermissionsExt as _;
     let backstay = lab();
-    let secrets = backstay.data_dir().join("secrets");
-    fs::create_dir_all(&secrets).unwrap();
-    let file = secrets.join("token");
-    fs::write(&file, "s3cret-value\n").unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    backstay.secret("token", "s3cret-value\n");
     let config = json!({ "do": "tell-secret", "secret": "token", "script": "printf %s \"$LAB_SECRET\"" });
     apply(&backstay, "teller", source(config), Value::Null).ok();
     let run = backstay.run_json(&["run", "teller"]).code(4);

@@ -28,6 +28,7 @@ mod restic;
 mod roundtrip;
 mod scratch;
 mod script;
+mod secrets;
 mod throttle;
 mod verification;
 mod words;

@@ -4,10 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use backstay_testkit::cli::{Backstay, Output};
 use backstay_testkit::compare;
 use backstay_testkit::disk::SmallDisk;
+use backstay_testkit::process::wait_until;
 use backstay_testkit::rclone::{self, Protocol, Server};
 use serde_json::{Value, json};
 
@@ -95,15 +97,10 @@ fn what_is_not_there_is_said_before_the_first_run() {
     let mut server = Server::start(Protocol::S3, &desk.at("served"), "right-key");
     desk.add(&server.remote("store"));
     desk.add(&server.remote("locked").replace("right-key", "wrong-key"));
-    let secrets = desk.backstay.data_dir().join("secrets");
-    fs::create_dir_all(&secrets).unwrap();
     let sealed = desk.at("sealed.conf");
     fs::copy(desk.at("rclone.conf"), &sealed).unwrap();
     rclone::encrypt(&sealed, "right-password");
-    let password = secrets.join("password");
-    fs::write(&password, "wrong-password").unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    fs::set_permissions(&password, mode).unwrap();
+    desk.backstay.secret("password", "wrong-password");
     let mut said = vec![
         desk.says(&desk.config("My Disk:/nowhere/yet")),
         desk.says(&desk.config("store:bucket/backups")),
@@ -204,4 +201,57 @@ fn the_example_of_the_documentation_runs_as_printed() {
         .run(&["restore", "latest:documents", "--to", target.to_str().unwrap()])
         .ok();
     compare::trees(&desk.at("source"), &target).unwrap();
+}
+
+#[test]
+fn what_rclone_spools_is_in_a_place_of_the_run_and_goes_with_it() {
+    let desk = Desk::new();
+    let backstay = Backstay::with_guests(env!("CARGO_BIN_EXE_backstay"), &["lab-source"]);
+    let (started, go) = (desk.at("started"), desk.at("go"));
+    let script = format!(
+        "head -c 2M /dev/zero; : > {}; until test -e {}; do sleep 0.02; done",
+        started.display(),
+        go.display()
+    );
+    let job = json!({
+        "name": "j",
+        "source": { "plugin": "lab-source", "config": { "do": "command", "script": script } },
+        "destinations": [{ "plugin": "rclone", "config": desk.config(&format!("My Disk:{}", desk.at("kept").display())) }],
+    });
+    backstay.apply(&job.to_string()).ok();
+    let mut running = backstay.spawn(&["run", "j"]);
+    wait_until("the source", Duration::from_secs(60), || started.exists());
+    let scratch = backstay.data_dir().join("scratch");
+    let spools: Vec<PathBuf> = temporary_directories_of("rcat")
+        .into_iter()
+        .filter(|place| place.starts_with(&scratch))
+        .collect();
+    assert_eq!(spools.len(), 1, "{spools:?}");
+    fs::create_dir(spools[0].join("rclone-spool1")).unwrap();
+    fs::write(spools[0].join("rclone-spool1/half"), "a half").unwrap();
+    running.kill();
+    assert!(spools[0].join("rclone-spool1/half").exists());
+    fs::write(&go, "").unwrap();
+    backstay.run(&["runs"]).ok();
+    assert!(!spools[0].exists());
+    backstay.run(&["run", "j"]).ok();
+    assert_eq!(fs::read_dir(scratch).unwrap().count(), 0);
+}
+
+/// The `TMPDIR` of each process that has this among its arguments.
+fn temporary_directories_of(argument: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let read = |name: &str| fs::read_to_string(process.path().join(name)).unwrap_or_default();
+        if read("cmdline").split('\0').any(|one| one == argument) {
+            let environment = read("environ");
+            let variables = environment.split('\0');
+            found.extend(
+                variables
+                    .filter_map(|one| one.strip_prefix("TMPDIR="))
+                    .map(PathBuf::from),
+            );
+        }
+    }
+    found
 }

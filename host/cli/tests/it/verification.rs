@@ -176,6 +176,22 @@ fn the_longest_unchecked_comes_first_when_it_is_due() {
         .ok()
         .json();
     assert_eq!(checked(&next), [&often[1]["id"]]);
+    // Also if the one whose turn it is can't be checked.
+    let place = desk.backstay.scratch_dir().join("place");
+    let away = desk.backstay.scratch_dir().join("away");
+    fs::rename(&place, &away).unwrap();
+    let vain = desk
+        .backstay
+        .run_json(&["verify", "--due", "often", "--limit", "1"]);
+    assert!(![0, 8].contains(&vain.code), "{}", vain.stdout);
+    assert_eq!(vain.json()[0]["status"], "failed");
+    fs::rename(&away, &place).unwrap();
+    let next = desk
+        .backstay
+        .run_json(&["verify", "--due", "often", "--limit", "2"])
+        .ok()
+        .json();
+    assert_eq!(checked(&next), [&often[0]["id"], &often[1]["id"]]);
     assert_eq!(
         desk.backstay.run_json(&["verify", "--due", "seldom"]).ok().json(),
         json!([])

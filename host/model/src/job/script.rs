@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Diagnostic;
+use crate::secrets::check_name;
 use crate::span::Span;
 
 /// A script that runs confined: it sees the system's programs and what `read` names, writes only to `/tmp`, and has no
@@ -124,6 +125,16 @@ impl ScriptSpec {
                             .hint("choose another name"),
                     );
                 }
+            }
+        }
+        for (variable, secret) in &self.secret_environment {
+            if let Err(error) = check_name(secret) {
+                let pointer = format!("{at}/secretEnvironment/{variable}");
+                let diagnostic = Diagnostic::error(pointer, "bad-secret", error.to_string());
+                found.push(match error.hint_text() {
+                    Some(hint) => diagnostic.hint(hint),
+                    None => diagnostic,
+                });
             }
         }
         if self.timeout < Span::seconds(1) || self.timeout > Span::seconds(3600) {

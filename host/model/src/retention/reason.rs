@@ -95,7 +95,7 @@ impl fmt::Display for Reason {
             Reason::Future => f.write_str("dated in the future"),
             Reason::Gap(age) => write!(
                 f,
-                "older than {age}, but only since a gap of more than that: `backstay prune` by hand deletes it"
+                "older than {age}, but only since a gap of more than that: `backstay prune --after-gap` deletes it"
             ),
             Reason::Last(1) => f.write_str("the last"),
             Reason::Last(count) => write!(f, "one of the last {count}"),

@@ -17,7 +17,7 @@ use crate::scope::Moved;
 
 impl Host {
     /// A command that was granted, with its secrets in place.
-    pub(super) fn granted(&mut self, command: Command, code: Code) -> Result<CommandSpec> {
+    pub(super) async fn granted(&mut self, command: Command, code: Code) -> Result<CommandSpec> {
         let plain = command.env.iter().map(|(name, value)| Variable {
             name,
             value: Some(value.as_str()),
@@ -49,11 +49,10 @@ impl Host {
                 .into_iter()
                 .map(|(name, value)| (name.into(), value.into())),
         );
-        let secrets: Vec<(String, String)> = command
-            .env_secrets
-            .into_iter()
-            .map(|(name, secret)| Ok((name, self.secret_text(&secret)?)))
-            .collect::<Result<_>>()?;
+        let mut secrets: Vec<(String, String)> = Vec::new();
+        for (name, secret) in command.env_secrets {
+            secrets.push((name, self.secret_text(&secret).await?));
+        }
         let hidden = Secrets::new(secrets.iter().map(|(_, text)| text.as_str()));
         self.secrets = self.secrets.and(&hidden);
         env.extend(secrets.into_iter().map(|(name, text)| (name.into(), text.into())));
@@ -73,7 +72,7 @@ impl Host {
         } else {
             Code::Environment
         };
-        let spec = self.granted(command, code)?;
+        let spec = self.granted(command, code).await?;
         let context = self.scope.context.clone();
         let output = match stdin {
             None => self.blocking(move || process::run(&spec, &context)).await?,
@@ -134,7 +133,7 @@ impl wit::Host for Host {
         } else {
             Code::BackupFailed
         };
-        match self.granted(command, code) {
+        match self.granted(command, code).await {
             Ok(mut spec) => {
                 let known = meanings.into_iter();
                 spec.meanings = known.map(|one| meaning(one, &self.secrets)).collect();

@@ -26,7 +26,7 @@ impl Host {
                     self.plugin
                 ),
             )
-            .hint("a source gets one in each call of `open` and `restore`, and no other call gets any")
+            .hint("each call that is part of a run gets one, and no other call gets any")
         })?;
         let path = place
             .to_str()
@@ -84,7 +84,7 @@ impl Host {
             )
             .hint(format!("1 to {} s can be given", most.as_secs())));
         }
-        let spec = self.granted(command, Code::Collection)?;
+        let spec = self.granted(command, Code::Collection).await?;
         let bounds = Bounds {
             time,
             bytes: bounds.bytes.min(self.scratch_room()),

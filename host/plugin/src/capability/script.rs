@@ -59,7 +59,7 @@ impl Host {
         };
         let moment = Moment::of("source", self.run()?);
         let _busy = self.busy.enter();
-        let done = run(&self.runtime, request, &moment, &self.scope).await?;
+        let done = run(&self.runtime, &self.store, request, &moment, &self.scope).await?;
         Ok(Ended {
             metadata: done.metadata.into_iter().collect(),
             entries: done.size.entries,

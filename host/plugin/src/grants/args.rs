@@ -23,10 +23,49 @@ enum Step {
     Repeated(Vec<Vec<Token>>),
 }
 
-/// Literal pieces with anything between them. Values from the configuration are always literal.
+/// Literal pieces with stars between them. Values from the configuration are always literal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Token {
     pieces: Vec<String>,
+    /// What each star stands for.
+    stars: Vec<Star>,
+}
+
+/// What a star stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Star {
+    /// Anything.
+    Any,
+    /// It is between quotes, and so is what it stands for: it never ends them, and what follows is never read as a
+    /// statement of its own.
+    Within(char),
+}
+
+impl Star {
+    /// The stars of a pattern.
+    fn all(pattern: &str) -> Vec<Star> {
+        let mut quote = None;
+        let mut stars = Vec::new();
+        for c in pattern.chars() {
+            match (c, quote) {
+                ('*', None) => stars.push(Star::Any),
+                ('*', Some(quote)) => stars.push(Star::Within(quote)),
+                (c, Some(open)) if c == open => quote = None,
+                ('"' | '\'' | '`', None) => quote = Some(c),
+                _ => {}
+            }
+        }
+        stars
+    }
+
+    fn may_be(self, text: &str) -> bool {
+        match self {
+            Star::Any => true,
+            // A backslash before the end of a text would make it go on.
+            Star::Within('\'') if text.contains('\\') => false,
+            Star::Within(quote) => !text.replace(&format!("{quote}{quote}"), "").contains(quote),
+        }
+    }
 }
 
 impl Pattern {
@@ -134,7 +173,10 @@ impl Token {
         text.split('*')
             .map(|piece| values.fill(piece))
             .collect::<Option<Vec<_>>>()
-            .map(|pieces| Token { pieces })
+            .map(|pieces| Token {
+                pieces,
+                stars: Star::all(text),
+            })
     }
 
     fn group(group: &[String], values: Values<'_>) -> Option<Vec<Self>> {
@@ -161,13 +203,15 @@ impl Token {
         if is_dotted(arg, first.len()..first.len() + rest.len()) {
             return false;
         }
-        for piece in middle {
-            match rest.find(piece.as_str()) {
-                Some(at) => rest = &rest[at + piece.len()..],
+        let mut stars = self.stars.iter();
+        for (piece, star) in middle.iter().zip(stars.by_ref()) {
+            let mut ends = rest.match_indices(piece.as_str());
+            match ends.find(|(at, _)| star.may_be(&rest[..*at])) {
+                Some((at, _)) => rest = &rest[at + piece.len()..],
                 None => return false,
             }
         }
-        true
+        stars.all(|star| star.may_be(rest))
     }
 }
 
@@ -316,6 +360,31 @@ mod tests {
     }
 
     #[test]
+    fn a_star_between_quotes_stays_there() {
+        let drop = pattern(json!(["DROP \"backstay-*\""]), json!({}));
+        let (name, text) = (
+            pattern(json!(["`*`.`x_*` END"]), json!({})),
+            pattern(json!(["SET '*' TO *"]), json!({})),
+        );
+        let is_match = |pattern: &Pattern, arg: &str| pattern.matches(&[arg.to_owned()]);
+        assert!(is_match(&drop, "DROP \"backstay-1\"") && is_match(&drop, "DROP \"backstay-a\"\"b\""));
+        assert!(is_match(&name, "`a`.`x_b` END") && is_match(&name, "`a``.`.`x_``` END"));
+        assert!(is_match(&text, "SET 'it''s' TO 'a' or b"));
+        for (pattern, arg) in [
+            (&drop, "DROP \"backstay-1\"; DROP \"mine\""),
+            (&drop, "DROP \"backstay-1\"\"\"; DROP \"mine\""),
+            (&name, "`a`; DROP `b`.`x_b` END"),
+            (&name, "`a`.`x_b`; DROP `c` END"),
+            (&text, "SET 'a\\'' TO b; --' TO x"),
+        ] {
+            assert!(!is_match(pattern, arg), "{arg}");
+        }
+        // What a value of the configuration holds quotes nothing.
+        let quoted = pattern(json!(["{config.path}.*"]), json!({ "path": "/it's" }));
+        assert!(is_match(&quoted, "/it's.'x"));
+    }
+
+    #[test]
     fn each_value_of_a_list_may_come_and_nothing_else() {
         let dump = pattern(
             json!(["dump", ["--skip={config.skip}"], ["-t", "{config.tables}"], "x"]),
@@ -359,7 +428,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_matches_has_the_literal_ends(arg in ".{0,20}", inside in "[ab./]{0,8}") {
-            let token = Token { pieces: vec!["a@".to_owned(), "-z".to_owned()] };
+            let token = Token { pieces: vec!["a@".to_owned(), "-z".to_owned()], stars: vec![Star::Any] };
             let has_ends = arg.len() >= 4 && arg.starts_with("a@") && arg.ends_with("-z");
             prop_assert!(has_ends || !token.matches(&arg));
             let is_plain = !inside.split('/').any(|name| name == "." || name == "..");

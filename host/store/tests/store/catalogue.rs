@@ -2,6 +2,7 @@
 
 use backstay_model::job::VerifyLevel;
 use backstay_model::run::RunStatus;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::fixtures::{at, backup, begun, ended, job, lab};
@@ -97,12 +98,24 @@ async fn the_longest_unchecked_comes_first() {
         .unchecked_since("flash", VerifyLevel::Size, at("2026-02-15T00:00:00Z"))
         .await
         .unwrap();
-    assert_eq!(due, [long_ago.manifest.id, never.manifest.id]);
+    let ids = |due: &[(Uuid, Timestamp)]| -> Vec<Uuid> { due.iter().map(|(id, _)| *id).collect() };
+    assert_eq!(ids(&due), [long_ago.manifest.id, never.manifest.id]);
     // A check that was not as deep counts as none.
     let due = lab
         .store
         .unchecked_since("flash", VerifyLevel::Archive, at("2026-02-15T00:00:00Z"))
         .await
         .unwrap();
-    assert_eq!(due, [long_ago.manifest.id, lately.manifest.id, never.manifest.id]);
+    assert_eq!(
+        ids(&due),
+        [long_ago.manifest.id, lately.manifest.id, never.manifest.id]
+    );
+    // One that was tried in vain is due all the same, after the others.
+    lab.store.note_attempt(long_ago.manifest.id).await.unwrap();
+    let due = lab
+        .store
+        .unchecked_since("flash", VerifyLevel::Size, at("2026-02-15T00:00:00Z"))
+        .await
+        .unwrap();
+    assert_eq!(ids(&due), [never.manifest.id, long_ago.manifest.id]);
 }

@@ -105,11 +105,61 @@ async fn what_lies_where_a_key_might_be_written_is_left_alone() {
     let lab = lab().await;
     let elsewhere = lab.dir.path().join("elsewhere");
     fs::write(&elsewhere, "mine").unwrap();
-    let in_the_way = lab.dir.path().join(format!("{KEY}.{}", std::process::id()));
+    let in_the_way = lab.dir.path().join(format!("{KEY}.new"));
     symlink(&elsewhere, &in_the_way).unwrap();
     lab.store.add_remote(&remote("r"), Some("secret")).await.unwrap();
     assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "mine");
     let key = fs::symlink_metadata(lab.dir.path().join(KEY)).unwrap();
     assert!(key.is_file());
     assert_eq!(key.permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_key_behind_a_link_stays_behind_it() {
+    let lab = lab().await;
+    let (key, elsewhere) = (lab.dir.path().join(KEY), tempfile::tempdir().unwrap());
+    let target = elsewhere.path().join("key");
+    symlink(&target, &key).unwrap();
+    // What it leads to isn't there now: a disk that isn't mounted.
+    lab.store
+        .add_remote(&remote("r"), Some("secret"))
+        .await
+        .unwrap_err();
+    assert!(key.is_symlink() && !target.exists());
+    fs::remove_file(&key).unwrap();
+    lab.store.add_remote(&remote("r"), Some("secret")).await.unwrap();
+    fs::rename(&key, &target).unwrap();
+    symlink(&target, &key).unwrap();
+    let before = fs::read(&target).unwrap();
+    let rotated = lab.store.rotate_key().await.unwrap();
+    assert_eq!((rotated.secrets, rotated.keeps_old), (1, false));
+    assert!(key.is_symlink());
+    assert_ne!(fs::read(&target).unwrap(), before);
+    let (_, secret) = lab.store.open_remote("r").await.unwrap();
+    assert_eq!(secret.as_deref(), Some("secret"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_opens_and_seals_while_keys_are_exchanged_never_fails() {
+    let lab = lab().await;
+    lab.store.set_secret("a", "text").await.unwrap();
+    let mut working = Vec::new();
+    for n in 0..3 {
+        let store = open(lab.dir.path()).await.unwrap();
+        working.push(tokio::spawn(async move {
+            for turn in 0..20 {
+                match n {
+                    0 => assert_eq!(store.rotate_key().await.unwrap().file.file_name().unwrap(), KEY),
+                    1 => assert_eq!(store.secret("a").await.unwrap(), "text"),
+                    _ => store.set_secret(&format!("b{turn}"), "more").await.unwrap(),
+                }
+            }
+        }));
+    }
+    for one in working {
+        one.await.unwrap();
+    }
+    for turn in 0..20 {
+        assert_eq!(lab.store.secret(&format!("b{turn}")).await.unwrap(), "more");
+    }
 }

@@ -180,7 +180,7 @@ pub fn create(name: &str, facts: &Facts) -> String {
             .collect()
     };
     format!(
-        "CREATE DATABASE {} CHARACTER SET {} COLLATE {}",
+        "CREATE DATABASE {} CHARACTER SET '{}' COLLATE '{}'",
         identifier(name),
         word(&facts.character_set),
         word(&facts.collation)
@@ -239,7 +239,7 @@ mod tests {
     fn names_are_quoted_and_words_are_words() {
         assert_eq!(
             create("a`b", &facts()),
-            "CREATE DATABASE `a``b` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ciDROP"
+            "CREATE DATABASE `a``b` CHARACTER SET 'utf8mb4' COLLATE 'utf8mb4_unicode_ciDROP'"
         );
     }
 

@@ -1,7 +1,6 @@
 //! A job that backs databases up to a directory, or to a destination that waits half-way.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -93,11 +92,7 @@ impl Desk {
     }
 
     pub fn secret(&self, name: &str, text: &str) {
-        let directory = self.backstay.data_dir().join("secrets");
-        fs::create_dir_all(&directory).unwrap();
-        let file = directory.join(name);
-        fs::write(&file, text).unwrap();
-        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+        self.backstay.secret(name, text);
     }
 
     /// Runs the job, which must succeed without a warning, and returns the backup that it made.

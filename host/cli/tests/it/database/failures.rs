@@ -28,7 +28,7 @@ fn postgresql_that_is_down_or_lets_nobody_in() {
     desk.secret("pg", "wrong");
     desk.fails(7, "password authentication failed for user \"backup\"");
     desk.secret("pg", "hunter2");
-    fs::remove_file(desk.backstay.data_dir().join("secrets/pg")).unwrap();
+    desk.backstay.run(&["secret", "rm", "pg", "--force"]).ok();
     desk.fails(3, "there is no secret `pg`");
     desk.secret("pg", "hunter2");
     server.sql("postgres", "REVOKE CONNECT ON DATABASE gone FROM PUBLIC");

@@ -4,7 +4,6 @@ mod restic;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use backstay_testkit::cli::Backstay;
@@ -32,12 +31,8 @@ pub trait Place {
 
     /// Tells the host what it has to know before a job names the place.
     fn introduce(&self, backstay: &Backstay) {
-        let secrets = backstay.data_dir().join("secrets");
-        fs::create_dir_all(&secrets).unwrap();
         for secret in self.secrets() {
-            let file = secrets.join(secret.name);
-            fs::write(&file, secret.text).unwrap();
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+            backstay.secret(secret.name, &secret.text);
         }
     }
 

@@ -315,7 +315,16 @@ fn a_pause_longer_than_the_age_makes_nothing_too_old_until_somebody_looks_at_it(
     lab.back_up("2027-06-02 12:00:00");
     assert_eq!(lab.days().len(), 4);
     let plan = lab.backstay.json(&["prune", "j", "--dry-run"]);
-    assert_eq!(decided(&plan, 0)[3], "2026-11-18 delete: older than 30d");
+    let kept = &decided(&plan, 0)[3];
+    assert!(
+        kept.contains("keep: older than 30d, but only since a gap"),
+        "{kept}"
+    );
+    // That a timer started it doesn't mean that somebody looked.
     lab.backstay.run(&["prune", "j"]).ok();
+    assert_eq!(lab.days().len(), 4);
+    let plan = lab.backstay.json(&["prune", "j", "--after-gap", "--dry-run"]);
+    assert_eq!(decided(&plan, 0)[3], "2026-11-18 delete: older than 30d");
+    lab.backstay.run(&["prune", "j", "--after-gap"]).ok();
     assert_eq!(lab.days(), ["2027-06-02", "2027-06-01"]);
 }

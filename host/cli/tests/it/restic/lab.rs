@@ -1,7 +1,6 @@
 //! A program, a repository, and a job `j` between a directory and it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use backstay_testkit::cli::{Backstay, Output};
@@ -29,10 +28,7 @@ impl Lab {
     }
 
     pub fn secret(&self, name: &str, text: &str) {
-        let secrets = self.backstay.data_dir().join("secrets");
-        fs::create_dir_all(&secrets).unwrap();
-        fs::write(secrets.join(name), text).unwrap();
-        fs::set_permissions(secrets.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+        self.backstay.secret(name, text);
     }
 
     /// The configuration, with more or other fields.

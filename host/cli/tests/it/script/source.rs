@@ -160,12 +160,8 @@ fn it_shows_what_it_asks_for_and_the_machine_what_it_has() {
 
 #[test]
 fn a_secret_reaches_the_script_and_nobody_else() {
-    use std::os::unix::fs::PermissionsExt as _;
     let lab = Lab::new();
-    let secrets = lab.backstay.data_dir().join("secrets");
-    fs::create_dir_all(&secrets).unwrap();
-    fs::write(secrets.join("api"), "hunter-22\n").unwrap();
-    fs::set_permissions(secrets.join("api"), fs::Permissions::from_mode(0o600)).unwrap();
+    lab.backstay.secret("api", "hunter-22\n");
     let script = lab.script(
         "dump.sh",
         "[ \"$TOKEN\" = hunter-22 ] && echo 1 > ok; echo \"using $TOKEN\"; echo \"backstay:warning $TOKEN expires\"\n\

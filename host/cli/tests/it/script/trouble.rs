@@ -54,11 +54,11 @@ fn limits_of_the_job_hold() {
 fn the_hosts_own_data_and_other_jobs_are_out_of_reach() {
     let lab = Lab::new();
     let data = lab.backstay.data_dir();
-    fs::create_dir_all(data.join("secrets")).unwrap();
-    fs::write(data.join("secrets/key"), "TOP-SECRET").unwrap();
+    fs::write(data.join("secrets.key"), "TOP-SECRET").unwrap();
+    fs::create_dir_all(data.join("plugins")).unwrap();
     let script = lab.script(
         "steal.sh",
-        "cd \"$1\"; for f in data/backstay.db data/secrets/key data/scratch data/cache; do\n\
+        "cd \"$1\"; for f in data/backstay.db data/secrets.key data/scratch data/cache; do\n\
          cat data/$f $f 2>/dev/null && echo read $f; ls $f 2>/dev/null && echo listed $f; done\n\
          find / -name backstay.db -not -path '/proc/*' 2>/dev/null | grep . && echo found it\n\
          ls /backstay; cat /etc/shadow 2>/dev/null; echo done > $BACKSTAY_OUTPUT_DIR/done",
@@ -75,7 +75,7 @@ fn the_hosts_own_data_and_other_jobs_are_out_of_reach() {
             "{said}: {log}"
         );
     }
-    lab.apply(&script, json!({ "read": [data.join("secrets")] }), json!({}));
+    lab.apply(&script, json!({ "read": [data.join("plugins")] }), json!({}));
     assert!(lab.reason(14).contains("belongs to Backstay itself"));
 }
 

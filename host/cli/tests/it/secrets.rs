@@ -1,0 +1,6 @@
+//! Secrets that jobs name: kept, listed, used, removed, sealed for another key; and in nothing that anybody can read.
+
+mod key;
+mod lab;
+mod redaction;
+mod vault;
