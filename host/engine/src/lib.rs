@@ -8,10 +8,12 @@
 
 mod attempts;
 pub mod backup;
+pub mod cancel;
 pub mod catalog;
 mod chain;
 mod commit;
 mod copy;
+pub mod daemon;
 pub mod drill;
 mod hooks;
 pub mod kit;
@@ -23,6 +25,7 @@ pub mod recorder;
 pub mod recover;
 pub mod remotes;
 pub mod restore;
+pub mod scheduler;
 mod throttle;
 mod undo;
 pub mod validate;
