@@ -69,7 +69,8 @@ pub struct Unschedulable {
 
 impl Scheduler {
     /// The due times of `jobs`. What was never considered, or under another schedule, counts from when the job was last
-    /// changed; that is among what is `new`, to be kept.
+    /// changed; that is among what is `new`, to be kept. What was considered up to later than `now`, because the clock has
+    /// been put back, counts from `now` on.
     ///
     /// # Errors
     /// A schedule can't be written down. A job whose schedule can't be followed is in `failed` instead.
@@ -97,7 +98,7 @@ impl Scheduler {
                     }
                     let entry = Entry {
                         name: job.spec.name.clone(),
-                        considered: at,
+                        considered: at.min(now),
                         schedule,
                         timetable,
                     };
@@ -244,6 +245,20 @@ mod tests {
         let mut again = loaded.scheduler;
         assert_eq!(again.look(now), []);
         assert_eq!(again.next_look(), Some(at("2026-01-06T01:00:00Z")));
+    }
+
+    #[test]
+    fn when_the_clock_was_put_back_it_goes_on_from_there() {
+        let jobs = [daily("one", 1)];
+        let considered = Considered {
+            schedule: serde_json::to_string(&jobs[0].spec.schedule).unwrap(),
+            at: at("2099-01-05T01:00:00Z"),
+        };
+        let kept = HashMap::from([(jobs[0].id, considered)]);
+        let now = at("2026-01-05T12:00:00Z");
+        let mut scheduler = Scheduler::load(&jobs, &kept, now).unwrap().scheduler;
+        assert_eq!(scheduler.look(now), []);
+        assert_eq!(names(&scheduler.look(at("2026-01-06T01:00:00Z"))), ["one"]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use backstay_testkit::cli::{Backstay, Running};
+use backstay_testkit::process::wait_until;
 use serde_json::Value;
 
 /// Longer than anything here should take, on a busy machine too.
@@ -65,8 +66,18 @@ impl Desk {
             .ok();
     }
 
-    /// The service with these settings.
+    /// The service with these settings, once it has begun.
+    #[track_caller]
     fn serve(&self, settings: &str) -> Running {
+        let service = self.try_to_serve(settings);
+        let id = format!("{}\n", service.pid());
+        wait_until("the service to begin", PATIENCE, || {
+            fs::read_to_string(self.backstay.data_dir().join("daemon.lock")).is_ok_and(|text| text == id)
+        });
+        service
+    }
+
+    fn try_to_serve(&self, settings: &str) -> Running {
         let file = self.file("config.yaml");
         fs::write(&file, settings).unwrap();
         self.backstay

@@ -29,9 +29,10 @@ impl Timetable {
     /// What is to be done at `now`, if everything up to `considered` has been dealt with.
     ///
     /// It holds for any two instants. After a sleep, a power cut or a clock put forward, the newest due time in between
-    /// decides: it is on time if no later than the grace, else missed; older ones are never run for on their own. When
-    /// the clock is put back, `considered` lies ahead: due times are then looked for from `now` on, and those that
-    /// come again are the same ones, so whoever keeps a list of them starts none twice.
+    /// decides: it is on time if no later than the grace, else missed; older ones are never run for on their own.
+    ///
+    /// Whoever notices that the clock was put back takes that instant for `considered`, else nothing is due before it
+    /// is where it was. The due times that come again are the same ones, so a list of them tells which had their run.
     pub fn decide(&self, considered: Timestamp, now: Timestamp) -> Decision {
         let Some(first) = self.next_after(considered.min(now)) else {
             return Decision::Wait(None);

@@ -68,7 +68,11 @@ fn an_edit_is_followed_and_a_bad_one_is_refused_with_the_reason() {
 #[test]
 fn a_service_doesnt_start_with_wrong_settings() {
     let desk = Desk::new();
-    let said = desk.serve("runs: { max: many }\nlgo: {}").wait().code(2).stderr;
+    let said = desk
+        .try_to_serve("runs: { max: many }\nlgo: {}")
+        .wait()
+        .code(2)
+        .stderr;
     for words in ["config.yaml", "/runs/max", "/lgo", "--print-config"] {
         assert!(said.contains(words), "{words} is not in\n{said}");
     }
