@@ -1,14 +1,18 @@
 //! The command line.
 
 mod remote;
+mod schedule;
 mod secret;
+mod serve;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub use remote::{Remote, RemoteAdd, RemoteType, SecretFrom};
+pub use schedule::{Schedule, ScheduleNext};
 pub use secret::{Secret, SecretSet};
+pub use serve::{Cancel, Serve};
 
 /// Backs up, verifies and restores through sandboxed plugins.
 ///
@@ -46,8 +50,22 @@ pub enum Command {
         #[command(subcommand)]
         command: Job,
     },
+    /// Look at when jobs run by themselves
+    Schedule {
+        /// What to look at
+        #[command(subcommand)]
+        command: Schedule,
+    },
+    /// Run as a service: start jobs when they are due
+    ///
+    /// One service runs on a data directory. All other commands work beside it, and it notices what they change. SIGTERM and
+    /// SIGINT end it: it takes nothing new, waits for its runs and then cancels them; the second one cancels them at once.
+    /// SIGHUP reads the settings again.
+    Serve(Serve),
     /// Run a job now and wait for it
     Run(Run),
+    /// End a run and undo what it did, wherever it runs
+    Cancel(Cancel),
     /// List runs, newest first
     Runs(Runs),
     /// Show what happened in a run

@@ -3,6 +3,7 @@
 pub mod apply;
 mod asks;
 pub mod backups;
+pub mod cancel;
 pub mod catalog;
 pub mod completions;
 pub mod doctor;
@@ -17,8 +18,10 @@ pub mod remote;
 pub mod restore;
 pub mod run;
 pub mod runs;
+pub mod schedule;
 pub mod secret;
 mod secret_text;
+pub mod serve;
 pub mod throttle;
 pub mod verify;
 

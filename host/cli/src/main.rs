@@ -18,12 +18,15 @@ use output::Output;
 fn main() -> ExitCode {
     let args = Args::parse();
     wire::keep_no_cores();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("BACKSTAY_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    // A service says what its settings tell it to.
+    if !matches!(args.command, Command::Serve(_)) {
+        let filter = tracing_subscriber::EnvFilter::try_from_env("BACKSTAY_LOG")
+            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
+    }
     let output = Output { json: args.json };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -47,6 +50,9 @@ async fn dispatch(args: Args, output: Output) -> backstay_model::Result<u8> {
     match args.command {
         Command::Apply(command) => commands::apply::run(command, data_dir, output).await,
         Command::Job { command } => commands::job::run(command, data_dir, output).await,
+        Command::Schedule { command } => commands::schedule::run(command, data_dir, output).await,
+        Command::Serve(command) => commands::serve::run(command, data_dir, output).await,
+        Command::Cancel(command) => commands::cancel::run(command, data_dir, output).await,
         Command::Run(command) => commands::run::run(command, data_dir, output).await,
         Command::Runs(command) => commands::runs::run(command, data_dir, output).await,
         Command::Logs(command) => commands::logs::run(command, data_dir, output).await,

@@ -57,6 +57,14 @@ impl Output {
         }
     }
 
+    /// Prints a text that is the same for people and programs.
+    ///
+    /// # Errors
+    /// Standard output can't be written to.
+    pub fn text(self, text: &str) -> Result<()> {
+        Output { json: false }.print(&(), || text.to_owned())
+    }
+
     /// Says something beside the result.
     pub fn note(self, text: &str) {
         // Nobody is left to tell if standard error is gone.

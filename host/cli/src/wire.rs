@@ -127,6 +127,31 @@ fn default_data_dir() -> Result<PathBuf> {
         })
 }
 
+/// Where the settings of the service are, whether there are any or not.
+///
+/// # Errors
+/// This user has no home directory.
+pub fn default_config_file() -> Result<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/etc/backstay/config.yaml"));
+    }
+    let from = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    from("XDG_CONFIG_HOME")
+        .or_else(|| from("HOME").map(|home| home.join(".config")))
+        .map(|base| base.join("backstay/config.yaml"))
+        .ok_or_else(|| {
+            Error::new(
+                backstay_model::Code::Configuration,
+                "there is no home directory to look for settings in",
+            )
+            .hint("name a settings file: --config FILE")
+        })
+}
+
 fn device() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()

@@ -6,7 +6,7 @@ use std::time::Instant;
 use backstay_model::job::Job;
 use backstay_model::manifest::Stage;
 use backstay_model::plugin::PluginKind;
-use backstay_model::run::{Run, RunError, RunKind, RunStatus, Stats, Warning};
+use backstay_model::run::{Run, RunError, RunKind, RunReason, RunStatus, Stats, Warning};
 use backstay_model::{Code, Error, Result};
 use backstay_plugin::{Offered, Plugin, Previous, RunScope};
 use backstay_store::{Backup, BackupFilter};
@@ -75,10 +75,9 @@ impl Engine {
     pub async fn backup(
         &self,
         job: &Job,
-        mut options: BackupOptions,
+        options: BackupOptions,
         observer: Arc<dyn Observer>,
     ) -> Result<Report> {
-        let started = Instant::now();
         let mut run = self.new_run(job, RunKind::Backup);
         let recorder = Recorder::new(self.store.clone(), Arc::clone(&self.clock), run.id, observer);
         let Some(lock) = JobLock::take(&self.locks(), job.id)? else {
@@ -86,6 +85,19 @@ impl Engine {
         };
         run.status = RunStatus::Preparing;
         self.store.begin_run(&run, &[]).await?;
+        self.perform(job, run, lock, options, recorder).await
+    }
+
+    /// Does what a run that has begun is for, to its end.
+    pub(crate) async fn perform(
+        &self,
+        job: &Job,
+        mut run: Run,
+        lock: JobLock,
+        mut options: BackupOptions,
+        recorder: Recorder,
+    ) -> Result<Report> {
+        let started = Instant::now();
         let throttling = self.throttling(job, &recorder).await;
         if let Ok(throttling) = &throttling {
             options.context.throttle = throttling.throttle.clone();
@@ -126,6 +138,8 @@ impl Engine {
             job_name: job.spec.name.clone(),
             kind,
             status: RunStatus::Queued,
+            reason: RunReason::Manual,
+            due_at: None,
             started_at: self.clock.now(),
             finished_at: None,
             error: None,

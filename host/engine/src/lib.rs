@@ -8,10 +8,12 @@
 
 mod attempts;
 pub mod backup;
+pub mod cancel;
 pub mod catalog;
 mod chain;
 mod commit;
 mod copy;
+pub mod daemon;
 mod delivery;
 pub mod drill;
 mod fan;
@@ -26,6 +28,7 @@ pub mod recorder;
 pub mod recover;
 pub mod remotes;
 pub mod restore;
+pub mod scheduler;
 mod secrets;
 mod throttle;
 mod undo;

@@ -103,6 +103,14 @@ impl Recorder {
         self.0.store.append_events(&events).await
     }
 
+    /// Whether somebody asked for the end of the run.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub(crate) async fn is_cancel_asked(&self) -> Result<bool> {
+        self.0.store.is_cancel_asked(self.0.run_id).await
+    }
+
     /// The name of the stage, and how far it is if a plugin said so.
     pub fn stage(&self) -> (String, u64, Option<u64>) {
         let stage = lock(&self.0.stage).clone();

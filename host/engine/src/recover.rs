@@ -27,7 +27,9 @@ impl Engine {
     /// The database can't be used. What can't be undone is in the result instead.
     pub async fn recover(&self, observer: Arc<dyn Observer>) -> Result<Recovered> {
         let mut recovered = Recovered::default();
-        let unfinished = self.store.unfinished_runs().await?;
+        let mut unfinished = self.store.unfinished_runs().await?;
+        // What waits for its turn has done nothing yet and goes on waiting.
+        unfinished.retain(|run| run.status != RunStatus::Queued);
         let mut ids = self.store.runs_with_entries().await?;
         ids.extend(
             unfinished

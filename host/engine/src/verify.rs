@@ -10,7 +10,7 @@ use backstay_model::event::Level;
 use backstay_model::job::VerifyLevel;
 use backstay_model::journal::{HostEntry, Owner, UndoWhen};
 use backstay_model::manifest::{Form, StoredArtifact};
-use backstay_model::run::{Run, RunError, RunKind, RunStatus, Stats};
+use backstay_model::run::{Run, RunError, RunKind, RunReason, RunStatus, Stats};
 use backstay_model::{Code, Error, Result};
 use backstay_plugin::{Content, RunScope};
 use backstay_store::Backup;
@@ -112,6 +112,8 @@ impl Engine {
             job_name: job.name.clone(),
             kind,
             status: RunStatus::Queued,
+            reason: RunReason::Manual,
+            due_at: None,
             started_at: self.clock.now(),
             finished_at: None,
             error: None,

@@ -1,4 +1,5 @@
-//! Looks at a run from outside: shows how far it is, saves its events, and ends it when it stalls or takes too long.
+//! Looks at a run from outside: shows how far it is, saves its events, and ends it when it stalls, takes too long, or
+//! somebody wants it to end.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -38,6 +39,12 @@ pub(crate) fn watch(recorder: Recorder, context: Context, timeouts: Timeouts) ->
         loop {
             tokio::time::sleep(LOOK).await;
             eye.look(&recorder, &context, &timeouts);
+            // If the database stays away, the run itself fails and says so.
+            if let Ok(true) = recorder.is_cancel_asked().await {
+                context
+                    .cancel
+                    .cancel(&Error::new(Code::Cancelled, "somebody cancelled it"));
+            }
             if saved.elapsed() >= SAVE {
                 saved = Instant::now();
                 if let Err(error) = recorder.flush().await {

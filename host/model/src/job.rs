@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::filters::Filters;
 use crate::guards::Guards;
 use crate::run::RunStatus;
+use crate::schedule::Schedule;
 use crate::span::Span;
 pub use script::ScriptSpec;
 
@@ -138,49 +139,14 @@ pub struct DestinationSpec {
     pub optional: bool,
 }
 
-/// When a job runs by itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Schedule {
-    /// A crontab expression of five fields, six with seconds, or `@daily` and friends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cron: Option<String>,
-    /// A fixed distance between starts, instead of `cron`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub every: Option<Span>,
-    /// IANA name of the zone that `cron` is meant in; the machine's if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timezone: Option<String>,
-    /// What becomes of a start that was missed.
-    #[serde(default)]
-    pub missed: Missed,
-    /// How late a start may be without counting as missed.
-    #[serde(default = "five_minutes")]
-    pub grace: Span,
-    /// Starts are moved by a random part of this.
-    #[serde(default)]
-    pub jitter: Span,
-}
-
-fn five_minutes() -> Span {
-    Span::seconds(300)
-}
-
-/// What becomes of a start that was missed.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Missed {
-    /// Run once, as soon as possible.
-    #[default]
-    RunOnce,
-    /// Wait for the next.
-    Skip,
-}
-
 /// How long each part of a run may take.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Timeouts {
+    /// For a run to wait for its turn, before it is skipped; 0 is no limit. If absent, 300s for sources that only
+    /// stream, else no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Span>,
     /// For the source to get ready, 1–3600 s.
     pub prepare: Span,
     /// For moving the data; 0 is no limit.
@@ -192,6 +158,7 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Timeouts {
+            queue: None,
             prepare: Span::seconds(300),
             transfer: Span::seconds(0),
             stall: Span::seconds(30),

@@ -5,7 +5,7 @@
 //! host crate uses it and it uses none of them.
 //!
 //! Where to add things: a new field of a job goes to [`job`] (its schema is derived from the type,
-//! its cross-field rules live in [`job::rules`]); a new kind of failure goes to [`error`]; what a
+//! its cross-field rules live in [`job::rules`]); when a job is due is [`schedule`]'s; a new kind of failure goes to [`error`]; what a
 //! backup records about itself goes to [`manifest`].
 
 pub mod clock;
@@ -22,7 +22,9 @@ pub mod rate;
 pub mod remote;
 pub mod retention;
 pub mod run;
+pub mod schedule;
 pub mod secrets;
+pub mod settings;
 pub mod span;
 
 pub use diagnostic::{Diagnostic, Severity};

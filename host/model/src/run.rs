@@ -82,6 +82,30 @@ impl RunStatus {
     }
 }
 
+/// Why a run was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunReason {
+    /// Somebody asked for it.
+    #[default]
+    Manual,
+    /// Its job was due.
+    Schedule,
+    /// It makes up for a start that was missed.
+    Missed,
+}
+
+impl RunReason {
+    /// The word used in JSON and the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RunReason::Manual => "manual",
+            RunReason::Schedule => "schedule",
+            RunReason::Missed => "missed",
+        }
+    }
+}
+
 /// One execution of a job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -96,7 +120,13 @@ pub struct Run {
     pub kind: RunKind,
     /// Where it is, or how it ended.
     pub status: RunStatus,
-    /// When it began.
+    /// Why it was asked for.
+    #[serde(default)]
+    pub reason: RunReason,
+    /// The due time of the schedule that it is for.
+    #[serde(default)]
+    pub due_at: Option<Timestamp>,
+    /// When it began; while it is queued, when it was asked for.
     pub started_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,

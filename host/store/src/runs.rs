@@ -12,11 +12,13 @@ use crate::{NewEvent, Store};
 macro_rules! select {
     ($tail:literal) => {
         concat!(
-            "SELECT id, job_id, job_name, kind, status, started_at, finished_at, error, warnings, stats FROM runs ",
+            "SELECT id, job_id, job_name, kind, status, reason, due_at, started_at, finished_at, error, warnings, stats \
+             FROM runs ",
             $tail
         )
     };
 }
+pub(crate) use select;
 
 pub(crate) const BY_ID: &str = select!("WHERE id = ?1");
 pub(crate) const PAGE: &str = select!("WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
@@ -46,12 +48,14 @@ impl Default for RunFilter {
 }
 
 #[derive(FromRow)]
-struct Row {
+pub(crate) struct Row {
     id: String,
     job_id: String,
     job_name: String,
     kind: String,
     status: String,
+    reason: String,
+    due_at: Option<String>,
     started_at: String,
     finished_at: Option<String>,
     error: Option<String>,
@@ -69,6 +73,8 @@ impl TryFrom<Row> for Run {
             job_name: row.job_name,
             kind: read_word(row.kind)?,
             status: read_word(row.status)?,
+            reason: read_word(row.reason)?,
+            due_at: maybe(row.due_at, |at| read_time(&at))?,
             started_at: read_time(&row.started_at)?,
             finished_at: maybe(row.finished_at, |at| read_time(&at))?,
             error: maybe(row.error, |error| read_json(&error))?,
@@ -86,8 +92,6 @@ impl Store {
     /// or the database can't be written.
     pub async fn begin_run(&self, run: &Run, events: &[NewEvent]) -> Result<()> {
         const DOING: &str = "begin a run";
-        check_end(run)?;
-        let error = run.error.as_ref().map(json).transpose()?;
         let mut transaction = self.begin(Durability::Now, DOING).await?;
         if run.kind == RunKind::Backup {
             let there: Option<i64> = sqlx::query_scalar("SELECT 1 FROM jobs WHERE id = ?1")
@@ -102,9 +106,22 @@ impl Store {
                 ));
             }
         }
+        self.insert_run(&mut transaction, run, DOING).await?;
+        self.insert_events(&mut transaction, events).await?;
+        self.commit(transaction, DOING).await
+    }
+
+    /// Adds a run to a transaction that is under way.
+    pub(crate) async fn insert_run(
+        &self,
+        connection: &mut SqliteConnection,
+        run: &Run,
+        doing: &str,
+    ) -> Result<()> {
+        check_end(run)?;
         sqlx::query(
-            "INSERT INTO runs (id, job_id, job_name, kind, status, started_at, finished_at, error, warnings, stats) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO runs (id, job_id, job_name, kind, status, started_at, finished_at, error, warnings, stats, \
+             reason, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )
         .bind(run.id.to_string())
         .bind(run.job_id.to_string())
@@ -113,14 +130,15 @@ impl Store {
         .bind(run.status.name())
         .bind(time(run.started_at))
         .bind(run.finished_at.map(time))
-        .bind(error)
+        .bind(run.error.as_ref().map(json).transpose()?)
         .bind(json(&run.warnings)?)
         .bind(json(&run.stats)?)
-        .execute(&mut *transaction)
+        .bind(word(run.reason)?)
+        .bind(run.due_at.map(time))
+        .execute(connection)
         .await
-        .map_err(self.failed(DOING))?;
-        self.insert_events(&mut transaction, events).await?;
-        self.commit(transaction, DOING).await
+        .map_err(self.failed(doing))?;
+        Ok(())
     }
 
     /// Moves a run on, with the events that go with it. Safe from a power loss with the next durable write.
@@ -228,7 +246,7 @@ impl Store {
         self.read_runs(sqlx::query_as(UNFINISHED).fetch_all(&self.inner.readers).await)
     }
 
-    fn read_runs(&self, rows: sqlx::Result<Vec<Row>>) -> Result<Vec<Run>> {
+    pub(crate) fn read_runs(&self, rows: sqlx::Result<Vec<Row>>) -> Result<Vec<Run>> {
         let rows = rows.map_err(self.failed("read runs"))?;
         rows.into_iter()
             .map(Run::try_from)

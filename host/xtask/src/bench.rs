@@ -14,6 +14,7 @@ mod plugin;
 mod report;
 mod retention;
 mod run;
+mod schedule;
 mod source;
 mod stream;
 mod throttle;
@@ -59,6 +60,8 @@ enum What {
     Plugin,
     /// What it takes to decide which of 100,000 backups stay
     Retention,
+    /// What it takes to start with 10,000 jobs, and to look which are due
+    Schedule,
     /// Whether limits are kept to, over ten seconds each
     Throttle,
 }
@@ -67,6 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let report = match &arguments.what {
         // It needs nothing of the host but its rules.
         What::Retention => retention::run(arguments.runs.unwrap_or(20)),
+        What::Schedule => schedule::run(arguments.runs.unwrap_or(10)),
         what => with_host(what, arguments),
     }?;
     if arguments.json {
@@ -92,6 +96,7 @@ fn with_host(what: &What, arguments: &Arguments) -> Result<Report> {
         What::Throttle => throttle::run(&bench, arguments.runs.unwrap_or(3)),
         What::Plugin => plugin::run(&bench, arguments.runs.unwrap_or(20)),
         What::Retention => retention::run(arguments.runs.unwrap_or(20)),
+        What::Schedule => schedule::run(arguments.runs.unwrap_or(10)),
     };
     if !arguments.keep {
         bench.remove()?;

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use backstay_model::job::Job as Stored;
 use backstay_model::run::RunStatus;
 use backstay_model::{Code, Error, Result};
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::args::Job;
@@ -19,7 +21,10 @@ pub async fn run(command: Job, data_dir: Option<PathBuf>, output: Output) -> Res
     let engine = wire::engine(data_dir).await?;
     match command {
         Job::List => {
-            let jobs = engine.store.jobs().await?;
+            let mut jobs = engine.store.jobs().await?;
+            for job in &mut jobs {
+                foresee(job, engine.clock.now(), output);
+            }
             output.print(&jobs, || {
                 if jobs.is_empty() {
                     return "no jobs yet: write one and `backstay apply -f FILE`".to_owned();
@@ -37,20 +42,19 @@ pub async fn run(command: Job, data_dir: Option<PathBuf>, output: Output) -> Res
                         job.last_run_status
                             .map_or("never ran", RunStatus::name)
                             .to_owned(),
-                        job.last_run_at.map_or_else(
-                            || "-".to_owned(),
-                            |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
-                        ),
+                        when(job.last_run_at),
+                        when(job.next_run_at),
                     ]
                 });
                 table(
-                    &["name", "source", "destinations", "last run", "at"],
+                    &["name", "source", "destinations", "last run", "at", "next run"],
                     &rows.collect::<Vec<_>>(),
                 )
             })?;
         }
         Job::Show { job } => {
-            let job = engine.store.job(&job).await?;
+            let mut job = engine.store.job(&job).await?;
+            foresee(&mut job, engine.clock.now(), output);
             output.print(&job, || {
                 serde_saphyr::to_string(&job).unwrap_or_else(|e| e.to_string())
             })?;
@@ -94,4 +98,23 @@ pub async fn run(command: Job, data_dir: Option<PathBuf>, output: Output) -> Res
         }
     }
     Ok(0)
+}
+
+/// Fills in when a job is due next. A schedule that this machine can't follow is said, and doesn't hide the job.
+fn foresee(job: &mut Stored, now: Timestamp, output: Output) {
+    match job.timetable() {
+        Ok(timetable) => job.next_run_at = timetable.and_then(|timetable| timetable.next_after(now)),
+        Err(error) => output.note(&format!(
+            "warning: job {} can't run by itself: {}",
+            job.spec.name,
+            error.report()
+        )),
+    }
+}
+
+fn when(at: Option<Timestamp>) -> String {
+    at.map_or_else(
+        || "-".to_owned(),
+        |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+    )
 }

@@ -217,7 +217,8 @@ impl Engine {
         })
     }
 
-    /// The last run that made backups or failed to. One that was skipped or cancelled says nothing about the source.
+    /// The last run that made backups or failed to. One that was skipped or cancelled, or still waits for its turn, says
+    /// nothing about the source.
     async fn last_backup_run(&self, job: &Job) -> Result<Option<Run>> {
         let mut filter = RunFilter {
             job: Some(job.id),
@@ -229,7 +230,10 @@ impl Engine {
             filter.before = Some(last.id);
             let says_something = |run: &Run| {
                 run.kind == RunKind::Backup
-                    && !matches!(run.status, RunStatus::Skipped | RunStatus::Cancelled)
+                    && !matches!(
+                        run.status,
+                        RunStatus::Queued | RunStatus::Skipped | RunStatus::Cancelled
+                    )
             };
             if let Some(run) = page.into_iter().find(says_something) {
                 return Ok(Some(run));
@@ -373,16 +377,9 @@ fn with_former(groups: BTreeMap<Key, Group>) -> Vec<Group> {
 
 /// The zone that the job's days begin in: that of its schedule, else the machine's.
 fn zone_of(job: &Job) -> Result<TimeZone> {
-    match job.spec.schedule.as_ref().and_then(|s| s.timezone.as_deref()) {
+    match &job.spec.schedule {
         None => Ok(TimeZone::system()),
-        Some(name) => TimeZone::get(name).map_err(|e| {
-            Error::new(
-                Code::Configuration,
-                format!("there is no time zone `{name}` on this machine"),
-            )
-            .because(e)
-            .hint("install the time zone data, or correct `schedule.timezone`")
-        }),
+        Some(schedule) => schedule.zone(),
     }
 }
 

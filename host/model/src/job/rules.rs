@@ -2,14 +2,14 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::filters::check_compression;
-use crate::job::{JobSpec, Retention, Schedule};
+use crate::job::{JobSpec, Retention};
 use crate::span::Span;
 
 /// Everything wrong with a job whose shape is right. What a plugin's configuration means is the plugin's to say.
 pub fn check(job: &JobSpec) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     if let Some(schedule) = &job.schedule {
-        check_schedule(schedule, &mut found);
+        found.extend(schedule.check("/schedule"));
     }
     let prepare = job.timeouts.prepare;
     if prepare < Span::seconds(1) || prepare > Span::seconds(3600) {
@@ -126,123 +126,5 @@ fn check_retention(retention: &Retention, job: &JobSpec, found: &mut Vec<Diagnos
             )
             .hint("set `afterRun: true`, or run `backstay verify` on each"),
         );
-    }
-}
-
-fn check_schedule(schedule: &Schedule, found: &mut Vec<Diagnostic>) {
-    match (&schedule.cron, &schedule.every) {
-        (Some(_), Some(_)) => {
-            found.push(Diagnostic::error(
-                "/schedule",
-                "ambiguous",
-                "a schedule has either `cron` or `every`, not both",
-            ));
-        }
-        (None, None) => found.push(
-            Diagnostic::error("/schedule", "missing", "a schedule needs `cron` or `every`")
-                .hint("leave `schedule` out for a job that only runs by hand"),
-        ),
-        (None, Some(every)) if every.limit().is_none() => {
-            found.push(Diagnostic::error(
-                "/schedule/every",
-                "out-of-range",
-                "`every` must be longer than 0",
-            ));
-        }
-        (Some(cron), None) => {
-            if let Err(problem) = parses_as_cron(cron) {
-                found.push(
-                    Diagnostic::error("/schedule/cron", "cron", format!("`{cron}` is not a crontab expression: {problem}"))
-                        .hint("five fields: minute hour day-of-month month day-of-week, such as `0 3 * * *` for 03:00 each day"),
-                );
-            }
-        }
-        _ => {}
-    }
-    if let Some(zone) = &schedule.timezone
-        && jiff::tz::TimeZone::get(zone).is_err()
-    {
-        found.push(
-            Diagnostic::error(
-                "/schedule/timezone",
-                "timezone",
-                format!("there is no time zone `{zone}`"),
-            )
-            .hint("use a name such as Europe/Berlin or UTC"),
-        );
-    }
-}
-
-/// The shape of a crontab expression: five fields, six with seconds first, or a nickname.
-fn parses_as_cron(text: &str) -> Result<(), String> {
-    let text = text.trim();
-    if text.starts_with('@') {
-        let known = [
-            "@yearly",
-            "@annually",
-            "@monthly",
-            "@weekly",
-            "@daily",
-            "@midnight",
-            "@hourly",
-        ];
-        return if known.contains(&text) {
-            Ok(())
-        } else {
-            Err(format!("the nicknames are {}", known.join(" ")))
-        };
-    }
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    let (seconds, rest) = match fields.len() {
-        5 => ("0", fields.as_slice()),
-        6 => (fields[0], &fields[1..]),
-        n => return Err(format!("it has {n} fields")),
-    };
-    // The crate counts days of the week from 1; only the shape is checked here, so 0 becomes 7.
-    let weekday = rest[4]
-        .split(',')
-        .map(zero_is_seven)
-        .collect::<Vec<_>>()
-        .join(",");
-    let normal = format!(
-        "{seconds} {} {} {} {} {weekday}",
-        rest[0], rest[1], rest[2], rest[3]
-    );
-    normal
-        .parse::<cron::Schedule>()
-        .map(drop)
-        .map_err(|e| e.to_string())
-}
-
-fn zero_is_seven(part: &str) -> String {
-    match part.strip_prefix('0') {
-        Some("") => "7".to_owned(),
-        Some(rest) if rest.starts_with('-') || rest.starts_with('/') => format!("1{rest}"),
-        _ => part.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ordinary_crontab_lines_are_accepted() {
-        for line in [
-            "*/5 * * * *",
-            "0 3 * * *",
-            "0 0 * * 0",
-            "0 0 * * 7",
-            "0 0 * * sun",
-            "30 4 1,15 * 5",
-            "@daily",
-            "0 0 3 * * *",
-            "0-30/10 9-17 * jan-mar mon-fri",
-        ] {
-            assert_eq!(parses_as_cron(line), Ok(()), "{line}");
-        }
-        for line in ["", "* * * *", "61 * * * *", "0 3 * * bogus", "@sometimes"] {
-            assert!(parses_as_cron(line).is_err(), "{line}");
-        }
     }
 }

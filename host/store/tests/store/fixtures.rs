@@ -8,7 +8,7 @@ use backstay_model::event::Level;
 use backstay_model::filters::Filters;
 use backstay_model::job::{Job, JobSpec};
 use backstay_model::manifest::{Digest, Form, JobRef, MANIFEST_VERSION, Manifest, PluginUse, StoredArtifact};
-use backstay_model::run::{Run, RunKind, RunStatus, Stats};
+use backstay_model::run::{Run, RunKind, RunReason, RunStatus, Stats};
 use backstay_store::{Backup, NewEvent, Store};
 use jiff::Timestamp;
 use serde_json::{Map, json};
@@ -58,6 +58,8 @@ pub fn run(job: &Job) -> Run {
         job_name: job.spec.name.clone(),
         kind: RunKind::Backup,
         status: RunStatus::Queued,
+        reason: RunReason::Manual,
+        due_at: None,
         started_at: at("2026-03-01T03:00:00.123456789Z"),
         finished_at: None,
         error: None,

@@ -14,6 +14,7 @@ mod jobs;
 mod journal;
 mod opening;
 mod places;
+mod queue;
 mod remotes;
 mod runs;
 mod speed;

@@ -1,0 +1,79 @@
+//! `backstay cancel`: ends a run, wherever it runs, and waits for its end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backstay_model::run::Run;
+use backstay_model::{Code, Error, Result};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::args::Cancel;
+use crate::output::{Lines, Output};
+use crate::wire;
+
+/// How often it looks whether a run has ended.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Looks between two checks whether the process of a run has died, so that nobody will end it.
+const LOOKS: u32 = 10;
+
+/// Runs the command.
+///
+/// # Errors
+/// There is no such run, or it ended before.
+pub async fn run(args: Cancel, data_dir: Option<PathBuf>, output: Output) -> Result<u8> {
+    let engine = wire::recovered(data_dir, output).await?;
+    let ids: Vec<Uuid> = match args.run.parse() {
+        Ok(id) => vec![id],
+        Err(_) => {
+            let job = engine.store.job(&args.run).await?;
+            let unfinished = engine.store.unfinished_runs().await?;
+            unfinished
+                .iter()
+                .filter(|run| run.job_id == job.id)
+                .map(|run| run.id)
+                .collect()
+        }
+    };
+    if ids.is_empty() {
+        return Err(Error::new(
+            Code::Configuration,
+            format!(
+                "no run of the job `{}` is under way or waits for its turn",
+                args.run
+            ),
+        )
+        .hint("`backstay runs` shows how they ended"));
+    }
+    // All are asked before the first is waited for.
+    for id in &ids {
+        engine.cancel(*id).await?;
+    }
+    let mut ended: Vec<Run> = Vec::new();
+    for id in ids {
+        let mut looks = 0;
+        let run = loop {
+            let run = engine.store.run(id).await?;
+            if run.status.is_final() {
+                break run;
+            }
+            looks += 1;
+            if looks % LOOKS == 0 {
+                engine.recover(Arc::new(Lines::quiet())).await?;
+            }
+            tokio::time::sleep(LOOK).await;
+        };
+        ended.push(run);
+    }
+    let values: Vec<_> = ended
+        .iter()
+        .map(|run| json!({ "id": run.id, "job": run.job_name, "status": run.status }))
+        .collect();
+    output.print(&values, || {
+        let line = |run: &Run| format!("run {} of job {}: {}", run.id, run.job_name, run.status.name());
+        ended.iter().map(line).collect::<Vec<_>>().join("\n")
+    })?;
+    Ok(0)
+}

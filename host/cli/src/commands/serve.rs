@@ -1,0 +1,189 @@
+//! `backstay serve`: the wiring of the service, its signals, its settings, and what it tells systemd.
+
+mod log;
+mod settings;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backstay_engine::daemon::{Daemon, Policy, Stop};
+use backstay_model::settings::Settings;
+use backstay_model::{Code, Error, Result};
+use backstay_stream::codec::Identities;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::args::Serve;
+use crate::output::Output;
+use crate::wire;
+use log::{Log, Logged};
+use settings::SettingsFile;
+
+/// How often the settings file is looked at, and systemd told that all is well.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Runs the command. It ends when a signal says so.
+///
+/// # Errors
+/// The settings are wrong, another service runs on the data directory, or the database can't be used.
+pub async fn run(args: Serve, data_dir: Option<PathBuf>, output: Output) -> Result<u8> {
+    if args.print_unit {
+        let program = std::env::current_exe()
+            .map_err(|e| Error::new(Code::Environment, "cannot find this program").because(e))?;
+        let unit = include_str!("serve/backstay.service").replace("BACKSTAY", &program.display().to_string());
+        output.text(&unit)?;
+        return Ok(0);
+    }
+    if args.print_config {
+        output.text(include_str!("serve/config.yaml"))?;
+        return Ok(0);
+    }
+    let mut file = SettingsFile::find(args.config)?;
+    let settings = file.read()?;
+    let policy = policy(&settings)?;
+    let log = Log::begin(&settings.log, output.json)?;
+    let signals = Signals::new()?;
+
+    let engine = Arc::new(wire::engine(data_dir).await?);
+    let daemon = Daemon::open(Arc::clone(&engine), policy, Arc::new(Logged))?;
+    // Before anything begins, what a crash left is undone.
+    let recovered = engine.recover(Arc::new(Logged)).await?;
+    for run in &recovered.interrupted {
+        tracing::warn!(
+            "run {} of job {} had been interrupted; what it left was undone",
+            run.id,
+            run.job_name
+        );
+    }
+    for warning in &recovered.warnings {
+        tracing::warn!("{}", warning.message);
+    }
+
+    let (stop, stopping) = watch::channel(Stop::No);
+    tracing::info!("backstay {} is ready", engine.version);
+    notify(&[NotifyState::Ready, NotifyState::Status("ready")]);
+    let attend = attend(&daemon, stop, signals, file, log);
+    tokio::select! {
+        () = Box::pin(daemon.run(stopping)) => {}
+        // It goes on until the daemon has ended.
+        () = attend => {}
+    }
+    tracing::info!("ended");
+    Ok(0)
+}
+
+/// Heeds signals and edits of the settings for as long as the daemon runs.
+async fn attend(
+    daemon: &Daemon,
+    stop: watch::Sender<Stop>,
+    mut signals: Signals,
+    mut file: SettingsFile,
+    log: Log,
+) {
+    let mut turns = 0;
+    loop {
+        tokio::select! {
+            heard = signals.heard() => match heard {
+                Heard::Reload => reload(daemon, &mut file, &log),
+                Heard::End(name) => {
+                    let how = if *stop.borrow() == Stop::No {
+                        tracing::info!("{name}: no new runs, those under way may end");
+                        Stop::Wait
+                    } else {
+                        tracing::warn!("{name} again: cancelling what runs");
+                        Stop::Now
+                    };
+                    notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+                    stop.send_replace(how);
+                }
+            },
+            () = tokio::time::sleep(LOOK) => {
+                if file.has_changed() {
+                    reload(daemon, &mut file, &log);
+                }
+            }
+        }
+        // A loop that stands still is for systemd to restart.
+        let now = daemon.turns();
+        if now != turns || *stop.borrow() != Stop::No {
+            turns = now;
+            notify(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
+/// Goes on by what the settings say now, or by what they said before if that can't be used.
+fn reload(daemon: &Daemon, file: &mut SettingsFile, log: &Log) {
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        notify(&[NotifyState::Reloading, now]);
+    }
+    match file
+        .read()
+        .and_then(|settings| Ok((policy(&settings)?, settings)))
+    {
+        Ok((policy, settings)) => {
+            daemon.set_policy(policy);
+            log.follow(&settings.log);
+            tracing::info!("the settings were read again");
+        }
+        Err(error) => {
+            let hint = error.hint_text().map(|hint| format!("\n    {hint}"));
+            tracing::error!(
+                "the settings stay as they were: {}{}",
+                error.report(),
+                hint.unwrap_or_default()
+            );
+        }
+    }
+    notify(&[NotifyState::Ready]);
+}
+
+fn policy(settings: &Settings) -> Result<Policy> {
+    Ok(Policy {
+        max_runs: usize::try_from(settings.runs.max).unwrap_or(usize::MAX),
+        max_runs_per_destination: usize::try_from(settings.runs.max_per_destination).unwrap_or(usize::MAX),
+        shutdown_timeout: settings.runs.shutdown_timeout.duration(),
+        identities: Identities::from_files(&settings.identities)?,
+    })
+}
+
+/// Tells systemd, if it started this.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("systemd can't be told: {error}");
+    }
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).map_err(|e| Error::internal("cannot receive signals").because(e));
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            reload: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn heard(&mut self) -> Heard {
+        tokio::select! {
+            _ = self.interrupt.recv() => Heard::End("SIGINT"),
+            _ = self.terminate.recv() => Heard::End("SIGTERM"),
+            _ = self.reload.recv() => Heard::Reload,
+        }
+    }
+}
+
+enum Heard {
+    /// To end, by the signal of this name.
+    End(&'static str),
+    /// To read the settings again.
+    Reload,
+}

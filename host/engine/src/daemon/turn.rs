@@ -1,0 +1,182 @@
+//! One turn of the loop: notice changes, write down what is due, start what may start.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use backstay_model::job::Job;
+use backstay_model::run::{Run, RunError, RunKind, RunReason, RunStatus};
+use backstay_model::{Code, Error, Result};
+use backstay_store::{Changes, Dealt};
+use jiff::Timestamp;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::start::Tasks;
+use super::{Daemon, Stop, queued_event};
+use crate::scheduler::{Due, Scheduler};
+
+/// The longest pause between two turns: by then a change by another process, or of the clock, is noticed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What a turn knows from the one before. All of it can be made anew from the database.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    changes: Changes,
+    scheduler: Scheduler,
+    pub(super) jobs: HashMap<Uuid, Job>,
+    pub(super) waiting: Vec<Run>,
+    /// When it was last looked at; nothing while it must be made anew.
+    looked_at: Option<Timestamp>,
+}
+
+impl Daemon {
+    /// Does what is due until `stop` says otherwise, then ends as it says. A turn that fails is repeated until it works:
+    /// nothing is lost meanwhile, because all that is due stays due.
+    pub async fn run(&self, mut stop: watch::Receiver<Stop>) {
+        let mut tasks = Tasks::new();
+        let mut view = View::default();
+        let mut failure = None;
+        while *stop.borrow_and_update() == Stop::No {
+            self.turns.fetch_add(1, Ordering::Relaxed);
+            let pause = match self.turn(&mut view, &mut tasks).await {
+                Ok(pause) => {
+                    if failure.take().is_some() {
+                        tracing::info!("the scheduler works again");
+                    }
+                    pause
+                }
+                Err(error) => {
+                    view.looked_at = None;
+                    let said = error.report();
+                    if failure.as_ref() != Some(&said) {
+                        tracing::error!("the scheduler can't go on for now: {said}");
+                        failure = Some(said);
+                    }
+                    PAUSE
+                }
+            };
+            tokio::select! {
+                // Whoever could say stop is gone: so is the reason to go on.
+                changed = stop.changed() => if changed.is_err() { break },
+                Some(ended) = tasks.join_next_with_id(), if !tasks.is_empty() => self.ended(ended).await,
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        self.wind_down(tasks, stop).await;
+    }
+
+    /// Returns how long to pause if nothing happens.
+    async fn turn(&self, view: &mut View, tasks: &mut Tasks) -> Result<Duration> {
+        let store = &self.engine.store;
+        let now = self.engine.clock.now();
+        let changes = store.changes().await?;
+        // A clock that was put back: what was to come may now be far away.
+        let is_stale = view.looked_at.is_none_or(|at| now < at);
+        if is_stale || changes.jobs != view.changes.jobs {
+            self.load(view, now).await?;
+        }
+        let mut is_queue_new = is_stale || changes.queue != view.changes.queue;
+        let due = view.scheduler.look(now);
+        if !due.is_empty() {
+            // Until it is written down it isn't done.
+            view.looked_at = None;
+            if is_queue_new {
+                view.waiting = store.waiting_runs().await?;
+            }
+            let dealt: Vec<Dealt> = due.into_iter().map(|due| self.dealt(due, view, now)).collect();
+            let added = store.deal_with(&dealt).await?;
+            for (run, event) in dealt.iter().filter_map(|dealt| dealt.run.as_ref()) {
+                if added.contains(&run.id) {
+                    self.observer.event(event);
+                }
+            }
+            is_queue_new = true;
+        }
+        if is_queue_new {
+            view.waiting = store.waiting_runs().await?;
+            self.tell();
+        }
+        view.changes = changes;
+        view.looked_at = Some(now);
+        self.start_waiting(view, tasks, now).await?;
+        let until_next = view.scheduler.next_look().map_or(PAUSE, |at| {
+            Duration::try_from(at.duration_since(self.engine.clock.now())).unwrap_or_default()
+        });
+        Ok(until_next.min(PAUSE))
+    }
+
+    async fn load(&self, view: &mut View, now: Timestamp) -> Result<()> {
+        let store = &self.engine.store;
+        let jobs = store.jobs().await?;
+        let loaded = Scheduler::load(&jobs, &store.considered().await?, now)?;
+        for failed in &loaded.failed {
+            tracing::error!(
+                "job {} can't run by itself: {}",
+                failed.job_name,
+                failed.error.report()
+            );
+        }
+        let new: Vec<Dealt> = loaded
+            .new
+            .into_iter()
+            .map(|(job_id, considered)| Dealt {
+                job_id,
+                considered,
+                run: None,
+            })
+            .collect();
+        store.deal_with(&new).await?;
+        view.scheduler = loaded.scheduler;
+        view.jobs = jobs.into_iter().map(|job| (job.id, job)).collect();
+        Ok(())
+    }
+
+    /// What is written down about a due time: a run that waits for its turn, or one that was skipped and why.
+    fn dealt(&self, due: Due, view: &View, now: Timestamp) -> Dealt {
+        let skipped = match due.reason {
+            None => Some(
+                Error::new(Code::Skipped, format!("it was due at {} and missed", due.at))
+                    .hint("`schedule.missed` of the job says to wait for the next"),
+            ),
+            Some(_) if view.waiting.iter().any(|run| run.job_id == due.job_id) => Some(
+                Error::new(
+                    Code::Skipped,
+                    format!("it was due at {} while an earlier run still waited for its turn", due.at),
+                )
+                .hint("the job takes longer than the time between its starts, or too few runs are allowed at once"),
+            ),
+            Some(_) => None,
+        };
+        let run = Run {
+            id: Uuid::now_v7(),
+            job_id: due.job_id,
+            job_name: due.job_name,
+            kind: RunKind::Backup,
+            status: if skipped.is_some() {
+                RunStatus::Skipped
+            } else {
+                RunStatus::Queued
+            },
+            reason: due.reason.unwrap_or(RunReason::Missed),
+            due_at: Some(due.at),
+            started_at: now,
+            finished_at: skipped.is_some().then_some(now),
+            error: skipped.as_ref().map(RunError::from),
+            warnings: Vec::new(),
+            stats: backstay_model::run::Stats::default(),
+        };
+        let message = match (&skipped, due.missed_since) {
+            (Some(error), _) => error.report(),
+            (None, Some(since)) => format!("makes up for what was due since {since}"),
+            (None, None) => format!("was due at {}", due.at),
+        };
+        let event = queued_event(&run, message);
+        Dealt {
+            job_id: due.job_id,
+            considered: due.considered,
+            run: Some((run, event)),
+        }
+    }
+}
