@@ -68,11 +68,13 @@ impl Engine {
             raw: Digest::default(),
             stored: Digest::default(),
             content_bytes: 0,
+            carried_bytes: 0,
             entries: 0,
             compression: None,
             encryption: None,
             index: None,
             metadata,
+            statistics: stored.statistics,
             base,
         };
         Ok(match stored.moved {
@@ -96,6 +98,7 @@ impl Engine {
                 index,
                 digest,
                 content_bytes,
+                carried_bytes,
                 entries,
             } => {
                 let object = format!("{}.index", blank.object);
@@ -115,6 +118,7 @@ impl Engine {
                     stored: digest.clone(),
                     raw: digest,
                     content_bytes,
+                    carried_bytes,
                     entries,
                     index: Some(index),
                     ..blank

@@ -25,6 +25,7 @@ mod prune;
 mod rclone;
 mod restic;
 mod roundtrip;
+mod rsync;
 mod scratch;
 mod script;
 mod throttle;
