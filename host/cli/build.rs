@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const PLUGINS: [&str; 11] = [
-    "path", "flash", "zfs", "docker", "database", "script", "proxmox", "local", "object", "rclone", "restic",
+const PLUGINS: [&str; 12] = [
+    "path", "flash", "zfs", "docker", "database", "script", "proxmox", "local", "object", "rclone", "rsync",
+    "restic",
 ];
 
 fn main() {

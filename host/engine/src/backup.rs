@@ -346,7 +346,7 @@ impl Engine {
         run.warnings.extend(not_undone);
         let critical = gathered.backups.iter().find(|b| b.critical);
         run.stats = Stats {
-            source_bytes: critical.map_or(0, |b| b.manifest.content_bytes()),
+            source_bytes: critical.map_or(0, |b| b.manifest.source_bytes()),
             stored_bytes: critical.map_or(0, |b| b.manifest.stored_bytes()),
             entries: critical.map_or(0, |b| b.manifest.artifacts.iter().map(|a| a.entries).sum()),
             deleted_backups: gathered.deleted_backups,

@@ -80,7 +80,7 @@ impl Engine {
 
     /// Refuses what is too small to be believed, before it counts as a backup.
     async fn judge(&self, job: &Job, stored: &[StoredArtifact], accept_shrink: bool) -> Result<()> {
-        let bytes = stored.iter().map(|a| a.content_bytes).sum();
+        let bytes = stored.iter().map(StoredArtifact::source_bytes).sum();
         let is_increment = |artifacts: &[StoredArtifact]| artifacts.iter().any(|a| a.base.is_some());
         let last = if is_increment(stored) {
             None
@@ -97,7 +97,7 @@ impl Engine {
         match job
             .spec
             .guards
-            .judge(bytes, last.map(|b| b.manifest.content_bytes()))
+            .judge(bytes, last.map(|b| b.manifest.source_bytes()))
         {
             Ok(()) => Ok(()),
             Err(Refusal::Shrunk { .. }) if accept_shrink => Ok(()),

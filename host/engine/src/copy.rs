@@ -90,6 +90,7 @@ impl Engine {
                 index,
                 digest,
                 content_bytes,
+                carried_bytes,
                 entries,
             } => {
                 let object = format!("{}.index", blank.object);
@@ -109,6 +110,7 @@ impl Engine {
                     stored: digest.clone(),
                     raw: digest,
                     content_bytes,
+                    carried_bytes,
                     entries,
                     index: Some(index),
                     ..blank
@@ -159,11 +161,13 @@ fn blank(artifact: &Offered, form: Form, object: String, stored: &StoredObject) 
         raw: Digest::default(),
         stored: Digest::default(),
         content_bytes: 0,
+        carried_bytes: 0,
         entries: 0,
         compression: None,
         encryption: None,
         index: None,
         metadata: artifact.metadata.clone(),
+        statistics: stored.statistics.clone(),
         base: artifact.base,
     }
 }

@@ -70,6 +70,10 @@ fn is_zero(index: &usize) -> bool {
     *index == 0
 }
 
+fn is_nothing(bytes: &u64) -> bool {
+    *bytes == 0
+}
+
 /// The one thing that all versions of a manifest have.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -123,6 +127,9 @@ pub struct StoredArtifact {
     pub stored: Digest,
     /// Bytes of file content; for a plain stream the same as `raw.bytes`.
     pub content_bytes: u64,
+    /// Of these, bytes that were gone from the source and were taken over from the backup before.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub carried_bytes: u64,
     /// Files, directories, links and devices in it; 0 for a plain stream.
     pub entries: u64,
     /// Compression as really used.
@@ -136,6 +143,9 @@ pub struct StoredArtifact {
     pub index: Option<StoredIndex>,
     /// What the source says about it: a snapshot's guid, a commit, an image.
     pub metadata: Metadata,
+    /// What the destination says about how it stored it, such as how much of it was new.
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    pub statistics: Metadata,
     /// The backup that this piece is an increment to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Uuid>,
@@ -221,6 +231,11 @@ pub struct Stage {
 }
 
 impl StoredArtifact {
+    /// Bytes of content that the source had.
+    pub fn source_bytes(&self) -> u64 {
+        self.content_bytes.saturating_sub(self.carried_bytes)
+    }
+
     /// Bytes that it takes at the destination.
     pub fn stored_bytes(&self) -> u64 {
         match self.form {
@@ -285,6 +300,11 @@ impl Manifest {
     /// Whether a document has nothing to do with Backstay: it is whole JSON and says no version of a manifest.
     pub fn is_foreign(text: &str) -> bool {
         serde_json::from_str::<Versioned>(text).is_ok_and(|found| found.manifest_version.is_none())
+    }
+
+    /// Bytes of content over all pieces that the source had.
+    pub fn source_bytes(&self) -> u64 {
+        self.artifacts.iter().map(StoredArtifact::source_bytes).sum()
     }
 
     /// Bytes of content over all pieces.

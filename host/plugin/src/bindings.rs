@@ -11,6 +11,7 @@ pub mod imports {
         with: {
             "backstay:plugin/data.byte-stream": crate::host::ByteStream,
             "backstay:plugin/data.tree": crate::host::Tree,
+            "backstay:plugin/process.tree-copy": crate::copying::Copying,
             "backstay:plugin/storage.store": crate::host::Store,
             "backstay:plugin/scratch.directory": crate::scratch::Scratch,
         },

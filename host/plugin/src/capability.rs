@@ -1,5 +1,6 @@
 //! What plugins may use: one file for each interface of the contract. Each function checks its grant first.
 
+mod copy;
 mod data;
 mod journal;
 mod log;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use backstay_model::job::Metadata;
 use backstay_model::{Code, Diagnostic, Error, Result};
 use backstay_stream::Recipe;
 use serde_json::Value;
@@ -36,6 +37,8 @@ pub struct StoredObject {
     pub location: String,
     /// Measured by the host.
     pub moved: Moved,
+    /// What the destination says about how it stored it.
+    pub statistics: Metadata,
 }
 
 /// What a destination knows about an object without reading it.
@@ -193,6 +196,7 @@ impl Plugin {
             receipt: stored.receipt,
             location: call.store.data().words(&stored.location),
             moved: only,
+            statistics: std::mem::take(&mut call.store.data_mut().statistics),
         })
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use backstay_model::filters::Filters;
+use backstay_model::job::Metadata;
 use backstay_model::secrets::Secrets;
 use backstay_model::{Code, Error, Result};
 use backstay_stream::Recipe;
@@ -71,6 +72,8 @@ pub struct Host {
     pub(crate) busy: Busy,
     pub(crate) used: Used,
     pub(crate) moved: Vec<Moved>,
+    /// What a destination says about how it stored something.
+    pub(crate) statistics: Metadata,
     /// Where a scratch directory may be made; nothing if this call has none, or once it has one.
     pub(crate) scratch_place: Option<PathBuf>,
     /// The secrets that went to its programs: what it says is shown without them.
@@ -159,6 +162,7 @@ impl Host {
             busy: Busy::default(),
             used: Used::default(),
             moved: Vec::new(),
+            statistics: Metadata::new(),
             scratch_place,
             secrets: Secrets::default(),
         }

@@ -12,6 +12,7 @@ mod bindings;
 mod cache;
 mod call;
 mod capability;
+mod copying;
 mod destination;
 pub mod grants;
 mod guest_error;

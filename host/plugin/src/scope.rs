@@ -97,6 +97,8 @@ pub enum Moved {
         digest: Digest,
         /// Bytes of file content.
         content_bytes: u64,
+        /// Bytes of those that are gone from the source, and were taken over from an earlier copy.
+        carried_bytes: u64,
         /// Files, directories, links and devices.
         entries: u64,
     },

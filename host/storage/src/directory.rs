@@ -1,22 +1,23 @@
 //! A directory of this machine as a place: an internal disk, an external drive, a mounted share.
 
-use std::io::{BufReader, BufWriter, ErrorKind, Seek as _, Write};
+mod tree;
+
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backstay_model::filters::Filters;
 use backstay_model::{Code, Error, Result};
 use backstay_stream::pump::pump;
-use backstay_stream::read::read;
 use backstay_stream::recipe::FileRecipe;
-use backstay_stream::tree::{self, TreeSpec, UnpackOptions, Unpacked};
+use backstay_stream::tree::{content_bytes, empty_directory};
 use backstay_stream::{Context, Recipe, Transfer};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
 use crate::direct::Writer;
 use crate::key::Key;
-use crate::sink::{FileSink, full, publish, sync_directory};
+use crate::sink::{FileSink, sync_directory};
 use crate::{ObjectInfo, Space};
 
 /// An open directory. Nothing outside of it can be reached through it, not by `..` and not by a link.
@@ -76,80 +77,6 @@ impl Directory {
             file: Writer::new(file.into_std()),
         };
         pump(recipe, filters, sink, context).map(|(transfer, _)| transfer)
-    }
-
-    /// Stores a tree as files, from its tar stream, and writes the index of what is stored to `index`. What this
-    /// place doesn't keep as it was (owners, times, attributes) is the warning `not-kept`.
-    ///
-    /// # Errors
-    /// The root cause; then nothing is there.
-    pub fn put_tree(
-        &self,
-        key: &Key,
-        tar: Arc<dyn Recipe>,
-        index: &mut dyn Write,
-        context: &Context,
-    ) -> Result<Unpacked> {
-        let _storing = context.meter.store();
-        self.refuse_taken(key)?;
-        self.create_parent(key)?;
-        let result = self.fill_tree(key, tar, index, context);
-        result
-            .map_err(full)
-            .map_err(|error| match self.remove_partial(key) {
-                Ok(()) => error,
-                Err(e) => error.hint(format!(
-                    "what was written so far could not be removed either: {}",
-                    e.report()
-                )),
-            })
-    }
-
-    fn fill_tree(
-        &self,
-        key: &Key,
-        tar: Arc<dyn Recipe>,
-        index: &mut dyn Write,
-        context: &Context,
-    ) -> Result<Unpacked> {
-        self.remove_partial(key)?;
-        // The stream counts the entries; unpacking them on the other side doesn't count them again.
-        let mut reading = read(tar, context)?;
-        // Waiting counts as movement for the run, so it isn't done uncounted.
-        let throttle = context.throttle.clone();
-        let waits = context;
-        let context = &context.uncounted();
-        let target = self.path.join(key.partial());
-        let shown = self.shown(key);
-        let failed = |e| Error::io("write the index of", &shown, e);
-        let mut written = BufWriter::new(tempfile::tempfile().map_err(failed)?);
-        let unpacked = match tree::unpack(
-            &mut throttle.reader(&mut reading, waits),
-            &target,
-            &UnpackOptions::default(),
-            context,
-            Some(&mut written),
-        ) {
-            Ok(unpacked) => unpacked,
-            Err(error) => return Err(reading.fail(error)),
-        };
-        reading.finish()?;
-        context.cancel.check()?;
-        let mut written = written.into_inner().map_err(|e| failed(e.into_error()))?;
-        written.rewind().map_err(failed)?;
-        let lost = tree::index_kept(&TreeSpec::all(&target)?, BufReader::new(written), context, index)?;
-        if !lost.is_empty() {
-            let message = format!("not all of it is kept there as it was: {}", lost.join("; "));
-            context.notes.warn("not-kept", message, Some(shown.clone()));
-        }
-        // A capability to a directory is no open file; opening it again gives one.
-        let synced = self
-            .root
-            .open(".")
-            .and_then(|root| rustix::fs::syncfs(&root).map_err(Into::into));
-        synced.map_err(|e| Error::io("write to disk", &shown, e))?;
-        publish(&self.root, key, &shown)?;
-        Ok(unpacked)
     }
 
     /// A stored object.
@@ -348,7 +275,7 @@ impl Directory {
         match self.root.symlink_metadata(name) {
             Ok(meta) if meta.is_dir() => {
                 self.root.open_dir(name).map_err(failed)?;
-                tree::empty_directory(&self.path.join(name))?;
+                empty_directory(&self.path.join(name))?;
                 self.root.remove_dir(name).map_err(failed)
             }
             Ok(_) => self.root.remove_file(name).map_err(failed),
@@ -363,7 +290,7 @@ impl Directory {
         self.root
             .open_dir(name)
             .map_err(|e| Error::io("look at", &path, e))?;
-        tree::content_bytes(&path).map_err(|e| match e.code() {
+        content_bytes(&path).map_err(|e| match e.code() {
             Code::BackupFailed => e.with_code(Code::Storage),
             _ => e,
         })

@@ -1,12 +1,12 @@
 //! A place of any kind, with the same verbs for all.
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use backstay_model::filters::Filters;
 use backstay_model::{Code, Error, Result};
-use backstay_stream::tree::Unpacked;
+use backstay_stream::tree::{KeptTree, Unpacked};
 use backstay_stream::{Context, Recipe, Transfer};
 
 use crate::object::quote;
@@ -52,6 +52,45 @@ impl Place {
     ) -> Result<Unpacked> {
         match self {
             Place::Directory(place) => place.put_tree(key, tar, index, context),
+            Place::Object(place) => Err(place.without_trees()),
+        }
+    }
+
+    /// Makes the directory in which a program may put a tree that is to be stored under a key, and returns its path.
+    ///
+    /// # Errors
+    /// It can't be made. [`Code::Configuration`] if the place keeps no trees.
+    pub fn begin_tree(&self, key: &Key) -> Result<String> {
+        match self {
+            Place::Directory(place) => place.begin_tree(key),
+            Place::Object(place) => Err(place.without_trees()),
+        }
+    }
+
+    /// Stores what a program put into that directory; `written` is the index of what it should have put there.
+    ///
+    /// # Errors
+    /// Something is missing, or is there that should not be. Then nothing is under the key.
+    pub fn end_tree(
+        &self,
+        key: &Key,
+        written: impl BufRead,
+        index: &mut dyn Write,
+        context: &Context,
+    ) -> Result<KeptTree> {
+        match self {
+            Place::Directory(place) => place.end_tree(key, written, index, context),
+            Place::Object(place) => Err(place.without_trees()),
+        }
+    }
+
+    /// Makes a symbolic link at a key to one beside it, in place of the link that may be there.
+    ///
+    /// # Errors
+    /// It can't be made. [`Code::Configuration`] if the place has no links.
+    pub fn link(&self, key: &Key, target: &Key) -> Result<()> {
+        match self {
+            Place::Directory(place) => place.link(key, target),
             Place::Object(place) => Err(place.without_trees()),
         }
     }

@@ -3,7 +3,10 @@
 //! Each child leads a process group of its own, dies with the thread that started it, starts with
 //! an empty environment, and is waited for by that thread. When it ends, what is left of its group is ended too.
 
+mod activity;
 pub mod child;
+mod follow;
+pub mod inside;
 mod keep;
 mod pace;
 pub mod record;
@@ -23,6 +26,7 @@ use crate::context::{Context, Meter};
 use crate::pump::{Completed, Sink};
 use crate::recipe::{Produced, Recipe};
 use child::Child;
+pub use inside::{Inside, run_inside};
 use keep::{Kept, Part, keep};
 pub use record::{Bounds, Recorded, record};
 pub use run::{Output, run};

@@ -9,12 +9,15 @@
 //! and never through a symbolic link: so paths may be of any length, and neither an archive nor
 //! somebody who renames things meanwhile can lead a reader or a writer out of the tree.
 //!
+//! [`TreeCopy`] is for programs that copy trees by themselves: it says what is to be taken, and what was.
+//!
 //! What can't be read becomes a warning in the context's notes. Nothing here retries, logs, or syncs to
 //! disk; inode flags (`chattr`), access times and sockets aren't kept.
 
 mod archive;
 mod compare;
 mod content;
+mod copy;
 mod directory;
 mod empty;
 mod encode;
@@ -36,13 +39,14 @@ mod unpack;
 mod xattr;
 
 pub use compare::{MAX_DIFFERENCES, compare_index};
+pub use copy::{Copied, CopyOptions, CopySize, TreeCopy};
 pub use empty::empty_directory;
 pub use index::index_directory;
 pub use measure::content_bytes;
 pub use path::MAX_PATH_BYTES;
 pub use pax::MAX_PAX_BYTES;
 pub use produce::TarRecipe;
-pub use settle::index_kept;
+pub use settle::{KeptTree, index_kept};
 pub use sparse::MAX_SEGMENTS;
 pub use spec::TreeSpec;
 pub use unpack::{UnpackOptions, Unpacked, list, unpack, walk};

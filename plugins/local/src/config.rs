@@ -1,6 +1,7 @@
 //! The configuration of a `local` destination, and the rules that its schema can't say.
 
 use backstay_sdk::Diagnostic;
+use backstay_sdk::directory::Directory;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -29,60 +30,17 @@ fn sixteen_mebibytes() -> u64 {
 impl Config {
     /// What is wrong without looking at the machine.
     pub fn check(&self) -> Vec<Diagnostic> {
-        let mut diagnostics = Vec::new();
-        for (field, path) in [("path", Some(&self.path)), ("mount", self.mount.as_ref())] {
-            if let Some(path) = path
-                && let Some(fault) = fault_of_path(path)
-            {
-                diagnostics.push(Diagnostic::error(
-                    format!("/{field}"),
-                    "bad-path",
-                    format!("`{path}` {fault}"),
-                ));
-            }
-        }
-        if self.path.trim_end_matches('/').is_empty() {
-            let message = "backups can't be kept in the root directory itself";
-            diagnostics
-                .push(Diagnostic::error("/path", "bad-path", message).hint("name a directory of their own"));
-        }
-        if let Some(mount) = self
-            .mount
-            .as_ref()
-            .filter(|mount| diagnostics.is_empty() && !holds(mount, &self.path))
-        {
-            let message = format!("`path` ({}) is not below `mount` ({mount})", self.path);
-            diagnostics.push(Diagnostic::error("/mount", "not-below", message));
-        }
-        diagnostics
+        self.directory().check()
     }
 
-    /// Where an object is, for a person.
-    pub fn location(&self, key: &str) -> String {
-        format!("{}/{key}", self.path.trim_end_matches('/'))
-    }
-}
-
-/// Whether a directory is `path` or above it. Both are absolute.
-fn holds(directory: &str, path: &str) -> bool {
-    let names = |path: &str| {
-        path.split('/')
-            .filter(|name| !name.is_empty())
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    names(path).starts_with(&names(directory))
-}
-
-fn fault_of_path(path: &str) -> Option<&'static str> {
-    if !path.starts_with('/') {
-        Some("must be an absolute path")
-    } else if path.contains('\0') {
-        Some("must not contain a NUL character")
-    } else if path.split('/').any(|name| name == "..") {
-        Some("must not contain `..`")
-    } else {
-        None
+    /// The directory.
+    pub fn directory(&self) -> Directory<'_> {
+        Directory {
+            field: "path",
+            path: &self.path,
+            mount: self.mount.as_deref(),
+            min_free_bytes: self.min_free_bytes,
+        }
     }
 }
 
@@ -141,6 +99,9 @@ mod tests {
     fn a_location_is_a_path() {
         let config: Config =
             serde_json::from_value(serde_json::json!({ "path": "/mnt/usb/" })).expect("config");
-        assert_eq!(config.location("flash/1/data.tar"), "/mnt/usb/flash/1/data.tar");
+        assert_eq!(
+            config.directory().location("flash/1/data.tar"),
+            "/mnt/usb/flash/1/data.tar"
+        );
     }
 }

@@ -18,7 +18,9 @@ pub mod bindings;
 pub mod command;
 mod component;
 pub mod content;
+pub mod copy;
 mod destination;
+pub mod directory;
 pub mod failure;
 pub mod journal;
 pub mod log;
@@ -42,6 +44,7 @@ pub use component::{DestinationComponent, SourceComponent};
 pub use content::{
     Artifact, ByteStream, Content, FileInfo, FileKind, Tree, TreeOptions, UnpackOptions, UnpackReport,
 };
+pub use copy::{CopyOptions, CopySize, Listing, TreeCopy};
 pub use destination::Destination;
 pub use failure::Result;
 pub use journal::When;

@@ -53,4 +53,5 @@ destinations! {
     rclone_webdav: super::places::RcloneWebDav;
     object_s3: super::places::ObjectS3;
     restic_disk: super::places::ResticDisk;
+    rsync_disk: super::places::RsyncDisk;
 }

@@ -26,6 +26,7 @@ mod prune;
 mod rclone;
 mod restic;
 mod roundtrip;
+mod rsync;
 mod schedule;
 mod scratch;
 mod script;

@@ -120,6 +120,7 @@ impl Manifest {
             artifact.raw.bytes,
             artifact.stored.bytes,
             artifact.content_bytes,
+            artifact.carried_bytes,
             artifact.entries,
             index.map_or(0, |i| i.stored.bytes),
         ];

@@ -175,7 +175,7 @@ fn literal(path: &str) -> String {
 
 /// The recipe of a stream whose content the guest may have: not of what it was called to store, which
 /// is still to be encrypted.
-fn readable(stream: ByteStream) -> Result<Arc<dyn Recipe>> {
+pub(super) fn readable(stream: ByteStream) -> Result<Arc<dyn Recipe>> {
     if stream.is_payload {
         return Err(Error::new(
             Code::Security,

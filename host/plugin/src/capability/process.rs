@@ -8,11 +8,12 @@ use backstay_stream::process::{self, CommandRecipe, CommandSink, CommandSpec, Me
 use backstay_stream::pump::pump;
 use wasmtime::component::Resource;
 
-use crate::bindings::wit::process::{self as wit, Command, Meaning as GuestMeaning, Output};
+use crate::bindings::wit::process::{self as wit, Command, CopyOptions, Meaning as GuestMeaning, Output};
 use crate::bindings::wit::types::Failure;
+use crate::copying::Copying;
 use crate::grants::{self, Variable};
 use crate::guest_error;
-use crate::host::{ByteStream, Host, answer};
+use crate::host::{ByteStream, Host, Tree, answer};
 use crate::scope::Moved;
 
 impl Host {
@@ -140,6 +141,25 @@ impl wit::Host for Host {
                 let recipe = Arc::new(CommandRecipe(spec));
                 Ok(Ok(self.push_stream(ByteStream::plain(recipe))?))
             }
+            Err(error) => answer(Err(error)),
+        }
+    }
+
+    async fn copy(
+        &mut self,
+        tree: Resource<Tree>,
+        options: CopyOptions,
+    ) -> wasmtime::Result<Result<Resource<Copying>, Failure>> {
+        let tree = self.table.delete(tree)?;
+        let earlier = options
+            .earlier
+            .map(|index| self.table.delete(index))
+            .transpose()?;
+        match self
+            .begin_copy(tree, &options.exclude, options.hard_links, earlier)
+            .await
+        {
+            Ok(copying) => Ok(Ok(self.table.push(copying)?)),
             Err(error) => answer(Err(error)),
         }
     }

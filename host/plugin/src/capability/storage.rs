@@ -1,8 +1,10 @@
 //! `storage`: objects in a place that was granted.
 
-use std::io::{Seek as _, SeekFrom, Write};
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Seek as _, SeekFrom, Write};
 use std::sync::Arc;
 
+use backstay_model::manifest::Digest;
 use backstay_model::secrets::Secrets;
 use backstay_model::{Error, Result};
 use backstay_storage::object::{Access, ObjectStore, RETRIES};
@@ -14,16 +16,40 @@ use wasmtime::component::Resource;
 
 use crate::bindings::wit::storage::{self as wit, HostStore, ObjectInfo, RemoteOptions, Space};
 use crate::bindings::wit::types::Failure;
+use crate::copying::Copying;
 use crate::host::{ByteStream, Host, Store, Tree, answer};
 use crate::scope::Moved;
 
-/// Hashes an index while it is written.
-struct IndexWriter<W> {
-    out: W,
+/// Hashes an index while it is written to a temporary file.
+struct IndexWriter {
+    out: BufWriter<File>,
     hasher: Hasher,
 }
 
-impl<W: Write> Write for IndexWriter<W> {
+impl IndexWriter {
+    fn new(key: &Key) -> Result<Self> {
+        Ok(IndexWriter {
+            out: BufWriter::new(tempfile::tempfile().map_err(|e| unwritten(key, e))?),
+            hasher: Hasher::default(),
+        })
+    }
+
+    /// The index from its start, and what it is.
+    fn finish(self, key: &Key) -> Result<(File, Digest)> {
+        let mut file = self
+            .out
+            .into_inner()
+            .map_err(|e| unwritten(key, e.into_error()))?;
+        file.seek(SeekFrom::Start(0)).map_err(|e| unwritten(key, e))?;
+        Ok((file, self.hasher.finish()))
+    }
+}
+
+fn unwritten(key: &Key, error: std::io::Error) -> Error {
+    Error::io("write the index of", key.as_str(), error)
+}
+
+impl Write for IndexWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let n = self.out.write(bytes)?;
         self.hasher.update(&bytes[..n]);
@@ -85,19 +111,12 @@ impl Host {
         self.run()?;
         let key = Key::parse(key)?;
         let context = self.scope.context.clone();
-        let (unpacked, index, digest) = self
+        let (unpacked, (index, digest)) = self
             .blocking(move || {
-                let failed = |e| Error::io("write the index of", key.as_str(), e);
-                let file = tempfile::tempfile().map_err(failed)?;
-                let mut index = IndexWriter {
-                    out: std::io::BufWriter::new(file),
-                    hasher: Hasher::default(),
-                };
+                let mut index = IndexWriter::new(&key)?;
                 let tar: Arc<dyn Recipe> = Arc::new(TarRecipe::new(TreeSpec::clone(&tree.spec)));
                 let unpacked = place.put_tree(&key, tar, &mut index, &context)?;
-                let mut file = index.out.into_inner().map_err(|e| failed(e.into_error()))?;
-                file.seek(SeekFrom::Start(0)).map_err(failed)?;
-                Ok((unpacked, file, index.hasher.finish()))
+                Ok((unpacked, index.finish(&key)?))
             })
             .await?;
         if tree.is_payload {
@@ -106,10 +125,39 @@ impl Host {
                 index,
                 digest,
                 content_bytes,
+                carried_bytes: 0,
                 entries,
             });
         }
         Ok(unpacked.content_bytes)
+    }
+
+    async fn put_copied(&mut self, place: Arc<Place>, key: &str, copying: Copying) -> Result<u64> {
+        self.run()?;
+        copying.refuse_without_run()?;
+        let key = Key::parse(key)?;
+        let context = self.scope.context.clone();
+        let is_payload = copying.is_payload;
+        let (kept, source_bytes, index) = self
+            .blocking(move || {
+                let copied = copying.copy.finish(&context)?;
+                let mut index = IndexWriter::new(&key)?;
+                let kept = place.end_tree(&key, BufReader::new(copied.index), &mut index, &context)?;
+                Ok((kept, copied.size.content_bytes, index.finish(&key)?))
+            })
+            .await?;
+        let (content_bytes, entries) = (kept.content_bytes, kept.entries);
+        if is_payload {
+            let (index, digest) = index;
+            self.moved.push(Moved::Tree {
+                index,
+                digest,
+                content_bytes,
+                carried_bytes: content_bytes.saturating_sub(source_bytes),
+                entries,
+            });
+        }
+        Ok(content_bytes)
     }
 }
 
@@ -159,6 +207,44 @@ impl HostStore for Host {
     ) -> wasmtime::Result<Result<u64, Failure>> {
         let (place, tree) = (self.place(&this)?, self.table.delete(content)?);
         answer(self.put_files(place, &key, tree).await)
+    }
+
+    async fn begin_tree(
+        &mut self,
+        this: Resource<Store>,
+        key: String,
+    ) -> wasmtime::Result<Result<String, Failure>> {
+        let place = self.place(&this)?;
+        if let Err(error) = self.run() {
+            return answer(Err(error));
+        }
+        answer(self.blocking(move || place.begin_tree(&Key::parse(&key)?)).await)
+    }
+
+    async fn put_copied(
+        &mut self,
+        this: Resource<Store>,
+        key: String,
+        copied: Resource<Copying>,
+    ) -> wasmtime::Result<Result<u64, Failure>> {
+        let (place, copying) = (self.place(&this)?, self.table.delete(copied)?);
+        answer(self.put_copied(place, &key, copying).await)
+    }
+
+    async fn link(
+        &mut self,
+        this: Resource<Store>,
+        key: String,
+        target: String,
+    ) -> wasmtime::Result<Result<(), Failure>> {
+        let place = self.place(&this)?;
+        if let Err(error) = self.run() {
+            return answer(Err(error));
+        }
+        answer(
+            self.blocking(move || place.link(&Key::parse(&key)?, &Key::parse(&target)?))
+                .await,
+        )
     }
 
     async fn get(

@@ -134,10 +134,12 @@ pub fn backup(store: &Store, run: &Run, destination_index: usize) -> Backup {
                 ..Digest::default()
             },
             content_bytes: 10,
+            carried_bytes: 0,
             entries: 1,
             compression: None,
             encryption: None,
             metadata: [("uuid".to_owned(), json!({ "a": [1.5, null, "é\n"] }))].into(),
+            statistics: [].into(),
             base: None,
         }],
         depends_on: None,

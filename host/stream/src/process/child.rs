@@ -1,7 +1,9 @@
 //! One child process: started, killed and waited for in ways that can't be got wrong.
 
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -74,6 +76,22 @@ impl Child {
     /// # Errors
     /// It can't be started; the class says whether it is missing or forbidden.
     pub fn start(spec: &CommandSpec, stdin: Stdin, context: &Context) -> Result<Self> {
+        let stdin = match stdin {
+            Stdin::Piped => Stdio::piped(),
+            Stdin::Null => Stdio::null(),
+        };
+        Child::spawn(spec, stdin, Path::new("/"), context)
+    }
+
+    /// Starts a program in a directory, with the rest of a file as its input.
+    ///
+    /// # Errors
+    /// As [`Child::start`]. That the directory is gone counts as a missing program.
+    pub fn start_in(spec: &CommandSpec, directory: &Path, input: File, context: &Context) -> Result<Self> {
+        Child::spawn(spec, Stdio::from(input), directory, context)
+    }
+
+    fn spawn(spec: &CommandSpec, stdin: Stdio, directory: &Path, context: &Context) -> Result<Self> {
         context.cancel.check()?;
         let mut command = Command::new(&spec.program);
         command
@@ -81,15 +99,11 @@ impl Child {
             .env_clear()
             .envs(spec.env.iter().map(|(k, v)| (k, v)));
         command
-            .current_dir("/")
+            .current_dir(directory)
             .process_group(0)
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        command.stdin(if stdin == Stdin::Piped {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        });
         die_with_parent(&mut command);
         let mut inner = command.spawn().map_err(|e| {
             let code = if e.kind() == io::ErrorKind::NotFound {
@@ -129,6 +143,11 @@ impl Child {
             exit: None,
             _hook: hook,
         })
+    }
+
+    /// Its number among the processes, until it was waited for.
+    pub fn id(&self) -> u32 {
+        self.inner.id()
     }
 
     /// Its output, once.

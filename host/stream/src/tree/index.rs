@@ -17,7 +17,7 @@ use crate::tree::spec::TreeSpec;
 use crate::tree::unpack::Unpacked;
 
 /// Bytes to read at a time.
-const READ_BYTES: usize = 256 << 10;
+pub(crate) const READ_BYTES: usize = 256 << 10;
 
 /// One line of an index.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,12 @@ pub(crate) struct Line {
     pub(crate) xattrs: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) blake3: Option<String>,
+    /// It changed or vanished while it was copied, so nothing is known of what is stored under its path.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) uncertain: bool,
+    /// It was gone from the source, and was taken over from the copy before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) carried: bool,
 }
 
 impl Line {
@@ -64,6 +70,8 @@ impl Line {
             device: device.then(|| format!("{}:{}", entry.device.0, entry.device.1)),
             xattrs: (own && !entry.xattrs.is_empty()).then(|| hash(&entry.xattrs)),
             blake3: content.map(|hash| hash.to_hex().to_string()),
+            uncertain: false,
+            carried: false,
         }
     }
 
@@ -80,7 +88,7 @@ impl Line {
 ///
 /// A line has `path`, `type`, and what there is for that type of `size`, `mode`, `uid`, `gid`, `mtime`,
 /// `link`, `device`, `xattrs` (BLAKE3 over all names and values) and `blake3` (over the content of a
-/// file, with its holes). In `path` and `link` a backslash is written twice, and a byte that can't
+/// file, with its holes). A [`TreeCopy`](crate::tree::TreeCopy) adds `uncertain` and `carried`. In `path` and `link` a backslash is written twice, and a byte that can't
 /// be printed as `\xNN`. A further name of an entry is a `hardlink` with nothing but its `link`.
 ///
 /// The lines are those that [`unpack`](crate::tree::unpack()) writes for an archive of the same tree by
@@ -115,7 +123,12 @@ pub fn index_directory(spec: &TreeSpec, context: &Context, out: &mut dyn Write) 
     Ok(done)
 }
 
-fn hash_content(file: &File, size: u64, context: &Context, buffer: &mut [u8]) -> Result<io::Result<Hash>> {
+pub(crate) fn hash_content(
+    file: &File,
+    size: u64,
+    context: &Context,
+    buffer: &mut [u8],
+) -> Result<io::Result<Hash>> {
     let mut hasher = Hasher::new();
     let mut offset = 0;
     while offset < size {

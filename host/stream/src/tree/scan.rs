@@ -41,7 +41,7 @@ pub(crate) fn scan(spec: &TreeSpec, context: &Context, visit: &mut Visit<'_>) ->
         Error::io_as(Code::BackupFailed, "read", &spec.root, e)
             .hint("check that it is there, that its file system is mounted, and that Backstay may read it")
     };
-    let mut reporter = Reporter::new(&spec.root, context, visit);
+    let mut reporter = Reporter::new(spec, context, visit);
     let metadata = std::fs::metadata(&spec.root).map_err(failed)?;
     if metadata.is_file() {
         let Some(name) = spec.root.file_name() else {
@@ -174,7 +174,7 @@ impl Scan<'_, '_> {
         let is_directory = file_type == FileType::Directory;
         let spec = self.spec;
         let pattern_path = self.pattern_path();
-        if spec.exclude.matches(pattern_path, is_directory) {
+        if spec.excludes(pattern_path, is_directory) {
             return Ok(());
         }
         let included = included || spec.include.matches(pattern_path, is_directory);

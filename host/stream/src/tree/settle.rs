@@ -9,15 +9,28 @@ use backstay_model::{Code, Error, Result};
 use crate::context::Context;
 use crate::tree::compare::{Lines, MAX_DIFFERENCES, Numbered, changes, order};
 use crate::tree::entry::{Kind, ROOT};
-use crate::tree::index::Line;
+use crate::tree::index::{Line, READ_BYTES, hash_content};
 use crate::tree::path::os;
 use crate::tree::scan::scan;
 use crate::tree::spec::TreeSpec;
 
+/// What a directory keeps.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct KeptTree {
+    /// How it differs from what was written, one sentence for each path.
+    pub lost: Vec<String>,
+    /// Files, directories, links and devices.
+    pub entries: u64,
+    /// Bytes of content, holes included, each file once.
+    pub content_bytes: u64,
+}
+
 /// Writes the index of a directory as it is, with the hashes of content from the index that [`unpack`](crate::tree::unpack())
-/// wrote while it filled the directory, and says how the two differ, one sentence for each path.
+/// or a [`TreeCopy`](crate::tree::TreeCopy) wrote while it was filled, and says how the two differ.
 ///
-/// Owners, modes, times and attributes may differ, and devices may be missing. The content isn't read again.
+/// Owners, modes, times and attributes may differ, and devices may be missing. The content isn't read again. A file that
+/// is the same as one before it may be a further name of that: programs that copy trees link what is equal. What is
+/// uncertain may be anything, or missing.
 ///
 /// # Errors
 /// [`Code::Storage`] if another entry is missing, is of another type or size, or was never written.
@@ -26,7 +39,7 @@ pub fn index_kept(
     written: impl BufRead,
     context: &Context,
     out: &mut dyn Write,
-) -> Result<Vec<String>> {
+) -> Result<KeptTree> {
     let mut written = Lines::new(written, "written");
     let mut next = written.next()?;
     let mut kept = Kept {
@@ -34,7 +47,11 @@ pub fn index_kept(
         differences: Vec::new(),
         more: 0,
     };
-    scan(spec, context, &mut |entry, _| {
+    let mut tree = KeptTree::default();
+    let mut buffer = vec![0; READ_BYTES];
+    scan(spec, context, &mut |entry, file| {
+        tree.entries += 1;
+        tree.content_bytes += entry.size;
         while let Some(lost) = next.take_if(|n| order(&n.path, &entry.path) == Ordering::Less) {
             kept.lose(&lost)?;
             next = written.next()?;
@@ -42,7 +59,16 @@ pub fn index_kept(
         let mut line = Line::new(entry, None);
         match next.take_if(|n| n.path == entry.path) {
             Some(expected) => {
-                line.blake3.clone_from(&expected.line.blake3);
+                (line.uncertain, line.carried) = (expected.line.uncertain, expected.line.carried);
+                if entry.kind == Kind::File {
+                    line.blake3.clone_from(&expected.line.blake3);
+                }
+                // The file that it was a name of is another one now, so nobody has hashed it under this name.
+                if let (Kind::Hardlink, true, Some((file, _))) = (expected.line.kind, line.carried, file) {
+                    let hash = hash_content(file, entry.size, context, &mut buffer)?;
+                    let hash = hash.map_err(|e| Error::io("read", spec.root.join(os(&entry.path)), e))?;
+                    line.blake3 = Some(hash.to_hex().to_string());
+                }
                 kept.compare(&expected, &line)?;
                 next = written.next()?;
             }
@@ -59,7 +85,8 @@ pub fn index_kept(
     if kept.more > 0 {
         kept.differences.push(format!("and {} more", kept.more));
     }
-    Ok(kept.differences)
+    tree.lost = kept.differences;
+    Ok(tree)
 }
 
 struct Kept<'a> {
@@ -70,6 +97,12 @@ struct Kept<'a> {
 
 impl Kept<'_> {
     fn compare(&mut self, expected: &Numbered, line: &Line) -> Result<()> {
+        let is_name = |kind| matches!(kind, Kind::File | Kind::Hardlink);
+        let is_linked = expected.line.kind == Kind::File && line.kind == Kind::Hardlink;
+        let is_parted = line.carried && is_name(expected.line.kind) && is_name(line.kind);
+        if line.uncertain || is_linked || is_parted {
+            return Ok(());
+        }
         let changed = changes(&expected.line, line);
         if let Some(what) = changed
             .iter()
@@ -84,6 +117,9 @@ impl Kept<'_> {
     }
 
     fn lose(&mut self, lost: &Numbered) -> Result<()> {
+        if lost.line.uncertain {
+            return Ok(());
+        }
         if !matches!(lost.line.kind, Kind::Character | Kind::Block) {
             return Err(self.broken(&lost.path, "was written and is missing"));
         }

@@ -15,6 +15,10 @@ pub struct TreeSpec {
     pub(crate) one_file_system: bool,
     /// Where the root is in what patterns are relative to; empty if that is the root itself.
     pub(crate) place: Vec<u8>,
+    /// What is left out besides, by the end that takes the tree.
+    left_out: Option<Patterns>,
+    /// Each name of a file with several is taken for a file of its own.
+    pub(crate) separate_names: bool,
 }
 
 impl TreeSpec {
@@ -41,7 +45,32 @@ impl TreeSpec {
             exclude: Patterns::new(exclude, "exclude")?,
             one_file_system,
             place: Vec::new(),
+            left_out: None,
+            separate_names: false,
         })
+    }
+
+    /// The same tree without what these patterns match, which are of the same form as the others. `list` is how they are
+    /// called in messages.
+    ///
+    /// # Errors
+    /// As [`TreeSpec::new`].
+    pub fn leaving_out(mut self, patterns: &[impl AsRef<str>], list: &str) -> Result<Self> {
+        self.left_out = Some(Patterns::new(patterns, list)?);
+        Ok(self)
+    }
+
+    /// The same tree with each name of a file that has several taken for a file of its own.
+    pub fn with_separate_names(mut self) -> Self {
+        self.separate_names = true;
+        self
+    }
+
+    /// Whether a pattern leaves out what is at a path.
+    pub(crate) fn excludes(&self, path: &[u8], is_directory: bool) -> bool {
+        let left_out = self.left_out.as_ref();
+        self.exclude.matches(path, is_directory)
+            || left_out.is_some_and(|all| all.matches(path, is_directory))
     }
 
     /// The same tree with patterns that are relative to a directory in which its root is called `place`, a

@@ -12,6 +12,7 @@
 mod archives;
 mod bulk;
 mod changes;
+mod copies;
 mod damage;
 mod index;
 mod interchange;

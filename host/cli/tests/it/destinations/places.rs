@@ -54,6 +54,10 @@ pub trait Place {
             for entry in entries {
                 let path = entry.unwrap().path();
                 let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                // A link is another way to what is stored under its own name.
+                if path.is_symlink() {
+                    continue;
+                }
                 let is_directory = path.is_dir();
                 if is_directory {
                     left.push(path);
@@ -171,6 +175,40 @@ impl Place for Local {
     fn destination(&self) -> String {
         format!(
             "{{ plugin: local, config: {{ path: {}, minFreeBytes: 0 }} }}",
+            self.name()
+        )
+    }
+
+    fn files(&self) -> PathBuf {
+        self.0.backups()
+    }
+
+    fn name(&self) -> String {
+        self.0.backups().display().to_string()
+    }
+
+    fn leave(&mut self) {
+        self.0.leave();
+    }
+
+    fn come_back(&mut self) {
+        self.0.come_back();
+    }
+}
+
+/// A directory of this machine to which rsync copies.
+pub struct RsyncDisk(Disk);
+
+impl Place for RsyncDisk {
+    const AWAY: i32 = 3;
+
+    fn start(directory: &Path) -> Self {
+        RsyncDisk(Disk::new(directory))
+    }
+
+    fn destination(&self) -> String {
+        format!(
+            "{{ plugin: rsync, config: {{ localDestination: {}, minFreeBytes: 0 }} }}",
             self.name()
         )
     }

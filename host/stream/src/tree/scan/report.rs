@@ -14,23 +14,25 @@ use crate::tree::entry::{Entry, Kind, ROOT};
 use crate::tree::path::os;
 use crate::tree::scan::Visit;
 use crate::tree::scan::links::{Links, Seen};
+use crate::tree::spec::TreeSpec;
 use crate::tree::xattr::{Owner, XattrReader};
 
 pub(crate) struct Reporter<'a, 'v> {
     root: &'a Path,
     context: &'a Context,
     visit: &'a mut Visit<'v>,
-    links: Links,
+    /// Nothing if each name is a file of its own.
+    links: Option<Links>,
     xattrs: XattrReader,
 }
 
 impl<'a, 'v> Reporter<'a, 'v> {
-    pub(crate) fn new(root: &'a Path, context: &'a Context, visit: &'a mut Visit<'v>) -> Self {
+    pub(crate) fn new(spec: &'a TreeSpec, context: &'a Context, visit: &'a mut Visit<'v>) -> Self {
         Reporter {
-            root,
+            root: &spec.root,
             context,
             visit,
-            links: Links::default(),
+            links: (!spec.separate_names).then(Links::default),
             xattrs: XattrReader::new(),
         }
     }
@@ -125,10 +127,10 @@ impl<'a, 'v> Reporter<'a, 'v> {
 
     /// Makes it a link if it has the same inode as an earlier entry.
     fn is_link(&mut self, entry: &mut Entry, stat: &Stat) -> bool {
-        if stat.st_nlink <= 1 {
+        let Some(links) = self.links.as_mut().filter(|_| stat.st_nlink > 1) else {
             return false;
-        }
-        match self.links.see(&entry.path, stat) {
+        };
+        match links.see(&entry.path, stat) {
             Seen::New => false,
             Seen::Changed => {
                 let message = "it changed since its other name was read, and is kept as a file of its own";

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use backstay_sdk::{Failure, Result, shell};
-
-use crate::config::Config;
+use crate::failure::Result;
+use crate::{Failure, shell};
 
 /// Where a stored artifact is within the directory, and its form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +58,8 @@ impl Receipt {
     }
 
     /// The shell command that writes the stream to standard output; for a tree, its path as one word.
-    pub fn recovery_command(&self, config: &Config) -> String {
-        let path = shell::quote(&config.location(&self.key));
+    pub fn recovery_command(&self, location: &str) -> String {
+        let path = shell::quote(location);
         if self.is_tree { path } else { format!("cat {path}") }
     }
 }
@@ -77,23 +76,15 @@ mod tests {
 
     use super::*;
 
-    fn config(path: &str) -> Config {
-        Config {
-            path: path.to_owned(),
-            mount: None,
-            min_free_bytes: 0,
-        }
-    }
-
     #[test]
     fn the_recovery_command_of_a_stream_reads_it() {
         let receipt = Receipt::parse("flash/1/data.tar.zst").expect("receipt");
         assert_eq!(
-            receipt.recovery_command(&config("/mnt/x")),
+            receipt.recovery_command("/mnt/x/flash/1/data.tar.zst"),
             "cat /mnt/x/flash/1/data.tar.zst"
         );
         assert_eq!(
-            receipt.recovery_command(&config("/mnt/My Disk")),
+            receipt.recovery_command("/mnt/My Disk/flash/1/data.tar.zst"),
             "cat '/mnt/My Disk/flash/1/data.tar.zst'"
         );
     }
@@ -102,7 +93,7 @@ mod tests {
     fn the_recovery_command_of_a_tree_is_its_path() {
         let receipt = Receipt::parse("flash/1/data/").expect("receipt");
         assert_eq!(
-            receipt.recovery_command(&config("/mnt/it's")),
+            receipt.recovery_command("/mnt/it's/flash/1/data"),
             r"'/mnt/it'\''s/flash/1/data'"
         );
     }
@@ -120,8 +111,8 @@ mod tests {
             std::env::temp_dir().join(format!("backstay local's \"{}\" $HOME *", std::process::id()));
         std::fs::create_dir_all(directory.join("a b")).expect("a directory");
         std::fs::write(directory.join("a b/c'd"), "content").expect("a file");
-        let command =
-            Receipt::file("a b/c'd".to_owned()).recovery_command(&config(&directory.to_string_lossy()));
+        let file = directory.join("a b/c'd");
+        let command = Receipt::file("a b/c'd".to_owned()).recovery_command(&file.to_string_lossy());
         let output = std::process::Command::new("sh")
             .args(["-c", &command])
             .output()

@@ -1,0 +1,175 @@
+//! `process.copy`: trees that programs copy by themselves.
+
+use std::io::BufReader;
+use std::sync::Arc;
+
+use backstay_model::manifest::Digest;
+use backstay_model::rate::Rate;
+use backstay_model::{Code, Result};
+use backstay_stream::digest::Hasher;
+use backstay_stream::process::{Inside, run_inside};
+use backstay_stream::read::read;
+use backstay_stream::tree::{CopyOptions, TreeCopy, TreeSpec};
+use wasmtime::component::Resource;
+
+use super::data::readable;
+use crate::bindings::wit::process::{Command, CopySize, HostTreeCopy, Listing, Output};
+use crate::bindings::wit::types::Failure;
+use crate::copying::{Copying, hashes};
+use crate::host::{ByteStream, Host, Tree, answer};
+use crate::scope::Moved;
+
+impl Host {
+    /// Walks a tree for programs that copy it.
+    pub(super) async fn begin_copy(
+        &mut self,
+        tree: Tree,
+        exclude: &[String],
+        hard_links: bool,
+        earlier: Option<ByteStream>,
+    ) -> Result<Copying> {
+        let mut spec = TreeSpec::clone(&tree.spec).leaving_out(exclude, "destination's exclude")?;
+        if !hard_links {
+            spec = spec.with_separate_names();
+        }
+        let options = CopyOptions {
+            hashes: Some(hashes(&self.scope.data_dir, Host::run(self)?, spec.root())),
+        };
+        let context = self.scope.context.clone();
+        let earlier = earlier.map(readable).transpose()?;
+        let copy = self.blocking(move || match earlier {
+            None => TreeCopy::scan(spec, &options, None, &context),
+            Some(index) => {
+                let mut reading = BufReader::new(read(index, &context.uncounted())?);
+                let scanned = TreeCopy::scan(spec, &options, Some(&mut reading), &context);
+                let reading = reading.into_inner();
+                match scanned {
+                    Ok(copy) => reading.finish().map(|_| copy),
+                    Err(error) => Err(reading.fail(error)),
+                }
+            }
+        });
+        Ok(Copying {
+            copy: Arc::new(copy.await?),
+            is_payload: tree.is_payload,
+            was_run: false,
+        })
+    }
+
+    async fn run_copy(
+        &mut self,
+        copying: &Copying,
+        command: Command,
+        input: Listing,
+        progress: Option<String>,
+    ) -> Result<Output> {
+        Host::run(self)?;
+        let spec = self.granted(command, Code::Storage).await?;
+        let (copy, context) = (Arc::clone(&copying.copy), self.scope.context.clone());
+        let output = self.blocking(move || {
+            let input = match input {
+                Listing::Taken => copy.taken()?,
+                Listing::Carried => copy.carried()?,
+                Listing::Nothing => std::fs::File::open("/dev/null")
+                    .map_err(|e| backstay_model::Error::io("open", "/dev/null", e))?,
+            };
+            let directory = copy.directory();
+            let inside = Inside {
+                directory,
+                input,
+                progress: progress.as_deref(),
+            };
+            run_inside(&spec, inside, &context)
+        });
+        let output = output.await?;
+        Ok(Output {
+            status: output.status,
+            stdout: output.stdout,
+            stderr: output.stderr,
+        })
+    }
+
+    async fn finish_copy(&mut self, copying: Copying) -> Result<u64> {
+        Host::run(self)?;
+        copying.refuse_without_run()?;
+        let context = self.scope.context.clone();
+        let is_payload = copying.is_payload;
+        let (copied, digest) = self
+            .blocking(move || {
+                let mut copied = copying.copy.finish(&context)?;
+                let digest = digest_of(&mut copied.index)?;
+                Ok((copied, digest))
+            })
+            .await?;
+        let content_bytes = copied.size.content_bytes;
+        if is_payload {
+            self.moved.push(Moved::Tree {
+                index: copied.index,
+                digest,
+                content_bytes,
+                carried_bytes: 0,
+                entries: copied.size.entries,
+            });
+        }
+        Ok(content_bytes)
+    }
+}
+
+/// The hashes of a file, which is then at its start again.
+fn digest_of(file: &mut std::fs::File) -> Result<Digest> {
+    use std::io::{Read as _, Seek as _};
+    let failed = |e| backstay_model::Error::io("read", "an index", e);
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => break,
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+    file.rewind().map_err(failed)?;
+    Ok(hasher.finish())
+}
+
+impl HostTreeCopy for Host {
+    async fn size(&mut self, this: Resource<Copying>) -> wasmtime::Result<CopySize> {
+        let size = self.table.get(&this)?.copy.size();
+        Ok(CopySize {
+            entries: size.entries,
+            bytes: size.content_bytes,
+            allocated: size.allocated_bytes,
+            carried: size.carried,
+            is_directory: size.is_directory,
+        })
+    }
+
+    async fn limit(&mut self, _: Resource<Copying>) -> wasmtime::Result<Option<u64>> {
+        let (own, host) = self.scope.context.throttle.limits();
+        Ok(own.into_iter().chain(host).map(Rate::bytes_per_second).min())
+    }
+
+    async fn run(
+        &mut self,
+        this: Resource<Copying>,
+        command: Command,
+        input: Listing,
+        progress: Option<String>,
+    ) -> wasmtime::Result<Result<Output, Failure>> {
+        let copying = self.table.get(&this)?.clone();
+        let output = self.run_copy(&copying, command, input, progress).await;
+        if output.is_ok() && input == Listing::Taken {
+            self.table.get_mut(&this)?.was_run = true;
+        }
+        answer(output)
+    }
+
+    async fn finish(&mut self, this: Resource<Copying>) -> wasmtime::Result<Result<u64, Failure>> {
+        let copying = self.table.get(&this)?.clone();
+        answer(self.finish_copy(copying).await)
+    }
+
+    async fn drop(&mut self, this: Resource<Copying>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,376 @@
+//! A tree that a program copies by itself: what it is to take, and what it can have taken.
+//!
+//! [`TreeCopy::scan`] walks the tree and writes down each entry, with a hash of its content, and the list of paths for
+//! the program. [`TreeCopy::finish`] looks at each entry again: of what has changed since nothing is claimed.
+
+mod hashes;
+mod recheck;
+mod state;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use backstay_model::error::show;
+use backstay_model::{Code, Error, Result};
+use rustix::fs::Stat;
+
+use crate::context::Context;
+use crate::process::inside::Moving;
+use crate::tree::compare::{Lines, Numbered, order};
+use crate::tree::copy::hashes::{Known, Remembered};
+use crate::tree::copy::state::{Root, State};
+use crate::tree::entry::{Entry, Kind, ROOT};
+use crate::tree::index::{Line, READ_BYTES, hash_content};
+use crate::tree::path::os;
+use crate::tree::scan::scan;
+use crate::tree::spec::TreeSpec;
+
+/// Longest path that is given to a program, in bytes: the system's 4096 with room for a destination before it.
+const LISTED_PATH_BYTES: usize = 3 << 10;
+
+/// How a tree is copied.
+#[derive(Debug, Default)]
+pub struct CopyOptions {
+    /// Where hashes of content are remembered for the next time; nothing to remember none. The file need not be there.
+    pub hashes: Option<PathBuf>,
+}
+
+/// How much a tree is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CopySize {
+    /// Files, directories, links and devices.
+    pub entries: u64,
+    /// Bytes of content, holes included, each file once.
+    pub content_bytes: u64,
+    /// Bytes that the content takes where it is.
+    pub allocated_bytes: u64,
+    /// Entries that are gone from the tree and are taken over from an earlier copy.
+    pub carried: u64,
+    /// Whether it is a directory, and not a single file.
+    pub is_directory: bool,
+}
+
+/// What a program can have copied.
+#[derive(Debug)]
+pub struct Copied {
+    /// Its index, from the start.
+    pub index: File,
+    /// Entries of which something is known, or that are uncertain.
+    pub size: CopySize,
+    /// Entries that changed or vanished meanwhile.
+    pub uncertain: u64,
+}
+
+/// A tree that was looked at and is being copied.
+#[derive(Debug)]
+pub struct TreeCopy {
+    spec: TreeSpec,
+    size: CopySize,
+    /// One line for each entry, in the order of a walk.
+    draft: File,
+    /// One state for each line that isn't carried over.
+    states: File,
+    taken: File,
+    carried: File,
+}
+
+impl TreeCopy {
+    /// Walks a tree and reads each file whose hash isn't known. `earlier` is the index of an earlier copy: what is in it
+    /// and not in the tree is to be carried over.
+    ///
+    /// What can't be read becomes a warning and isn't taken. Codes: `vanished`, `unreadable`, `path-too-long`,
+    /// `xattrs-unreadable`, `socket-skipped`.
+    ///
+    /// # Errors
+    /// The root can't be read, `earlier` is no index, somebody cancelled, or there is no room for the lists.
+    pub fn scan(
+        spec: TreeSpec,
+        options: &CopyOptions,
+        earlier: Option<&mut dyn BufRead>,
+        context: &Context,
+    ) -> Result<Self> {
+        let _moving = Moving::new(&context.meter);
+        let mut writing = Writing::new(&spec, options, earlier, context)?;
+        scan(&spec, context, &mut |entry, file| writing.take(entry, file))?;
+        let (size, files) = writing.end()?;
+        let [draft, states, taken, carried] = files;
+        if size.entries == 0 {
+            return Err(Error::new(
+                Code::BackupFailed,
+                format!("nothing of {} can be read", show(&spec.root)),
+            )
+            .hint("the warnings of the run say why"));
+        }
+        Ok(TreeCopy {
+            spec,
+            size,
+            draft,
+            states,
+            taken,
+            carried,
+        })
+    }
+
+    /// How much it is.
+    pub fn size(&self) -> CopySize {
+        self.size
+    }
+
+    /// Where the paths of the lists are relative to.
+    pub fn directory(&self) -> &Path {
+        match self.spec.root.parent().filter(|_| !self.size.is_directory) {
+            Some(parent) => parent,
+            None => &self.spec.root,
+        }
+    }
+
+    /// The paths to take, each begun by `./` and ended by NUL. Directories come before what is in them; the root itself isn't in it.
+    ///
+    /// # Errors
+    /// The list can't be read again.
+    pub fn taken(&self) -> Result<File> {
+        from_start(&self.taken)
+    }
+
+    /// The paths to carry over from the earlier copy, in the same form.
+    ///
+    /// # Errors
+    /// The list can't be read again.
+    pub fn carried(&self) -> Result<File> {
+        from_start(&self.carried)
+    }
+
+    /// Looks at the tree again after a program has copied it. What changed since it was scanned is the warning
+    /// `changed-while-read` or `vanished`, and its line in the index is uncertain.
+    ///
+    /// # Errors
+    /// Somebody cancelled, or there is no room for the index.
+    pub fn finish(&self, context: &Context) -> Result<Copied> {
+        let _moving = Moving::new(&context.meter);
+        recheck::recheck(self, context)
+    }
+
+    fn root(&self) -> Result<Root> {
+        Root::open(self.directory())
+    }
+}
+
+/// The lists while they are written.
+struct Writing<'a, 'e> {
+    context: &'a Context,
+    root: Root,
+    shown: PathBuf,
+    size: CopySize,
+    draft: BufWriter<File>,
+    states: BufWriter<File>,
+    taken: BufWriter<File>,
+    carried: BufWriter<File>,
+    earlier: Option<Earlier<'e>>,
+    known: Known,
+    remembered: Remembered,
+    buffer: Vec<u8>,
+}
+
+impl<'a, 'e> Writing<'a, 'e> {
+    fn new(
+        spec: &TreeSpec,
+        options: &CopyOptions,
+        earlier: Option<&'e mut dyn BufRead>,
+        context: &'a Context,
+    ) -> Result<Self> {
+        let is_directory = spec.root.is_dir();
+        let base = match spec.root.parent() {
+            Some(parent) if !is_directory => parent,
+            _ => &spec.root,
+        };
+        Ok(Writing {
+            context,
+            root: Root::open(base)?,
+            shown: base.to_owned(),
+            size: CopySize {
+                is_directory,
+                ..CopySize::default()
+            },
+            draft: temporary()?,
+            states: temporary()?,
+            taken: temporary()?,
+            carried: temporary()?,
+            earlier: earlier.map(Earlier::new).transpose()?,
+            known: Known::open(options.hashes.as_deref()),
+            remembered: Remembered::create(options.hashes.as_deref())?,
+            buffer: vec![0; READ_BYTES],
+        })
+    }
+
+    fn take(&mut self, entry: &Entry, file: Option<(&File, &Stat)>) -> Result<()> {
+        if entry.path.len() > LISTED_PATH_BYTES {
+            let message = "its path is too long for a program";
+            self.warn("path-too-long", message.to_owned(), &entry.path);
+            return Ok(());
+        }
+        let state = match file {
+            Some((_, stat)) => State::of(stat),
+            None => match self.root.state(&entry.path) {
+                Ok(state) => state,
+                Err(_) => {
+                    self.warn(
+                        "vanished",
+                        "it vanished before it was copied".to_owned(),
+                        &entry.path,
+                    );
+                    return Ok(());
+                }
+            },
+        };
+        let hash = match file {
+            None => None,
+            Some((file, _)) => match self.hash(entry, file, &state)? {
+                Some(hash) => Some(hash),
+                None => return Ok(()),
+            },
+        };
+        self.carry_before(Some(entry))?;
+        Line::new(entry, hash).write(&mut self.draft)?;
+        state.write(&mut self.states).map_err(failed)?;
+        if entry.path != ROOT {
+            list(&mut self.taken, &entry.path)?;
+        }
+        self.size.entries += 1;
+        self.size.content_bytes += entry.size;
+        let allocated = file.map_or(0, |(_, stat)| u64::try_from(stat.st_blocks).unwrap_or(0) * 512);
+        self.size.allocated_bytes += allocated.min(entry.size);
+        Ok(())
+    }
+
+    /// The hash of a file's content; nothing, and a warning, if it can't be read.
+    fn hash(&mut self, entry: &Entry, file: &File, state: &State) -> Result<Option<blake3::Hash>> {
+        let hash = match self.known.find(&entry.path, state) {
+            Some(hash) => hash,
+            None => match hash_content(file, entry.size, self.context, &mut self.buffer)? {
+                Ok(hash) => hash,
+                Err(error) => {
+                    let message = format!("it could not be read to its end: {error}");
+                    self.warn("unreadable", message, &entry.path);
+                    return Ok(None);
+                }
+            },
+        };
+        self.remembered.put(&entry.path, state, &hash)?;
+        Ok(Some(hash))
+    }
+
+    /// Writes what the earlier copy had in the order before an entry, or all that is left of it.
+    fn carry_before(&mut self, entry: Option<&Entry>) -> Result<()> {
+        let Some(earlier) = &mut self.earlier else {
+            return Ok(());
+        };
+        while let Some(mut gone) = earlier.before(entry)? {
+            gone.line.carried = true;
+            gone.line.write(&mut self.draft)?;
+            list(&mut self.carried, &gone.path)?;
+            self.size.carried += 1;
+        }
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<(CopySize, [File; 4])> {
+        self.carry_before(None)?;
+        self.remembered.finish();
+        let files = [self.draft, self.states, self.taken, self.carried];
+        let mut done = Vec::new();
+        for mut file in files {
+            file.flush().map_err(failed)?;
+            done.push(file.into_inner().map_err(|e| failed(e.into_error()))?);
+        }
+        let files = done.try_into().map_err(|_| Error::internal("a list got lost"))?;
+        Ok((self.size, files))
+    }
+
+    fn warn(&self, code: &str, message: String, path: &[u8]) {
+        let path = show(&self.shown.join(os(path)));
+        self.context.notes.warn(code, message, Some(path));
+    }
+}
+
+/// What an earlier copy had.
+struct Earlier<'e> {
+    lines: Lines<&'e mut dyn BufRead>,
+    next: Option<Numbered>,
+    /// The entry of the tree that came last and has nothing below it any more, because it is no directory.
+    leaf: Option<Vec<u8>>,
+}
+
+impl<'e> Earlier<'e> {
+    fn new(index: &'e mut dyn BufRead) -> Result<Self> {
+        let mut lines = Lines::new(index, "earlier");
+        Ok(Earlier {
+            next: lines.next()?,
+            lines,
+            leaf: None,
+        })
+    }
+
+    /// The next that is gone from the tree and comes before an entry of it.
+    fn before(&mut self, entry: Option<&Entry>) -> Result<Option<Numbered>> {
+        use std::cmp::Ordering;
+        loop {
+            let Some(next) = self.next.take() else {
+                return Ok(None);
+            };
+            match entry.map_or(Ordering::Less, |entry| order(&next.path, &entry.path)) {
+                Ordering::Less => {}
+                place => {
+                    self.leaf = entry
+                        .filter(|e| e.kind != Kind::Directory)
+                        .map(|e| e.path.clone());
+                    self.next = if place == Ordering::Equal {
+                        self.lines.next()?
+                    } else {
+                        Some(next)
+                    };
+                    return Ok(None);
+                }
+            }
+            self.next = self.lines.next()?;
+            let is_below_leaf = self.leaf.as_ref().is_some_and(|leaf| {
+                next.path
+                    .strip_prefix(&leaf[..])
+                    .is_some_and(|rest| rest.starts_with(b"/"))
+            });
+            if next.path != ROOT && !is_below_leaf && !next.line.uncertain {
+                return Ok(Some(next));
+            }
+        }
+    }
+}
+
+/// Adds a path to a list. The `./` keeps programs from taking it for an option or a comment.
+fn list(out: &mut BufWriter<File>, path: &[u8]) -> Result<()> {
+    out.write_all(b"./")
+        .and_then(|()| out.write_all(path))
+        .and_then(|()| out.write_all(&[0]))
+        .map_err(failed)
+}
+
+fn temporary() -> Result<BufWriter<File>> {
+    tempfile::tempfile().map(BufWriter::new).map_err(failed)
+}
+
+fn from_start(file: &File) -> Result<File> {
+    let mut file = file.try_clone().map_err(failed)?;
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    Ok(file)
+}
+
+fn reader(file: &File) -> Result<BufReader<File>> {
+    from_start(file).map(BufReader::new)
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::io(
+        "write the list of a tree to a file in",
+        std::env::temp_dir(),
+        error,
+    )
+}

@@ -1,0 +1,67 @@
+//! Compares a tree with what it was before a program copied it.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
+
+use backstay_model::error::show;
+use backstay_model::{Error, Result};
+use rustix::io::Errno;
+
+use crate::context::Context;
+use crate::tree::compare::{Lines, Numbered};
+use crate::tree::copy::state::State;
+use crate::tree::copy::{Copied, TreeCopy, failed, reader, temporary};
+use crate::tree::entry::Kind;
+use crate::tree::path::os;
+
+/// Writes the index of what a program can have copied.
+pub(super) fn recheck(copy: &TreeCopy, context: &Context) -> Result<Copied> {
+    let root = copy.root()?;
+    let mut lines = Lines::new(reader(&copy.draft)?, "drafted");
+    let mut states = reader(&copy.states)?;
+    let mut index = temporary()?;
+    // Names of files that have several: what is known of one is known of all.
+    let mut doubted = HashSet::new();
+    let mut uncertain = 0;
+    while let Some(Numbered { path, mut line }) = lines.next()? {
+        context.cancel.check()?;
+        if !line.carried {
+            context.meter.tick();
+            let before = State::read(&mut states)
+                .map_err(|e| Error::internal("the list of a tree ends early").because(e))?;
+            let change = match root.state(&path) {
+                Ok(now) if now == before => None,
+                Ok(_) => Some(("changed-while-read", "it changed while it was copied")),
+                Err(Errno::NOENT | Errno::NOTDIR) => Some(("vanished", "it vanished while it was copied")),
+                Err(_) => Some(("unreadable", "its state after it was copied is unknown")),
+            };
+            let is_of_doubted =
+                line.kind == Kind::Hardlink && line.link.as_ref().is_some_and(|link| doubted.contains(link));
+            line.uncertain = change.is_some() || is_of_doubted;
+            if line.uncertain {
+                uncertain += 1;
+                line.blake3 = None;
+                doubted.insert(line.path.clone());
+            }
+            // Something was put into a directory or taken out of it, and if it mattered, there is a warning for that.
+            if let Some((code, message)) = change.filter(|_| line.kind != Kind::Directory) {
+                let path = copy.directory().join(os(&path));
+                context.notes.warn(code, message, Some(show(&path)));
+            }
+        }
+        line.write(&mut index)?;
+    }
+    Ok(Copied {
+        index: ended(index)?,
+        size: copy.size,
+        uncertain,
+    })
+}
+
+fn ended(mut file: BufWriter<File>) -> Result<File> {
+    file.flush().map_err(failed)?;
+    let mut file = file.into_inner().map_err(|e| failed(e.into_error()))?;
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    Ok(file)
+}

@@ -1,0 +1,114 @@
+//! What tells whether an entry is still what it was.
+
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use backstay_model::{Code, Error, Result};
+use rustix::fs::{AtFlags, CWD, Mode, Stat, openat, statat};
+
+use crate::tree::directory::THROUGH;
+use crate::tree::path::os;
+
+/// Bytes of a state in a file.
+pub(super) const STATE_BYTES: usize = 7 * 8;
+
+/// What `stat` says of an entry that changes with its content, its attributes, or its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct State {
+    device: u64,
+    inode: u64,
+    size: u64,
+    mode: u64,
+    modified: u64,
+    changed: u64,
+    /// Seconds of both times, which may be before 1970.
+    seconds: u64,
+}
+
+impl State {
+    #[allow(
+        clippy::useless_conversion,
+        clippy::unnecessary_cast,
+        reason = "the widths of these fields depend on the processor"
+    )]
+    pub(super) fn of(stat: &Stat) -> Self {
+        State {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            size: stat.st_size as u64,
+            mode: u64::from(stat.st_mode),
+            modified: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as u64),
+            changed: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as u64),
+            seconds: (stat.st_mtime as u64).rotate_left(32) ^ (stat.st_ctime as u64),
+        }
+    }
+
+    /// When it was changed last, in nanoseconds since 1970.
+    pub(super) fn changed(&self) -> u64 {
+        self.changed
+    }
+
+    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        for number in self.numbers() {
+            out.write_all(&number.to_le_bytes())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn read(from: &mut impl Read) -> io::Result<Self> {
+        let mut bytes = [0; STATE_BYTES];
+        from.read_exact(&mut bytes)?;
+        let mut numbers = bytes
+            .chunks_exact(8)
+            .map(|chunk| chunk.try_into().map_or(0, u64::from_le_bytes));
+        let mut next = || numbers.next().unwrap_or_default();
+        Ok(State {
+            device: next(),
+            inode: next(),
+            size: next(),
+            mode: next(),
+            modified: next(),
+            changed: next(),
+            seconds: next(),
+        })
+    }
+
+    fn numbers(&self) -> [u64; 7] {
+        let State {
+            device,
+            inode,
+            size,
+            mode,
+            modified,
+            changed,
+            seconds,
+        } = *self;
+        [device, inode, size, mode, modified, changed, seconds]
+    }
+}
+
+fn nanoseconds(seconds: i64, nanoseconds: u64) -> u64 {
+    u64::try_from(seconds)
+        .unwrap_or(0)
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(nanoseconds)
+}
+
+/// The directory that paths are relative to.
+#[derive(Debug)]
+pub(super) struct Root(OwnedFd);
+
+impl Root {
+    pub(super) fn open(directory: &Path) -> Result<Self> {
+        let flags = THROUGH.difference(rustix::fs::OFlags::NOFOLLOW);
+        openat(CWD, directory, flags, Mode::empty())
+            .map(Root)
+            .map_err(|e| Error::io_as(Code::BackupFailed, "read", directory, e.into()))
+    }
+
+    /// What an entry is now.
+    pub(super) fn state(&self, path: &[u8]) -> rustix::io::Result<State> {
+        statat(&self.0, os(path), AtFlags::SYMLINK_NOFOLLOW).map(|stat| State::of(&stat))
+    }
+}

@@ -1,0 +1,206 @@
+//! Trees that programs copy by themselves: what they are told to take, and what is claimed of what they took.
+
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use backstay_stream::Context;
+use backstay_stream::tree::{CopyOptions, TreeCopy, TreeSpec, compare_index, index_directory};
+
+use crate::support::{need_root, scratch};
+use crate::trees::hostile;
+
+fn spec(root: &Path) -> TreeSpec {
+    TreeSpec::all(root).unwrap()
+}
+
+fn scan(spec: TreeSpec, earlier: Option<&str>) -> TreeCopy {
+    let mut earlier = earlier.map(str::as_bytes);
+    let earlier = earlier.as_mut().map(|index| index as &mut dyn std::io::BufRead);
+    TreeCopy::scan(spec, &CopyOptions::default(), earlier, &Context::default()).unwrap()
+}
+
+fn paths(mut list: fs::File) -> Vec<String> {
+    let mut bytes = Vec::new();
+    list.read_to_end(&mut bytes).unwrap();
+    let mut paths: Vec<&[u8]> = bytes.split(|b| *b == 0).collect();
+    assert_eq!(paths.pop(), Some(&b""[..]), "each path ends with NUL");
+    let plain = |path: &[u8]| String::from_utf8_lossy(path.strip_prefix(b"./").unwrap()).into_owned();
+    paths.into_iter().map(plain).collect()
+}
+
+/// The index that is claimed after the copy, and the codes of its warnings.
+fn finish(copy: &TreeCopy) -> (String, Vec<String>) {
+    let context = Context::default();
+    let mut copied = copy.finish(&context).unwrap();
+    let mut index = String::new();
+    copied.index.read_to_string(&mut index).unwrap();
+    let codes = context
+        .notes
+        .take()
+        .0
+        .into_iter()
+        .map(|warning| warning.code)
+        .collect();
+    (index, codes)
+}
+
+fn index(root: &Path) -> String {
+    let mut out = Vec::new();
+    index_directory(&spec(root), &Context::default(), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn plant(names: &[&str]) -> tempfile::TempDir {
+    let from = scratch();
+    for name in names {
+        let path = from.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, name).unwrap();
+    }
+    from
+}
+
+#[test]
+fn a_tree_that_stays_as_it_is_has_the_index_of_its_directory() {
+    need_root();
+    let from = scratch();
+    hostile(from.path());
+    fs::remove_file(from.path().join("hole-large")).unwrap();
+    let copy = scan(spec(from.path()), None);
+    let (claimed, codes) = finish(&copy);
+    assert!(claimed == index(from.path()));
+    assert_eq!(codes, [] as [&str; 0]);
+    assert_eq!(copy.size().entries, claimed.lines().count() as u64);
+    assert_eq!(paths(copy.taken().unwrap()).len() as u64, copy.size().entries - 1);
+}
+
+#[test]
+fn the_list_has_each_directory_before_what_is_in_it_and_not_what_is_left_out() {
+    let from = plant(&["b/c", "b/skip.tmp", "a", "only/here"]);
+    fs::write(from.path().join(std::ffi::OsStr::from_bytes(b"\xff\n-")), "x").unwrap();
+    let spec = spec(from.path())
+        .leaving_out(&["*.tmp", "/only"], "exclude")
+        .unwrap();
+    let copy = scan(spec, None);
+    assert_eq!(paths(copy.taken().unwrap()), ["a", "b", "b/c", "\u{fffd}\n-"]);
+    assert_eq!(paths(copy.taken().unwrap()).len(), 4, "it can be read again");
+    assert_eq!(copy.directory(), from.path());
+}
+
+#[test]
+fn a_single_file_is_listed_in_its_directory() {
+    let from = plant(&["one", "other"]);
+    let copy = scan(spec(&from.path().join("one")), None);
+    assert_eq!(paths(copy.taken().unwrap()), ["one"]);
+    assert_eq!(copy.directory(), from.path());
+    assert!(!copy.size().is_directory);
+}
+
+#[test]
+fn nothing_is_claimed_of_what_changed_or_vanished_meanwhile() {
+    let from = plant(&["a", "changes", "linked", "vanishes", "d/vanishes"]);
+    fs::hard_link(from.path().join("linked"), from.path().join("name-of-linked")).unwrap();
+    let copy = scan(spec(from.path()), None);
+    for name in ["changes", "linked"] {
+        fs::write(from.path().join(name), "something else").unwrap();
+    }
+    fs::remove_file(from.path().join("vanishes")).unwrap();
+    fs::remove_dir_all(from.path().join("d")).unwrap();
+    let (claimed, mut codes) = finish(&copy);
+    codes.sort_unstable();
+    let changed = ["changed-while-read"; 3];
+    assert_eq!(codes, [&changed[..], &["vanished"; 2]].concat());
+    let uncertain = claimed.lines().filter(|line| line.contains("\"uncertain\":true"));
+    // With the root, which lost a name, and the directory that went with its file.
+    assert_eq!(uncertain.clone().count(), 7, "{claimed}");
+    assert!(uncertain.clone().all(|line| !line.contains("blake3")));
+    // Whatever was copied of them is no difference.
+    let now = index(from.path());
+    assert_eq!(
+        compare_index(claimed.as_bytes(), now.as_bytes()).unwrap(),
+        [] as [&str; 0]
+    );
+    fs::write(from.path().join("a"), "b").unwrap();
+    let differences = compare_index(claimed.as_bytes(), index(from.path()).as_bytes()).unwrap();
+    assert_eq!(differences, ["a: different content, time"]);
+}
+
+#[test]
+fn what_is_gone_is_to_be_carried_over_unless_something_else_has_its_place() {
+    let before = plant(&[
+        "a/gone",
+        "a/stays",
+        "becomes-file/x/y",
+        "becomes-directory",
+        "gone/x",
+        "z",
+    ]);
+    let now = plant(&["a/stays", "becomes-file", "becomes-directory/new", "new"]);
+    let copy = scan(spec(now.path()), Some(&index(before.path())));
+    let carried = ["a/gone", "gone", "gone/x", "z"];
+    assert_eq!(paths(copy.carried().unwrap()), carried);
+    assert_eq!(copy.size().carried, 4);
+    let (claimed, _) = finish(&copy);
+    let marked = claimed.lines().filter(|line| line.contains("\"carried\":true"));
+    assert_eq!(marked.count(), carried.len());
+    // It is an index: in order, and of use for the next copy.
+    let next = scan(spec(now.path()), Some(&claimed));
+    assert_eq!(paths(next.carried().unwrap()), carried);
+}
+
+#[test]
+fn names_of_one_file_can_be_taken_for_files_of_their_own() {
+    let from = plant(&["one"]);
+    fs::hard_link(from.path().join("one"), from.path().join("two")).unwrap();
+    let bytes = |spec| scan(spec, None).size().content_bytes;
+    assert_eq!(bytes(spec(from.path())), 3);
+    assert_eq!(bytes(spec(from.path()).with_separate_names()), 6);
+}
+
+/// What a scan reads, beside one movement for each entry.
+fn read_by(root: &Path, hashes: Option<PathBuf>) -> (u64, String) {
+    let context = Context::default();
+    let copy = TreeCopy::scan(spec(root), &CopyOptions { hashes }, None, &context).unwrap();
+    let ticks = context.meter.ticks.load(Ordering::Relaxed);
+    (ticks - copy.size().entries, finish(&copy).0)
+}
+
+#[test]
+fn a_file_that_has_not_changed_is_not_read_again_and_damage_of_what_is_known_costs_only_reading() {
+    // Old enough to be believed: what changed just now is always read again.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let directory = scratch();
+    let hashes = directory.path().join("deep/hashes");
+    let (all, index) = read_by(&root, Some(hashes.clone()));
+    assert!(all > 20);
+    assert_eq!(read_by(&root, Some(hashes.clone())), (0, index.clone()));
+    let whole = fs::read(&hashes).unwrap();
+    for at in [3, whole.len() / 2, whole.len() - 1] {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        fs::write(&hashes, damaged).unwrap();
+        assert_eq!(
+            read_by(&root, Some(hashes.clone())),
+            (all, index.clone()),
+            "at {at}"
+        );
+    }
+    for short in [0, 10, whole.len() / 2] {
+        fs::write(&hashes, &whole[..short]).unwrap();
+        assert_eq!(read_by(&root, Some(hashes.clone())).0, all, "{short} bytes");
+    }
+    assert_eq!(read_by(&root, Some(hashes)).0, 0);
+}
+
+#[test]
+fn a_file_that_changed_just_now_is_read_again() {
+    let from = plant(&["a"]);
+    let directory = scratch();
+    let hashes = directory.path().join("hashes");
+    for _ in 0..2 {
+        assert_eq!(read_by(from.path(), Some(hashes.clone())).0, 1);
+    }
+}

@@ -1,0 +1,143 @@
+//! What rsync says: its statistics, and why it failed.
+
+use backstay_sdk::{Code, Failure, Output, Result};
+use serde::Serialize;
+
+/// What a copy took, as rsync counted it.
+#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Statistics {
+    /// Regular files whose content was copied, because the snapshot before had none or another.
+    pub files_transferred: u64,
+    /// Bytes of their content that were copied.
+    pub bytes_transferred: u64,
+    /// Files, directories and others that the snapshot before did not have under their names.
+    pub entries_created: u64,
+    /// Bytes of content in all.
+    pub total_bytes: u64,
+    /// How many times more content there is than was moved.
+    pub speedup_ratio: f64,
+    /// Milliseconds.
+    pub duration_ms: u64,
+    /// Entries that are gone from the source and were carried over.
+    pub entries_carried: u64,
+    /// Where the snapshot is.
+    pub local_path: String,
+    /// The snapshot that unchanged files are shared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linked_to: Option<String>,
+}
+
+impl Statistics {
+    /// Reads the output of `--info=stats2`. What rsync doesn't say is 0.
+    pub fn parse(output: &str) -> Self {
+        let number = |sign: &str| {
+            let line = output
+                .lines()
+                .rev()
+                .find_map(|line| line.trim().strip_prefix(sign));
+            let digits = line.map(|rest| rest.trim_start().split([' ', ',']).next().unwrap_or_default());
+            digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+        };
+        let speedup = output.rsplit_once("speedup is ").map(|(_, rest)| rest);
+        let speedup = speedup.and_then(|rest| rest.split_whitespace().next());
+        Statistics {
+            files_transferred: number("Number of regular files transferred:"),
+            bytes_transferred: number("Literal data:"),
+            entries_created: number("Number of created files:"),
+            total_bytes: number("Total file size:"),
+            speedup_ratio: speedup.and_then(|text| text.parse().ok()).unwrap_or(0.0),
+            ..Statistics::default()
+        }
+    }
+}
+
+/// Exit statuses after which the host looks at what is there: some of it may not have been transferred or kept.
+const PARTIAL: [i32; 2] = [23, 24];
+
+/// Fails unless rsync went through all of its list. Returns what it complained of, if it could not do all that it should.
+///
+/// # Errors
+/// It gave up.
+pub fn judge(output: &Output) -> Result<Option<String>> {
+    if output.is_success() {
+        return Ok(None);
+    }
+    let cause = cause(&output.stderr);
+    if PARTIAL.contains(&output.status) && !cause.contains("No space left on device") {
+        return Ok(Some(cause));
+    }
+    let message = format!("rsync ended with status {}: {cause}", output.status);
+    let failure = if cause.contains("No space left on device") || cause.contains("Disk quota exceeded") {
+        Failure::new(Code::DiskSpace, message)
+            .hint("make room at the destination or shorten the retention; earlier snapshots are untouched")
+    } else if cause.contains("Read-only file system") {
+        Failure::storage(message).hint("mount it so that it can be written to, and check its health")
+    } else {
+        Failure::storage(message).hint("remove what it complains of, or run it by hand to see more")
+    };
+    Err(failure)
+}
+
+/// The first thing that rsync complained of, which led to all others.
+fn cause(stderr: &str) -> String {
+    let lines: Vec<&str> = stderr
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let is_cause = |line: &&&str| !line.starts_with("rsync error:") && !line.starts_with("rsync warning:");
+    let first = lines.iter().find(is_cause).or(lines.last());
+    first.map_or_else(|| "it said nothing".to_owned(), |line| (*line).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(status: i32, stderr: &str) -> Output {
+        Output {
+            command: "rsync".to_owned(),
+            is_fed: true,
+            status,
+            stdout: String::new(),
+            stderr: stderr.to_owned(),
+        }
+    }
+
+    #[test]
+    fn statistics_are_read() {
+        let said = "\r      1048581  49%  200.00MB/s    0:00:00 (xfr#3, to-chk=0/21)\n\nNumber of files: 21 (reg: 7, dir: 10)\nNumber of created files: 11 (reg: 4, dir: 7)\nNumber of deleted files: 0\nNumber of regular files transferred: 3\nTotal file size: 2097177 bytes\nTotal transferred file size: 1048581 bytes\nLiteral data: 1048581 bytes\nMatched data: 0 bytes\n\nsent 1049452 bytes  received 112 bytes  2099128.00 bytes/sec\ntotal size is 2097177  speedup is 2.00\n";
+        let expected = Statistics {
+            files_transferred: 3,
+            bytes_transferred: 1_048_581,
+            entries_created: 11,
+            total_bytes: 2_097_177,
+            speedup_ratio: 2.0,
+            ..Statistics::default()
+        };
+        assert_eq!(Statistics::parse(said), expected);
+        assert_eq!(Statistics::parse("something else"), Statistics::default());
+    }
+
+    #[test]
+    fn the_first_complaint_is_the_cause() {
+        let stderr = "rsync: [receiver] write failed on \"/mnt/x\": No space left on device (28)\nrsync error: error in file IO (code 11) at receiver.c(380) [receiver=3.2.7]\n";
+        let failure = judge(&output(11, stderr)).expect_err("it gave up");
+        assert_eq!(failure.code, Code::DiskSpace);
+        assert_eq!(
+            failure.message,
+            "rsync ended with status 11: rsync: [receiver] write failed on \"/mnt/x\": No space left on device (28)"
+        );
+    }
+
+    #[test]
+    fn what_was_only_in_part_is_for_the_host_to_judge() {
+        let stderr =
+            "file has vanished: \"/srv/x\"\nrsync warning: some files vanished (code 24) at main.c(1338)\n";
+        let complaint = judge(&output(24, stderr)).expect("the host judges");
+        assert_eq!(complaint.as_deref(), Some("file has vanished: \"/srv/x\""));
+        assert_eq!(judge(&output(0, "")).expect("well"), None);
+        assert!(judge(&output(12, "")).is_err());
+    }
+}
