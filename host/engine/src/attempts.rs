@@ -85,10 +85,18 @@ impl<'a> Attempts<'a> {
             error.report()
         );
         self.recorder.say(Level::Warn, "host", what);
+        self.undo(engine).await?;
+        wait(delay, self.cancel).await
+    }
+
+    /// Undoes what this try did.
+    ///
+    /// # Errors
+    /// The journal can't be read.
+    pub(crate) async fn undo(&self, engine: &Engine) -> Result<()> {
         engine
             .undo_since(self.run, self.last_entry, &self.whose, self.recorder)
-            .await?;
-        wait(delay, self.cancel).await
+            .await
     }
 }
 

@@ -116,6 +116,7 @@ impl<'a> Delivery<'a> {
             let sealed = self.seal(index).await;
             self.excuse(index, sealed)?;
         }
+        let mut failed = None;
         for index in self.unsealed(|_, _| true) {
             let stored = self.store_rest(index).await;
             self.holdings[index].is_given_up = stored.is_err();
@@ -124,9 +125,12 @@ impl<'a> Delivery<'a> {
                 Ok(()) => self.seal(index).await,
                 Err(error) => Err(error),
             };
-            self.excuse(index, sealed)?;
+            if let Err(error) = self.excuse(index, sealed) {
+                self.context.cancel.check()?;
+                failed.get_or_insert(error);
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Stores each artifact at the first destination, and at all that can take it from the same reading.
@@ -306,11 +310,7 @@ impl<'a> Delivery<'a> {
 
     /// Undoes what the source did to make its data quiet, once nothing more is to be read.
     async fn release(&mut self) -> Result<()> {
-        let wants = |(lane, holding): (&Lane<'_>, &Holding)| {
-            // What isn't optional and has failed ends the run.
-            holding.wants() || (holding.failed.is_some() && !lane.is_optional())
-        };
-        if self.is_released || self.lanes.iter().zip(&self.holdings).any(wants) {
+        if self.is_released || self.holdings.iter().any(Holding::wants) {
             return Ok(());
         }
         self.is_released = true;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use backstay_model::event::Level;
 use backstay_model::filters::Filters;
 use backstay_model::journal::{Entry, Owner};
 use backstay_model::manifest::StoredArtifact;
@@ -16,7 +17,7 @@ use crate::Engine;
 use crate::attempts::Attempts;
 use crate::copy::{Shape, is_all_there, stored_stream};
 use crate::delivery::Delivery;
-use crate::lanes::{Holding, Lane, Slot};
+use crate::lanes::{Lane, Slot};
 
 /// One destination's part in a reading.
 struct Part<'a> {
@@ -39,6 +40,13 @@ pub(crate) struct Ended {
     pub(crate) leftover: Vec<i64>,
 }
 
+/// Why a reading came to nothing.
+struct Broken {
+    error: Error,
+    /// The destination whose fault it is; nothing if it is the source's.
+    culprit: Option<usize>,
+}
+
 /// Why a destination has nothing of a reading.
 pub(crate) enum Missed {
     /// It failed.
@@ -51,10 +59,11 @@ pub(crate) enum Missed {
 
 impl<'a> Delivery<'a> {
     /// Reads an artifact once for several destinations, from its start each time, as often as the job allows. Optional
-    /// ones may be under way still when it returns, or have to be stored later.
+    /// ones may be under way still when it returns, or have to be stored later. One that isn't optional and failed for
+    /// good fails the run in the end; the others get theirs from a reading without it, unless it is the first.
     ///
     /// # Errors
-    /// The source or a destination that isn't optional failed for good.
+    /// The source or the first destination failed for good.
     pub(crate) async fn read_for(&mut self, mut members: Vec<usize>, artifact: usize) -> Result<()> {
         let (engine, lanes, context) = (self.engine, self.lanes, self.context);
         let Some(first) = members.first().map(|index| &lanes[*index]) else {
@@ -65,19 +74,38 @@ impl<'a> Delivery<'a> {
         loop {
             attempts.begin(engine).await?;
             let read = self.read_once(&members, artifact, attempts.since()).await;
-            let Err(error) = read else { return Ok(()) };
+            let Err(Broken { error, culprit }) = read else {
+                return Ok(());
+            };
             // Who has something of an earlier try is stored on its own.
             members.retain(|index| {
                 let holding = &self.holdings[*index];
                 holding.failed.is_none() && matches!(holding.slots[artifact], Slot::Missing)
             });
             attempts.limit_to(&members);
-            self.meanwhile(attempts.failed(engine, error)).await?;
+            let Err(error) = self.meanwhile(attempts.failed(engine, error)).await else {
+                continue;
+            };
+            let Some(culprit) = culprit.filter(|index| *index > 0) else {
+                return Err(error);
+            };
+            context.cancel.check()?;
+            let what = format!(
+                "{} failed, the others go on: {}",
+                lanes[culprit].name(),
+                error.report()
+            );
+            self.recorder.say(Level::Error, "host", what);
+            attempts.undo(engine).await?;
+            self.holdings[culprit].failed = Some(error);
+            members.retain(|index| *index != culprit);
+            attempts = Attempts::new(&first.run, retries, &context.cancel, self.recorder);
         }
     }
 
-    async fn read_once(&mut self, members: &[usize], artifact: usize, since: i64) -> Result<()> {
-        let fan = self.start(members, artifact, since)?;
+    async fn read_once(&mut self, members: &[usize], artifact: usize, since: i64) -> Result<(), Broken> {
+        let fan = self.start(members, artifact, since);
+        let fan = fan.map_err(|error| Broken { error, culprit: None })?;
         let (fan, recipe, filters) = fan;
         let mut reading = tokio::task::spawn_blocking({
             let (fan, context) = (Arc::clone(&fan), self.context.clone());
@@ -94,22 +122,23 @@ impl<'a> Delivery<'a> {
                 else => break,
             }
         }
-        let critical = members.iter().filter(|index| !self.lanes[**index].is_optional());
-        let failed = |holding: &mut Holding| holding.failed.take();
-        let mut cause = None;
-        if let Some(culprit) = fan.culprit().and_then(|at| members.get(at)) {
-            cause = failed(&mut self.holdings[*culprit]);
+        let mut failed = Vec::new();
+        for index in members.iter().filter(|index| !self.lanes[**index].is_optional()) {
+            let error = self.holdings[*index].failed.take();
+            failed.extend(error.map(|error| (*index, error)));
         }
-        let mut others: Vec<Error> = critical
-            .filter_map(|index| failed(&mut self.holdings[*index]))
-            .collect();
-        if cause.is_none() {
-            cause = read.and_then(Result::err);
-        }
-        if cause.is_none() && !others.is_empty() {
-            cause = Some(others.swap_remove(0));
-        }
-        let Some(cause) = cause else {
+        let culprit = fan.culprit().and_then(|at| members.get(at));
+        let at = failed.iter().position(|(index, _)| Some(index) == culprit);
+        let broken = match (at, read.and_then(Result::err)) {
+            (None, Some(error)) => Some(Broken { error, culprit: None }),
+            (at, _) => (!failed.is_empty())
+                .then(|| failed.swap_remove(at.unwrap_or(0)))
+                .map(|(index, error)| Broken {
+                    error,
+                    culprit: Some(index),
+                }),
+        };
+        let Some(Broken { error, culprit }) = broken else {
             let is_last = artifact + 1 == self.lanes[0].artifacts.len();
             if !is_last {
                 // So that they can take part in the next reading.
@@ -125,7 +154,10 @@ impl<'a> Delivery<'a> {
                 *slot = Slot::Missing;
             }
         }
-        Err(self.lanes[members[0]].explain(cause, artifact))
+        Err(Broken {
+            error: self.lanes[members[0]].explain(error, artifact),
+            culprit,
+        })
     }
 
     /// Starts every destination's part, which waits for the reading.

@@ -76,6 +76,8 @@ pub enum Missed {
 #[derive(Debug, Clone)]
 pub struct Timetable {
     rule: Rule,
+    /// The instant, in seconds, that a fixed distance is counted from.
+    from: i64,
     zone: TimeZone,
     missed: Missed,
     window: Option<Window>,
@@ -87,11 +89,7 @@ pub struct Timetable {
 #[derive(Debug, Clone)]
 enum Rule {
     Cron(Box<Cron>),
-    /// Seconds, and the instant (in seconds) that they are counted from.
-    Every {
-        seconds: i64,
-        from: i64,
-    },
+    Every { seconds: i64 },
 }
 
 impl Schedule {
@@ -132,27 +130,16 @@ impl Schedule {
     /// All that [`Schedule::check`] finds wrong, as one error.
     pub fn timetable(&self, from: Timestamp, seed: [u8; 16]) -> Result<Timetable> {
         let zone = self.zone()?;
-        let wrong = || crate::diagnostic::into_error(&self.check("/schedule"));
-        if let Some(error) = wrong() {
+        let rule = self.rule("/schedule");
+        let mut wrong: Vec<_> = rule.as_ref().err().cloned().into_iter().collect();
+        wrong.extend(self.check_beside_rule("/schedule"));
+        if let Some(error) = crate::diagnostic::into_error(&wrong) {
             return Err(error);
         }
-        let rule = match (&self.cron, self.every) {
-            (Some(expression), None) => {
-                let cron: Cron = expression
-                    .parse()
-                    .map_err(|problem: String| Error::new(Code::Configuration, problem))?;
-                Rule::Cron(Box::new(cron))
-            }
-            (None, Some(every)) => Rule::Every {
-                seconds: signed(every).as_secs(),
-                from: from.as_second(),
-            },
-            _ => {
-                return Err(Error::internal("a schedule without a rule passed its own check"));
-            }
-        };
+        let rule = rule.map_err(|_| Error::internal("what is wrong with a schedule was no error"))?;
         Ok(Timetable {
             rule,
+            from: from.as_second(),
             zone,
             missed: self.missed,
             window: self.window,
@@ -181,10 +168,10 @@ impl Timetable {
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         match &self.rule {
             Rule::Cron(cron) => instants::next_after(cron, &self.zone, after),
-            Rule::Every { seconds, from } => {
-                let steps = after.as_second().checked_sub(*from)?.div_euclid(*seconds);
+            Rule::Every { seconds } => {
+                let steps = after.as_second().checked_sub(self.from)?.div_euclid(*seconds);
                 let steps = steps.checked_add(1)?.max(1);
-                let next = steps.checked_mul(*seconds)?.checked_add(*from)?;
+                let next = steps.checked_mul(*seconds)?.checked_add(self.from)?;
                 Timestamp::from_second(next).ok()
             }
         }

@@ -18,8 +18,8 @@ impl Scratch {
         &self.0
     }
 
-    /// Makes it. Only in [`open`](crate::Source::open), [`restore`](crate::Source::restore) and
-    /// [`put`](crate::Destination::put), once a call.
+    /// Makes it: once in each call that is part of a run, such as [`open`](crate::Source::open),
+    /// [`restore`](crate::Source::restore) or [`put`](crate::Destination::put).
     ///
     /// # Errors
     /// The call can't have one, or has one, or there is no room.

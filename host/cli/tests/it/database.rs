@@ -1,10 +1,10 @@
 //! Databases are backed up while they are written to, restored and cleaned up after, on real servers.
 
 mod crash;
-mod desk;
+pub(crate) mod desk;
 mod failures;
 mod mariadb;
 mod postgres;
 mod refusals;
 mod secrets;
-mod sqlite;
+pub(crate) mod sqlite;

@@ -11,7 +11,7 @@ mod round_trip;
 mod secrets;
 mod trouble;
 
-pub use desk::noise;
+pub use desk::{FILTERS, noise};
 
 /// Each behaviour as a test of its own.
 macro_rules! behaviours {

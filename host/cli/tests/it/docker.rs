@@ -2,7 +2,7 @@
 
 mod crash;
 mod engine;
-mod lab;
+pub(crate) mod lab;
 mod quiet;
 mod restore;
 mod round_trip;

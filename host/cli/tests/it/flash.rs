@@ -3,7 +3,7 @@
 mod crash;
 mod failures;
 mod hostile;
-mod lab;
+pub(crate) mod lab;
 mod patterns;
 mod roundtrip;
 mod secrets;

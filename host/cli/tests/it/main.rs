@@ -20,6 +20,7 @@ mod fan_out;
 mod flash;
 mod guards;
 mod hostile_plugins;
+mod matrix;
 mod object;
 mod proxmox;
 mod prune;

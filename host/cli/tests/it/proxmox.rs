@@ -2,7 +2,7 @@
 
 mod crash;
 mod failures;
-mod lab;
+pub(crate) mod lab;
 mod refusals;
 mod restore;
 mod roundtrip;

@@ -1,7 +1,7 @@
 //! Scripts of users as a source and around a run, by the program itself.
 
 mod hooks;
-mod lab;
+pub(crate) mod lab;
 mod source;
 mod trouble;
 mod wasi;

@@ -3,8 +3,7 @@
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;
 
-use super::cron::Cron;
-use super::{Missed, Schedule};
+use super::{Missed, Rule, Schedule, signed};
 
 const SECOND: Span = Span::seconds(1);
 
@@ -17,8 +16,14 @@ const MAX_SPAN: Span = Span::seconds(100 * 366 * 86_400);
 impl Schedule {
     /// Everything wrong with it. Pointers start with `at`.
     pub fn check(&self, at: &str) -> Vec<Diagnostic> {
+        let mut found: Vec<_> = self.rule(at).err().into_iter().collect();
+        found.extend(self.check_beside_rule(at));
+        found
+    }
+
+    /// Everything wrong with it but its rule.
+    pub(super) fn check_beside_rule(&self, at: &str) -> Vec<Diagnostic> {
         let mut found = Vec::new();
-        self.check_rule(at, &mut found);
         if let Some(zone) = &self.timezone
             && jiff::tz::TimeZone::get(zone).is_err()
         {
@@ -35,47 +40,41 @@ impl Schedule {
         found
     }
 
-    fn check_rule(&self, at: &str, found: &mut Vec<Diagnostic>) {
+    /// What its due times follow, or what is wrong with that.
+    pub(super) fn rule(&self, at: &str) -> Result<Rule, Diagnostic> {
         match (&self.cron, self.every) {
-            (Some(_), Some(_)) => found.push(
-                Diagnostic::error(
-                    at,
-                    "ambiguous",
-                    "a schedule has either `cron` or `every`, not both",
-                )
-                .hint("remove one of them"),
-            ),
-            (None, None) => found.push(
+            (Some(_), Some(_)) => Err(Diagnostic::error(
+                at,
+                "ambiguous",
+                "a schedule has either `cron` or `every`, not both",
+            )
+            .hint("remove one of them")),
+            (None, None) => Err(
                 Diagnostic::error(at, "missing", "a schedule needs `cron` or `every`")
                     .hint("leave `schedule` out for a job that only runs by hand"),
             ),
             (None, Some(every)) => {
                 let whole = every.duration().subsec_nanos() == 0;
                 if every < SECOND || every > MAX_SPAN || !whole {
-                    found.push(
-                        Diagnostic::error(
-                            format!("{at}/every"),
-                            "out-of-range",
-                            format!("`every` is in whole seconds from 1s to a century, not {every}"),
-                        )
-                        .hint("write 15m, 6h or 7d; a plain number is one of seconds"),
-                    );
+                    return Err(Diagnostic::error(
+                        format!("{at}/every"),
+                        "out-of-range",
+                        format!("`every` is in whole seconds from 1s to a century, not {every}"),
+                    )
+                    .hint("write 15m, 6h or 7d; a plain number is one of seconds"));
                 }
+                Ok(Rule::Every {
+                    seconds: signed(every).as_secs(),
+                })
             }
-            (Some(cron), None) => {
-                if let Err(problem) = cron.parse::<Cron>() {
-                    found.push(
-                        Diagnostic::error(
-                            format!("{at}/cron"),
-                            "cron",
-                            format!("`{cron}` is not a crontab expression: {problem}"),
-                        )
-                        .hint(
-                            "five fields: minute hour day-of-month month day-of-week, such as `0 3 * * *` for 03:00 each day",
-                        ),
-                    );
-                }
-            }
+            (Some(cron), None) => cron.parse().map(|cron| Rule::Cron(Box::new(cron))).map_err(|problem: String| {
+                Diagnostic::error(
+                    format!("{at}/cron"),
+                    "cron",
+                    format!("`{cron}` is not a crontab expression: {problem}"),
+                )
+                .hint("five fields: minute hour day-of-month month day-of-week, such as `0 3 * * *` for 03:00 each day")
+            }),
         }
     }
 

@@ -110,12 +110,13 @@ impl FromStr for Cron {
         }
         let weekdays = weekdays(given[5]).ok_or_else(|| wrong(5, given[5]))?;
         let starts_free = |index: usize| given[index].starts_with(['*', '?']);
+        let fields = read(&given)?;
         let cron = Cron {
-            seconds: read(0, given[0])?,
-            minutes: read(1, given[1])?,
-            hours: read(2, given[2])?,
-            days: read(3, given[3])?,
-            months: read(4, given[4])?,
+            seconds: Set::of(fields.seconds().iter()),
+            minutes: Set::of(fields.minutes().iter()),
+            hours: Set::of(fields.hours().iter()),
+            days: Set::of(fields.days_of_month().iter()),
+            months: Set::of(fields.months().iter()),
             weekdays,
             either_day: !starts_free(3) && !starts_free(5),
             follows_the_clock: (0..=2).any(starts_free),
@@ -216,17 +217,23 @@ fn wrong(index: usize, text: &str) -> String {
     format!("`{text}` is no {name} ({range})")
 }
 
-/// Reads one field by the crate, with the others filled in.
-fn read(index: usize, text: &str) -> Result<Set, String> {
-    let mut fields = ["0", "0", "0", "1", "1", "*"];
-    fields[index] = text;
-    let schedule: cron::Schedule = fields.join(" ").parse().map_err(|_| wrong(index, text))?;
-    Ok(match index {
-        0 => Set::of(schedule.seconds().iter()),
-        1 => Set::of(schedule.minutes().iter()),
-        2 => Set::of(schedule.hours().iter()),
-        3 => Set::of(schedule.days_of_month().iter()),
-        _ => Set::of(schedule.months().iter()),
+/// Reads all fields but the day of the week by the crate. Each of its readings takes long, so fields are only read one
+/// by one to find the wrong one.
+fn read(given: &[&str]) -> Result<cron::Schedule, String> {
+    const FREE: [&str; 6] = ["0", "0", "0", "1", "1", "*"];
+    let with = |which: &[usize]| {
+        let fields = FREE
+            .iter()
+            .enumerate()
+            .map(|(index, free)| match which.contains(&index) {
+                true => given[index],
+                false => free,
+            });
+        fields.collect::<Vec<_>>().join(" ").parse::<cron::Schedule>()
+    };
+    with(&[0, 1, 2, 3, 4]).map_err(|_| {
+        let index = (0..5).find(|index| with(&[*index]).is_err()).unwrap_or(0);
+        wrong(index, given[index])
     })
 }
 

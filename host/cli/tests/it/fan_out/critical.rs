@@ -1,4 +1,5 @@
-//! A critical place or the source fails: nothing is left anywhere, and the cause is theirs.
+//! A critical place or the source fails: the cause is theirs. Without a source or the first place nothing is left
+//! anywhere; without another place the others have their backups.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -72,25 +73,51 @@ fn no_program_takes_a_failed_source_for_a_complete_one() {
     assert!(!complete.exists(), "half a stream was committed");
 }
 
+/// Ways of a place to fail, all for this reason.
+const DYING: [&str; 3] = [
+    "head -c 5M > /dev/null; echo no room for you >&2; exit 3",
+    "echo no room for you >&2; exit 3",
+    // When it has got everything.
+    "cat > /dev/null; echo no room for you >&2; exit 3",
+];
+
 #[test]
-fn a_critical_place_that_dies_is_the_cause_and_nothing_is_left_at_the_others() {
+fn a_first_place_that_dies_is_the_cause_and_nothing_is_left_at_the_others() {
     let desk = Desk::new();
     desk.source(&noise(&desk, 30));
-    for script in [
-        "head -c 5M > /dev/null; echo no room for you >&2; exit 3",
-        "echo no room for you >&2; exit 3",
-        // When it has got everything.
-        "cat > /dev/null; echo no room for you >&2; exit 3",
-    ] {
+    for script in DYING {
+        let destinations = [
+            desk.script_place("store.sh", script, ""),
+            desk.local("second"),
+            format!("optional: true, {}", desk.local("third")),
+        ];
+        desk.apply(&destinations, "");
+        desk.fails(5, "no room for you", &["second", "third"]);
+    }
+    assert_eq!(desk.reads(), 3);
+}
+
+#[test]
+fn another_critical_place_that_dies_fails_the_run_but_the_others_have_their_backups() {
+    for script in DYING {
+        let desk = Desk::new();
+        desk.source(&noise(&desk, 30));
         let destinations = [
             desk.local("first"),
             desk.script_place("store.sh", script, ""),
             format!("optional: true, {}", desk.local("third")),
         ];
         desk.apply(&destinations, "");
-        desk.fails(5, "no room for you", &["first", "third"]);
+        let run = desk.run().code(5).json();
+        let message = run["error"]["message"].as_str().unwrap();
+        assert!(message.contains("no room for you"), "{run:#}");
+        let backups = run["backups"].as_array().unwrap();
+        let kept: Vec<_> = backups.iter().map(|b| &b["destination"]).collect();
+        assert_eq!(backups.len(), 2, "{kept:?}");
+        assert_eq!(object(&desk.at("first")), object(&desk.at("third")));
+        assert_eq!(object(&desk.at("first")).len(), 30 << 20);
+        desk.has_nothing_to_undo();
     }
-    assert_eq!(desk.reads(), 3);
 }
 
 #[test]
@@ -98,9 +125,22 @@ fn a_place_that_is_not_there_is_found_before_anything_is_read() {
     let desk = Desk::new();
     let destinations = [desk.local("first"), desk.local("second")];
     desk.apply(&destinations, "");
-    fs::remove_dir(desk.at("second")).unwrap();
-    desk.fails(3, "second", &["first"]);
+    fs::remove_dir(desk.at("first")).unwrap();
+    desk.fails(3, "first", &["second"]);
     assert_eq!(desk.reads(), 0);
+}
+
+#[test]
+fn without_another_critical_place_the_run_fails_but_the_first_has_its_backup() {
+    let desk = Desk::new();
+    let destinations = [desk.local("first"), desk.local("second")];
+    desk.apply(&destinations, "");
+    desk.source("echo whole");
+    fs::remove_dir(desk.at("second")).unwrap();
+    let run = desk.run().code(3).json();
+    assert_eq!(run["backups"].as_array().unwrap().len(), 1, "{run:#}");
+    assert_eq!(desk.reads(), 1);
+    assert_eq!(object(&desk.at("first")), b"whole\n");
 }
 
 #[test]
