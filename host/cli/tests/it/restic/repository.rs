@@ -1,6 +1,7 @@
 //! What restic itself, and tools that build on it, find in the repository.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use backstay_testkit::compare;
@@ -172,8 +173,12 @@ fn the_example_of_the_documentation_runs_as_printed() {
         .replace("/mnt/nas", lab.at("nas").to_str().unwrap());
     // The blocks before and after it are what a person types.
     let setup = block(page, "console").replace("$ ", "");
+    let program = Path::new(env!("CARGO_BIN_EXE_backstay")).parent().unwrap();
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", program.display());
     let done = Command::new("bash")
         .args(["-ec", &setup])
+        .current_dir(lab.backstay.scratch_dir())
+        .env("PATH", path)
         .env("BACKSTAY_DATA_DIR", lab.backstay.data_dir())
         .status();
     assert!(done.unwrap().success());
