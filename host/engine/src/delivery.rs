@@ -7,10 +7,10 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use backstay_model::Result;
 use backstay_model::event::Level;
 use backstay_model::manifest::StoredArtifact;
 use backstay_model::run::Warning;
+use backstay_model::{Code, Error, Result};
 use backstay_plugin::{Content, Offered};
 use backstay_stream::Context;
 use futures::StreamExt as _;
@@ -25,6 +25,9 @@ use crate::fan::{Ended, Missed};
 use crate::lanes::{Holding, Lane, Slot};
 use crate::recorder::Recorder;
 use crate::undo::Committed;
+
+/// A destination that takes this many times `timeouts.stall` without a byte has failed.
+const STALLS: u32 = 10;
 
 /// What is being done for the destinations of a run.
 pub(crate) struct Delivery<'a> {
@@ -104,20 +107,26 @@ impl<'a> Delivery<'a> {
         self.shared = self.context.notes.take();
         self.tell(&self.shared.0.clone());
         self.release().await?;
+        let mut failed = None;
         for index in self.unsealed(|lane, holding| !lane.is_optional() && holding.is_whole()) {
-            self.seal(index).await?;
+            if let Err(error) = self.seal(index).await {
+                self.context.cancel.check()?;
+                if index == 0 {
+                    return Err(error);
+                }
+                failed.get_or_insert(error);
+            }
         }
-        while let Some(ended) = self.under_way.next().await {
-            self.note(ended);
-        }
+        self.end_optional().await;
         self.release().await?;
         // What is whole needs nothing more; what isn't may need long.
         for index in self.unsealed(|_, holding| holding.is_whole()) {
             let sealed = self.seal(index).await;
             self.excuse(index, sealed)?;
         }
-        let mut failed = None;
-        for index in self.unsealed(|_, _| true) {
+        let mut rest = self.unsealed(|_, _| true);
+        rest.sort_by_key(|index| self.lanes[*index].is_optional());
+        for index in rest {
             let stored = self.store_rest(index).await;
             self.holdings[index].is_given_up = stored.is_err();
             self.release().await?;
@@ -131,6 +140,26 @@ impl<'a> Delivery<'a> {
             }
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Waits for optional destinations that are under way still. One that doesn't end is ended: nobody else would notice,
+    /// because nothing is read any more.
+    async fn end_optional(&mut self) {
+        let limit = self.patience * STALLS;
+        loop {
+            match tokio::time::timeout(limit, self.under_way.next()).await {
+                Ok(Some(ended)) => self.note(ended),
+                Ok(None) => return,
+                Err(_) => {
+                    let message = format!("it did not end within {} s after its last byte", limit.as_secs());
+                    let error = Error::new(Code::Storage, message)
+                        .hint("raise `timeouts.stall`, a tenth of that time, or find out what it waits for");
+                    for cancel in self.holdings.iter().filter_map(|holding| holding.busy.as_ref()) {
+                        cancel.cancel(&error);
+                    }
+                }
+            }
+        }
     }
 
     /// Stores each artifact at the first destination, and at all that can take it from the same reading.
@@ -170,7 +199,7 @@ impl<'a> Delivery<'a> {
             };
             match shape.content {
                 Content::Tree(_) if index == 0 => return Ok(vec![0]),
-                Content::Stream(_) if holding.busy => {
+                Content::Stream(_) if holding.busy.is_some() => {
                     holding.slots[artifact] = Slot::Later;
                     let what = format!("{} is not done with the one before", lane.name());
                     self.recorder.say(Level::Info, "host", later(&what));
@@ -228,7 +257,7 @@ impl<'a> Delivery<'a> {
             leftover,
         } = ended;
         let lane = &self.lanes[index];
-        self.holdings[index].busy = false;
+        self.holdings[index].busy = None;
         match result {
             Ok(stored) => self.keep(index, artifact, stored),
             Err(Missed::Failed(error)) => self.holdings[index].failed = Some(error),

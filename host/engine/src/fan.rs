@@ -1,6 +1,7 @@
 //! Stores one artifact at several destinations from one reading, trying again what may pass next time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use backstay_model::event::Level;
 use backstay_model::filters::Filters;
@@ -18,6 +19,9 @@ use crate::attempts::Attempts;
 use crate::copy::{Shape, is_all_there, stored_stream};
 use crate::delivery::Delivery;
 use crate::lanes::{Lane, Slot};
+
+/// How long optional destinations may take after the others before they miss the next artifact's reading.
+const BREATH: Duration = Duration::from_secs(2);
 
 /// One destination's part in a reading.
 struct Part<'a> {
@@ -142,15 +146,24 @@ impl<'a> Delivery<'a> {
             let is_last = artifact + 1 == self.lanes[0].artifacts.len();
             if !is_last {
                 // So that they can take part in the next reading.
-                let waited = tokio::time::timeout(self.patience, self.settle(members)).await;
+                let waited = tokio::time::timeout(BREATH.min(self.patience), self.settle(members)).await;
                 drop(waited);
             }
             return Ok(());
         };
-        // All must have ended before anything is undone.
-        self.settle(members).await;
+        // All must have ended before anything is undone. What is under way still is optional: it is no fault of theirs.
         for index in members {
-            if let slot @ Slot::Stored(_) = &mut self.holdings[*index].slots[artifact] {
+            let holding = &mut self.holdings[*index];
+            let Some(cancel) = holding.busy.clone() else {
+                continue;
+            };
+            cancel.cancel(&error);
+            self.settle(&[*index]).await;
+            self.holdings[*index].failed = None;
+        }
+        for index in members {
+            let slot = &mut self.holdings[*index].slots[artifact];
+            if matches!(slot, Slot::Stored(_)) {
                 *slot = Slot::Missing;
             }
         }
@@ -194,7 +207,7 @@ impl<'a> Delivery<'a> {
         }
         let (recipe, filters) = source.ok_or_else(|| Error::internal("a tree was to be read as a stream"))?;
         for part in parts {
-            self.holdings[part.lane.goal.index].busy = true;
+            self.holdings[part.lane.goal.index].busy = Some(part.cancel.clone());
             self.under_way.push(Box::pin(engine.take_part(part)));
         }
         Ok((Arc::new(fan), recipe, filters))
@@ -202,7 +215,7 @@ impl<'a> Delivery<'a> {
 
     fn has_busy(&self, members: &[usize], which: impl Fn(&Lane<'_>) -> bool) -> bool {
         let mut members = members.iter();
-        members.any(|index| self.holdings[*index].busy && which(&self.lanes[*index]))
+        members.any(|index| self.holdings[*index].busy.is_some() && which(&self.lanes[*index]))
     }
 
     /// Waits until all of them have ended.

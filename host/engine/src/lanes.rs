@@ -3,6 +3,7 @@
 use backstay_model::manifest::{Stage, StoredArtifact};
 use backstay_model::{Error, Result};
 use backstay_plugin::{Offered, RunScope};
+use backstay_stream::context::Cancel;
 use backstay_stream::{Context, Notes};
 use uuid::Uuid;
 
@@ -62,8 +63,8 @@ pub(crate) struct Holding {
     pub(crate) slots: Vec<Slot>,
     /// Why there will be no backup.
     pub(crate) failed: Option<Error>,
-    /// Something is under way there.
-    pub(crate) busy: bool,
+    /// Ends what is under way there, if something is.
+    pub(crate) busy: Option<Cancel>,
     /// Journal entries of what it began and didn't end.
     pub(crate) leftover: Vec<i64>,
     /// How long it took to store the artifacts.
@@ -79,7 +80,7 @@ impl Holding {
 
     /// Whether it still needs the source.
     pub(crate) fn wants(&self) -> bool {
-        self.busy || !(self.is_whole() || self.is_given_up || self.failed.is_some())
+        self.busy.is_some() || !(self.is_whole() || self.is_given_up || self.failed.is_some())
     }
 }
 

@@ -144,7 +144,7 @@ fn all_commands() -> Vec<Command> {
                 command::RIGHTS,
                 command::UNFINISHED,
                 command::IN_USE,
-                "CREATE DATABASE `a` CHARACTER SET utf8mb4 COLLATE c; CREATE TABLE `a`.`backstay_restore_1` (incomplete INT)",
+                "CREATE DATABASE `a` CHARACTER SET 'utf8mb4' COLLATE 'c'; CREATE TABLE `a`.`backstay_restore_1` (incomplete INT)",
                 "DROP TABLE `a`.`backstay_restore_1`",
                 "DROP DATABASE `a`",
             ] {

@@ -54,7 +54,8 @@ fn limits_of_the_job_hold() {
 fn the_hosts_own_data_and_other_jobs_are_out_of_reach() {
     let lab = Lab::new();
     let data = lab.backstay.data_dir();
-    fs::write(data.join("secrets.key"), "TOP-SECRET").unwrap();
+    // With the first secret there is a key.
+    lab.backstay.secret("theirs", "a password");
     fs::create_dir_all(data.join("plugins")).unwrap();
     let script = lab.script(
         "steal.sh",
@@ -67,7 +68,7 @@ fn the_hosts_own_data_and_other_jobs_are_out_of_reach() {
     lab.apply(&script, json!({ "scriptArgs": [lab.path("")], "read": [lab.path("").to_str().unwrap().trim_end_matches('/')] }), json!({}));
     lab.run(0);
     let log = lab.log();
-    assert!(!log.contains("TOP-SECRET") && !log.contains("root:"), "{log}");
+    assert!(!log.contains("AGE-SECRET-KEY") && !log.contains("root:"), "{log}");
     for said in ["read ", "listed ", "found it"] {
         assert!(
             !log.lines()
