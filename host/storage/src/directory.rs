@@ -17,7 +17,7 @@ use cap_std::fs::{Dir, OpenOptions};
 
 use crate::direct::Writer;
 use crate::key::Key;
-use crate::sink::{FileSink, sync_directory};
+use crate::sink::{FileSink, identity, sync_directory};
 use crate::{ObjectInfo, Space};
 
 /// An open directory. Nothing outside of it can be reached through it, not by `..` and not by a link.
@@ -63,18 +63,24 @@ impl Directory {
         self.create_parent(key)?;
         let partial = key.partial();
         let shown = self.shown(key);
+        // A new file: an earlier attempt that hangs may still write to its own.
+        match self.root.remove_file(&partial) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("remove what is left of", &shown, e));
+            }
+            _ => {}
+        }
         let file = self
             .root
-            .open_with(
-                &partial,
-                OpenOptions::new().write(true).create(true).truncate(true),
-            )
+            .open_with(&partial, OpenOptions::new().write(true).create_new(true))
             .map_err(|e| Error::io("create", &shown, e))?;
+        let meta = file.metadata().map_err(|e| Error::io("look at", &shown, e))?;
         let sink = FileSink {
             root: &self.root,
             key,
             shown,
             file: Writer::new(file.into_std()),
+            identity: Some(identity(&meta)),
         };
         pump(recipe, filters, sink, context).map(|(transfer, _)| transfer)
     }

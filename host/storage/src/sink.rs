@@ -2,7 +2,7 @@
 
 use backstay_model::{Error, Result};
 use backstay_stream::{Completed, Sink};
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, Metadata, MetadataExt as _};
 
 use crate::direct::Writer;
 use crate::key::Key;
@@ -14,6 +14,20 @@ pub(crate) struct FileSink<'a> {
     pub(crate) key: &'a Key,
     pub(crate) shown: String,
     pub(crate) file: Writer,
+    /// Device and inode of the file, if they are known.
+    pub(crate) identity: Option<(u64, u64)>,
+}
+
+/// Whether the temporary name is still that of the file, and not of a later attempt: one that hung for long may go on when
+/// nobody waits for it any more. What isn't removed here is removed by the journal.
+fn is_still(root: &Dir, key: &Key, file: Option<(u64, u64)>) -> bool {
+    let there = root.symlink_metadata(key.partial()).ok();
+    there.as_ref().map(identity) == file
+}
+
+/// Device and inode.
+pub(crate) fn identity(meta: &Metadata) -> (u64, u64) {
+    (meta.dev(), meta.ino())
 }
 
 impl Sink for FileSink<'_> {
@@ -40,6 +54,9 @@ impl Sink for FileSink<'_> {
 
     fn abort(self, cause: Error) -> Error {
         self.file.abandon();
+        if !is_still(self.root, self.key, self.identity) {
+            return cause;
+        }
         match self.root.remove_file(self.key.partial()) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => cause.hint(format!(
                 "the incomplete file {} could not be removed either ({e})",

@@ -139,3 +139,18 @@ fn an_optional_disk_that_is_full_is_a_warning_and_left_as_it_was() {
     assert!(paths(disk.path()).is_empty());
     assert!(disk.free_bytes() >= free_bytes, "the room was not given back");
 }
+
+#[test]
+fn an_optional_program_that_never_ends_is_ended_and_its_run_goes_on() {
+    let desk = Desk::new();
+    desk.source("echo data");
+    let place = desk.script_place("store.sh", "cat > /dev/null; exec sleep 1000", "");
+    let destinations = [desk.local("first"), format!("optional: true, {place}")];
+    desk.apply(&destinations, "timeouts: { stall: 1s }");
+    let run = desk.run().code(1).json();
+    let warning = run["warnings"][0]["message"].as_str().unwrap();
+    assert!(warning.contains("did not end within 10 s after its last byte"), "{warning}");
+    assert_eq!(run["backups"].as_array().unwrap().len(), 1);
+    assert_eq!(object(&desk.at("first")), b"data\n");
+    desk.has_nothing_to_undo();
+}
