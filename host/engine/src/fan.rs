@@ -309,6 +309,11 @@ fn missed(part: &Part<'_>, error: Error) -> Missed {
     if part.tap.is_cut_off() {
         return Missed::Cut;
     }
+    // What broke because it was ended isn't the cause.
+    let error = match part.cancel.is_cancelled() {
+        true => part.cancel.reason(),
+        false => error,
+    };
     if error.is_retryable() && lane.way.retries.attempts > 1 {
         return Missed::Later(error.report());
     }

@@ -149,7 +149,10 @@ fn an_optional_program_that_never_ends_is_ended_and_its_run_goes_on() {
     desk.apply(&destinations, "timeouts: { stall: 1s }");
     let run = desk.run().code(1).json();
     let warning = run["warnings"][0]["message"].as_str().unwrap();
-    assert!(warning.contains("did not end within 10 s after its last byte"), "{warning}");
+    assert!(
+        warning.contains("did not end within 10 s after its last byte"),
+        "{warning}"
+    );
     assert_eq!(run["backups"].as_array().unwrap().len(), 1);
     assert_eq!(object(&desk.at("first")), b"data\n");
     desk.has_nothing_to_undo();
