@@ -6,8 +6,10 @@
 //!
 //! An interface for people or programs is put on top of it: `enqueue`, `cancel`, `queue`, and `changed` to wait on.
 
+mod mend;
 mod start;
 mod stop;
+mod streams;
 mod turn;
 
 use std::collections::HashMap;
@@ -32,6 +34,7 @@ use uuid::Uuid;
 
 use crate::{Engine, Observer};
 pub use stop::Stop;
+use streams::Streams;
 
 /// Name of the file in the data directory that a daemon has locked while it runs. It holds its process id.
 pub const LOCK_FILE: &str = "daemon.lock";
@@ -71,6 +74,7 @@ pub struct Daemon {
     wake: Notify,
     changed: watch::Sender<u64>,
     turns: AtomicU64,
+    streams: tokio::sync::Mutex<Streams>,
     #[expect(dead_code, reason = "closing it lets go")]
     lock: File,
 }
@@ -109,6 +113,7 @@ impl Daemon {
             wake: Notify::new(),
             changed: watch::Sender::new(0),
             turns: AtomicU64::new(0),
+            streams: tokio::sync::Mutex::default(),
             lock,
         })
     }

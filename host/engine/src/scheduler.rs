@@ -8,12 +8,15 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use backstay_model::job::Job;
-use backstay_model::run::RunReason;
+use backstay_model::run::{Run, RunReason};
 use backstay_model::schedule::{Decision, Timetable};
 use backstay_model::{Error, Result};
 use backstay_store::Considered;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
+
+/// What is kept as the schedule of a job that has none for now.
+const NONE: &str = "";
 
 /// The due times of all jobs.
 #[derive(Debug, Default)]
@@ -70,7 +73,8 @@ pub struct Unschedulable {
 impl Scheduler {
     /// The due times of `jobs`. What was never considered, or under another schedule, counts from when the job was last
     /// changed; that is among what is `new`, to be kept. What was considered up to later than `now`, because the clock has
-    /// been put back, counts from `now` on.
+    /// been put back, counts from `now` on. A job that has no due times any more, because it was disabled or lost its
+    /// schedule, is among what is `new` once: whatever schedule it gets again counts from then.
     ///
     /// # Errors
     /// A schedule can't be written down. A job whose schedule can't be followed is in `failed` instead.
@@ -83,7 +87,16 @@ impl Scheduler {
         let (mut new, mut failed) = (Vec::new(), Vec::new());
         for job in jobs {
             match job.timetable() {
-                Ok(None) => {}
+                Ok(None) => {
+                    let is_kept = considered.get(&job.id).is_some_and(|kept| kept.schedule != NONE);
+                    if is_kept {
+                        let considered = Considered {
+                            schedule: NONE.to_owned(),
+                            at: now,
+                        };
+                        new.push((job.id, considered));
+                    }
+                }
                 Ok(Some(timetable)) => {
                     let schedule = serde_json::to_string(&job.spec.schedule)
                         .map_err(|e| Error::internal("cannot write a schedule as JSON").because(e))?;
@@ -116,6 +129,14 @@ impl Scheduler {
             new,
             failed,
         })
+    }
+
+    /// Whether a run that waits in the queue may start as far as its schedule is concerned, see [`Timetable::may_start`].
+    pub fn may_start(&self, run: &Run, now: Timestamp) -> bool {
+        match (self.entries.get(&run.job_id), run.due_at) {
+            (Some(entry), Some(due)) => entry.timetable.may_start(due, now),
+            _ => true,
+        }
     }
 
     /// When to look next, if nothing changes.
@@ -280,6 +301,43 @@ mod tests {
         let mut scheduler = loaded.scheduler;
         assert_eq!(scheduler.look(now), [], "01:00 of this day was not yet asked for");
         assert_eq!(scheduler.next_look(), Some(at("2026-01-06T01:00:00Z")));
+    }
+
+    #[test]
+    fn a_job_that_is_enabled_again_makes_up_for_nothing() {
+        let before = daily("one", 1);
+        let considered = Considered {
+            schedule: serde_json::to_string(&before.spec.schedule).unwrap(),
+            at: at("2026-01-04T01:00:00Z"),
+        };
+        let mut kept = HashMap::from([(before.id, considered)]);
+        let mut off = before.clone();
+        off.spec.enabled = false;
+        let by_hand = Job {
+            spec: backstay_model::job::JobSpec {
+                schedule: None,
+                ..before.spec.clone()
+            },
+            ..before.clone()
+        };
+        let disabled_at = at("2026-01-04T12:00:00Z");
+        for job in [off, by_hand] {
+            let new = Scheduler::load(&[job.clone()], &kept, disabled_at).unwrap().new;
+            assert_eq!(new.len(), 1);
+            kept.extend(new);
+            let again = Scheduler::load(&[job], &kept, at("2026-01-05T12:00:00Z")).unwrap();
+            assert!(again.new.is_empty(), "it is said once");
+            let enabled = Job {
+                updated_at: at("2026-01-10T12:00:00Z"),
+                ..before.clone()
+            };
+            let now = at("2026-01-10T12:00:01Z");
+            let loaded = Scheduler::load(&[enabled], &kept, now).unwrap();
+            kept.extend(loaded.new);
+            let mut scheduler = loaded.scheduler;
+            assert_eq!(scheduler.look(now), []);
+            assert_eq!(scheduler.next_look(), Some(at("2026-01-11T01:00:00Z")));
+        }
     }
 
     #[test]

@@ -96,6 +96,10 @@ pub struct ExecRequest {
     /// arguments. Some programs take orders from their environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
+    /// Whether it is only for programs that copy a tree by themselves (`tree-copy.run`), where they are started in the
+    /// tree's directory, so that `./` is the tree. Without it, it is for everything else and never for that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_tree: bool,
     /// Why, for a person who decides.
     pub reason: String,
 }
@@ -301,6 +305,9 @@ impl fmt::Display for ExecRequest {
                 ArgPattern::One(one) => write!(f, " {one}")?,
                 ArgPattern::Optional(group) => write!(f, " [{}]", group.join(" "))?,
             }
+        }
+        if self.in_tree {
+            f.write_str("  (only in the tree that is copied)")?;
         }
         Ok(())
     }

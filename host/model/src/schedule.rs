@@ -188,12 +188,17 @@ impl Timetable {
     }
 
     /// When the run of a due time starts: the due time itself, or later by as much of the jitter as falls to it. The
-    /// part depends on nothing but the job and the due time, so it is the same after a restart and on every machine.
+    /// part depends on nothing but the job and the due time, so it is the same after a restart and on every machine. It
+    /// is less than the time until the next due time, so that no start is put off until another takes its place.
     pub fn start_of(&self, due: Timestamp) -> Timestamp {
-        let limit = u128::try_from(self.jitter.as_millis()).unwrap_or(0);
-        if limit == 0 {
+        if self.jitter <= SignedDuration::ZERO {
             return due;
         }
+        let limit = match self.next_after(due) {
+            Some(next) => self.jitter.min(next.duration_since(due)),
+            None => self.jitter,
+        };
+        let limit = u128::try_from(limit.as_millis()).unwrap_or(0);
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.seed).update(&due.as_second().to_le_bytes());
         let mut drawn = [0; 8];

@@ -42,6 +42,16 @@ struct ExecGrant {
     program: String,
     pattern: Pattern,
     env: Vec<String>,
+    in_tree: bool,
+}
+
+/// Where a program is to be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Within {
+    /// In the root directory.
+    Root,
+    /// In the directory of a tree that it copies by itself.
+    Tree,
 }
 
 /// A variable for a program's environment.
@@ -175,6 +185,7 @@ impl Grants {
                         .iter()
                         .filter_map(|variable| values.fill(variable))
                         .collect(),
+                    in_tree: request.in_tree,
                 })
                 .collect(),
             read: read.iter().flat_map(|r| values.paths(&r.path)).collect(),
@@ -203,16 +214,23 @@ impl Grants {
         }
     }
 
-    /// A program that may be run with these arguments and variables.
+    /// A program that may be run there with these arguments and variables.
     ///
     /// # Errors
     /// [`Code::Security`] if there is no grant for it.
-    pub fn exec(&self, program: &str, args: &[String], env: &[Variable<'_>]) -> Result<()> {
-        let named: Vec<&ExecGrant> = self.exec.iter().filter(|g| g.program == program).collect();
-        let shown =
-            backstay_model::error::show_bytes(format!("{program} {}", args.join(" ")).trim().as_bytes());
-        let Some(grant) = named.iter().find(|g| g.pattern.matches(args)) else {
-            return Err(self.refuse(&format!("run `{}`", shorten(&shown)), "exec"));
+    pub fn exec(&self, within: Within, program: &str, args: &[String], env: &[Variable<'_>]) -> Result<()> {
+        let mut granted = self
+            .exec
+            .iter()
+            .filter(|grant| grant.program == program && grant.in_tree == (within == Within::Tree));
+        let Some(grant) = granted.find(|grant| grant.pattern.matches(args)) else {
+            let command = format!("{program} {}", args.join(" "));
+            let shown = backstay_model::error::show_bytes(command.trim().as_bytes());
+            let place = match within {
+                Within::Root => "",
+                Within::Tree => " in a tree",
+            };
+            return Err(self.refuse(&format!("run `{}`{place}", shorten(&shown)), "exec"));
         };
         if let Some(variable) = env.iter().find(|v| !grant.env.iter().any(|g| v.is_granted_by(g))) {
             return Err(self.refuse(&format!("set {} for `{program}`", variable.name), "exec"));
@@ -381,9 +399,34 @@ mod tests {
     fn a_variable_may_be_granted_with_one_value_only() {
         let exec = json!({ "exec": [{ "program": "p", "args": [], "env": ["A", "B=1"], "reason": "x" }] });
         let grants = grants(exec, json!({}));
-        let may = |name, value| grants.exec("p", &[], &[Variable { name, value }]).is_ok();
+        let may = |name, value| {
+            let variables = [Variable { name, value }];
+            grants.exec(Within::Root, "p", &[], &variables).is_ok()
+        };
         assert!(may("A", Some("any")) && may("A", None) && may("B", Some("1")));
         assert!(!may("B", Some("2")) && !may("B", None) && !may("B=1", Some("1")) && !may("C", Some("1")));
+    }
+
+    #[test]
+    fn a_program_for_trees_may_only_be_run_in_one_and_no_other_may() {
+        let exec = json!({ "exec": [
+            { "program": "p", "args": ["--", "./", "/to"], "inTree": true, "reason": "x" },
+            { "program": "p", "args": ["--version"], "reason": "x" },
+        ] });
+        let grants = grants(exec, json!({}));
+        let may = |within, args: &[&str]| {
+            let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+            grants.exec(within, "p", &args, &[])
+        };
+        let copy = ["--", "./", "/to"];
+        assert!(may(Within::Tree, &copy).is_ok() && may(Within::Root, &["--version"]).is_ok());
+        assert_eq!(may(Within::Root, &copy).unwrap_err().code(), Code::Security);
+        let refused = may(Within::Tree, &["--version"]).unwrap_err();
+        assert_eq!(refused.code(), Code::Security);
+        assert!(
+            refused.to_string().contains("run `p --version` in a tree"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::transaction::Durability;
 macro_rules! select {
     ($tail:literal) => {
         concat!(
-            "SELECT jobs.id, spec, created_at, updated_at, retention_frozen, \
+            "SELECT jobs.id, jobs.name, spec, created_at, updated_at, retention_frozen, \
              last.started_at AS last_run_at, last.status AS last_run_status, \
              (SELECT id FROM runs WHERE job_id = jobs.id AND finished_at IS NULL AND status <> 'queued' \
               ORDER BY id DESC LIMIT 1) AS current_run_id \
@@ -47,6 +47,7 @@ pub enum Applied {
 #[derive(FromRow)]
 struct Row {
     id: String,
+    name: String,
     spec: String,
     created_at: String,
     updated_at: String,
@@ -156,14 +157,38 @@ impl Store {
     /// # Errors
     /// The database can't be read.
     pub async fn jobs(&self) -> Result<Vec<Job>> {
+        let each = self.each_job().await?;
+        each.into_iter().map(|(_, job)| job).collect()
+    }
+
+    /// All jobs by name, each on its own: one that can't be read doesn't hide the others.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub async fn each_job(&self) -> Result<Vec<(String, Result<Job>)>> {
         let rows: Vec<Row> = sqlx::query_as(ALL)
             .fetch_all(&self.inner.readers)
             .await
             .map_err(self.failed("read the jobs"))?;
-        rows.into_iter()
-            .map(Job::try_from)
-            .collect::<Result<_, _>>()
-            .map_err(self.unreadable("a job"))
+        let read = |row: Row| {
+            let name = row.name.clone();
+            let what = format!("a job, `{name}`,");
+            (name, Job::try_from(row).map_err(self.unreadable(&what)))
+        };
+        Ok(rows.into_iter().map(read).collect())
+    }
+
+    /// Whether there is a job of this id, readable or not.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub async fn has_job(&self, id: Uuid) -> Result<bool> {
+        let there: Option<i64> = sqlx::query_scalar("SELECT 1 FROM jobs WHERE id = ?1")
+            .bind(id.to_string())
+            .fetch_optional(&self.inner.readers)
+            .await
+            .map_err(self.failed("look for a job"))?;
+        Ok(there.is_some())
     }
 
     /// Removes a job. Its runs, its backups and its plugins' notes stay: they are needed to restore.

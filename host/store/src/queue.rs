@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use sqlx::{Sqlite, Transaction};
 use uuid::Uuid;
 
-use crate::columns::{read_id, read_time, time};
+use crate::columns::{json, read_id, read_time, time};
 use crate::runs::select;
 use crate::transaction::Durability;
 use crate::{NewEvent, Store};
@@ -164,16 +164,35 @@ impl Store {
     /// # Errors
     /// [`backstay_model::Code::Internal`] if its status isn't final; or the database can't be written.
     pub async fn end_waiting_run(&self, run: &Run, event: &NewEvent) -> Result<bool> {
-        match self.run(run.id).await?.status {
-            RunStatus::Queued => {}
-            _ => return Ok(false),
+        const DOING: &str = "end a run that waits";
+        if !run.status.is_final() || run.finished_at.is_none() {
+            return Err(Error::internal(format!(
+                "the run {} can't be finished as {}",
+                run.id,
+                run.status.name()
+            )));
         }
-        match self.finish_run(run, std::slice::from_ref(event)).await {
-            Ok(()) => Ok(true),
-            // It ended in between.
-            Err(_) if self.run(run.id).await?.status.is_final() => Ok(false),
-            Err(error) => Err(error),
+        let error = run.error.as_ref().map(json).transpose()?;
+        let mut transaction = self.begin(Durability::Now, DOING).await?;
+        // One statement, so that nobody can take it in between.
+        let ended = sqlx::query(
+            "UPDATE runs SET status = ?2, finished_at = ?3, error = ?4 WHERE id = ?1 AND status = 'queued'",
+        )
+        .bind(run.id.to_string())
+        .bind(run.status.name())
+        .bind(run.finished_at.map(time))
+        .bind(error)
+        .execute(&mut *transaction)
+        .await
+        .map_err(self.failed(DOING))?
+        .rows_affected();
+        if ended == 0 {
+            return Ok(false);
         }
+        self.insert_events(&mut transaction, std::slice::from_ref(event))
+            .await?;
+        self.commit(transaction, DOING).await?;
+        Ok(true)
     }
 
     /// Asks whoever carries out a run to end it. False if it has ended.

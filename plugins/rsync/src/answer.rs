@@ -63,12 +63,17 @@ pub fn judge(output: &Output) -> Result<Option<String>> {
     if output.is_success() {
         return Ok(None);
     }
-    let cause = cause(&output.stderr);
-    if PARTIAL.contains(&output.status) && !cause.contains("No space left on device") {
+    let lines = whole_lines(&output.stderr);
+    let full = lines.iter().find(|line| says_full(line));
+    let cause = match full {
+        Some(line) => (*line).to_owned(),
+        None => cause(&lines),
+    };
+    if PARTIAL.contains(&output.status) && full.is_none() {
         return Ok(Some(cause));
     }
     let message = format!("rsync ended with status {}: {cause}", output.status);
-    let failure = if cause.contains("No space left on device") || cause.contains("Disk quota exceeded") {
+    let failure = if full.is_some() {
         Failure::new(Code::DiskSpace, message)
             .hint("make room at the destination or shorten the retention; earlier snapshots are untouched")
     } else if cause.contains("Read-only file system") {
@@ -79,13 +84,36 @@ pub fn judge(output: &Output) -> Result<Option<String>> {
     Err(failure)
 }
 
-/// The first thing that rsync complained of, which led to all others.
-fn cause(stderr: &str) -> String {
-    let lines: Vec<&str> = stderr
+/// The most that the host keeps of what a program complained, in bytes: the last of it.
+const KEPT_BYTES: usize = 16 << 10;
+
+/// The lines of what it complained, without a first one that is not all there.
+fn whole_lines(stderr: &str) -> Vec<&str> {
+    let whole = match stderr.split_once('\n') {
+        Some((_, rest)) if stderr.len() >= KEPT_BYTES && !rest.is_empty() => rest,
+        _ => stderr,
+    };
+    whole
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())
-        .collect();
+        .collect()
+}
+
+/// Whether a complaint is that there is no room. Some filesystems say the same of an attribute that is too large for them,
+/// which is for the host to judge.
+fn says_full(line: &str) -> bool {
+    let (what, why) = line.rsplit_once(": ").unwrap_or(("", line));
+    // A name of a file is never at the end: the number of the error is.
+    let is_sign = |sign: &str| {
+        why.strip_prefix(sign)
+            .is_some_and(|rest| rest.starts_with(" (") && rest.ends_with(')'))
+    };
+    (is_sign("No space left on device") || is_sign("Disk quota exceeded")) && !what.contains("lsetxattr(")
+}
+
+/// The first thing that rsync complained of, which led to all others.
+fn cause(lines: &[&str]) -> String {
     let is_cause = |line: &&&str| !line.starts_with("rsync error:") && !line.starts_with("rsync warning:");
     let first = lines.iter().find(is_cause).or(lines.last());
     first.map_or_else(|| "it said nothing".to_owned(), |line| (*line).to_owned())
@@ -129,6 +157,30 @@ mod tests {
             failure.message,
             "rsync ended with status 11: rsync: [receiver] write failed on \"/mnt/x\": No space left on device (28)"
         );
+    }
+
+    #[test]
+    fn no_room_is_a_failure_wherever_it_is_said_and_whatever_the_status() {
+        let full = "rsync: [receiver] mkstemp \"/mnt/x/.f\" failed: Disk quota exceeded (122)";
+        let vanished = "file has vanished: \"/srv/a: No space left on device\"\n".repeat(300);
+        for stderr in [
+            format!("file has vanished: \"/srv/x\"\n{full}\n"),
+            format!("{vanished}{full}\nrsync error: some files were not transferred (code 23)\n"),
+        ] {
+            let failure = judge(&output(23, &stderr)).expect_err("no room");
+            assert_eq!(failure.code, Code::DiskSpace);
+            assert_eq!(failure.message, format!("rsync ended with status 23: {full}"));
+        }
+        let attribute = "rsync: [receiver] rsync_xal_set: lsetxattr(\"/mnt/x/f\",\"user.large\") failed: No space left on device (28)\n";
+        assert!(judge(&output(23, attribute)).expect("the host judges").is_some());
+    }
+
+    #[test]
+    fn a_line_that_was_cut_is_not_the_cause() {
+        let lines = "file has vanished: \"/srv/x\"\n".repeat(700);
+        let stderr = &lines[lines.len() - KEPT_BYTES..];
+        let complaint = judge(&output(24, stderr)).expect("the host judges");
+        assert_eq!(complaint.as_deref(), Some("file has vanished: \"/srv/x\""));
     }
 
     #[test]

@@ -8,6 +8,8 @@
 mod answer;
 mod command;
 mod config;
+mod latest;
+mod owner;
 mod snapshot;
 
 use backstay_sdk::directory::Receipt;
@@ -18,6 +20,7 @@ use backstay_sdk::{
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::owner::Owner;
 
 /// The plugin.
 #[derive(Debug)]
@@ -30,6 +33,7 @@ backstay_sdk::destination!(Rsync, "plugin.json");
 #[serde(deny_unknown_fields)]
 struct Entry {
     key: String,
+    owner: Owner,
 }
 
 impl Destination for Rsync {
@@ -47,24 +51,28 @@ impl Destination for Rsync {
         diagnostics
     }
 
-    fn put(config: &Config, _: &RunInfo, artifact: Artifact) -> Result<Stored> {
+    fn put(config: &Config, run: &RunInfo, artifact: Artifact) -> Result<Stored> {
         let place = config.directory();
         let store = place.ready()?;
-        let key = artifact.name;
+        let (key, owner) = (artifact.name, Owner::of_run(run));
         // The journal would have it deleted if this run fails, and it belongs to another.
         if backstay_sdk::content::stat(&place.location(&key))?.is_some() {
             let message = format!("{} exists already", place.location(&key));
             return Err(Failure::storage(message));
         }
-        journal::record(&Entry { key: key.clone() }, When::OnAbort)?;
+        let entry = Entry {
+            key: key.clone(),
+            owner: owner.clone(),
+        };
+        journal::record(&entry, When::OnAbort)?;
         let receipt = match artifact.content {
             Content::Bytes(stream) => {
                 store.put(&key, stream)?;
-                tell_if_not_linked(snapshot::point_to_latest(&store, &key));
+                tell_if_not_linked(latest::came(&store, &key, &owner));
                 Receipt::file(key)
             }
             Content::Files(tree) => {
-                snapshot::take(config, &store, &key, tree)?;
+                snapshot::take(config, &store, &owner, &key, tree)?;
                 Receipt::tree(key)
             }
         };
@@ -89,10 +97,20 @@ impl Destination for Rsync {
 
     fn remove(config: &Config, receipts: &[String]) -> Result<()> {
         let place = config.directory();
-        place.remove(receipts)?;
+        place.refuse_if_unmounted()?;
         let store = place.open()?;
+        let mut manifests = Vec::new();
         for receipt in receipts {
-            snapshot::point_to_latest(&store, Receipt::parse(receipt)?.key())?;
+            let receipt = Receipt::parse(receipt)?;
+            if receipt.key().ends_with(owner::MANIFEST) {
+                // Once it is gone, nobody can say whose backup it was.
+                let owner = Owner::of_backup(&store, receipt.key());
+                manifests.push((receipt.key().to_owned(), owner));
+            }
+        }
+        place.remove(receipts)?;
+        for (key, owner) in manifests {
+            tell_if_not_linked(latest::went(&store, &key, owner.as_ref()));
         }
         Ok(())
     }
@@ -120,13 +138,17 @@ impl Destination for Rsync {
         place.refuse_if_unmounted()?;
         let store = place.open()?;
         store.delete(&entry.key)?;
-        snapshot::point_to_latest(&store, &entry.key)
+        tell_if_not_linked(latest::went(&store, &entry.key, Some(&entry.owner)));
+        Ok(())
     }
 }
 
-/// Some filesystems have no symbolic links. The backup is whole without one.
+/// Some filesystems have no symbolic links, and what has the name may be somebody's own. Backups are whole without one.
 fn tell_if_not_linked(linked: Result<()>) {
     if let Err(failure) = linked {
-        log::warn(format!("there is no link `latest`: {}", failure.message));
+        log::warn(format!(
+            "the link `latest` does not lead to the newest backup: {}",
+            failure.message
+        ));
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::answer::{Statistics, judge};
 use crate::command;
 use crate::config::Config;
+use crate::owner::{Owner, complete};
 
 /// What is kept with the run.
 #[derive(Serialize)]
@@ -19,9 +20,9 @@ struct Stages {
 }
 
 /// Copies a tree into a directory of its own, linked to the newest complete snapshot.
-pub fn take(config: &Config, store: &Store, key: &str, tree: Tree) -> Result<()> {
+pub fn take(config: &Config, store: &Store, owner: &Owner, key: &str, tree: Tree) -> Result<()> {
     let place = config.directory();
-    let before = newest(config, store, key)?;
+    let before = newest(config, store, owner, key)?;
     let earlier = match &before {
         Some(before) if !config.delete_extraneous => Some(store.get(&format!("{before}.index"))?),
         _ => None,
@@ -82,14 +83,8 @@ pub fn take(config: &Config, store: &Store, key: &str, tree: Tree) -> Result<()>
     progress::statistics(&Stages { stage1 })
 }
 
-/// What a backup has once it is complete.
-const MANIFEST: &str = "/manifest.json";
-
-/// The link to the newest complete backup of a job.
-const LATEST: &str = "latest";
-
 /// The key of the newest complete snapshot of the same tree of the same job.
-fn newest(config: &Config, store: &Store, key: &str) -> Result<Option<String>> {
+fn newest(config: &Config, store: &Store, owner: &Owner, key: &str) -> Result<Option<String>> {
     let names: Vec<&str> = key.split('/').collect();
     let [job, _, name] = names.as_slice() else {
         return Ok(None);
@@ -100,33 +95,10 @@ fn newest(config: &Config, store: &Store, key: &str) -> Result<Option<String>> {
         if stat(&config.directory().location(&key))?
             .as_ref()
             .is_some_and(is_directory)
+            && owner.has(store, &backup)
         {
             return Ok(Some(key));
         }
     }
     Ok(None)
-}
-
-/// The directories of a job's complete backups, the oldest first: their ids begin with the time at which they were made.
-fn complete(store: &Store, job: &str) -> Result<Vec<String>> {
-    let of_job = format!("{job}/");
-    let found = store.find(MANIFEST)?.into_iter();
-    let mut backups: Vec<String> = found
-        .filter(|object| object.key.starts_with(&of_job))
-        .filter_map(|object| object.key.strip_suffix(MANIFEST).map(str::to_owned))
-        .collect();
-    backups.sort_unstable();
-    Ok(backups)
-}
-
-/// Has the link `latest` of a job lead to its newest complete backup, after a manifest came or went.
-pub fn point_to_latest(store: &Store, key: &str) -> Result<()> {
-    let Some((job, _)) = key.split_once('/').filter(|_| key.ends_with(MANIFEST)) else {
-        return Ok(());
-    };
-    let link = format!("{job}/{LATEST}");
-    match complete(store, job)?.last() {
-        Some(newest) => store.link(&link, newest),
-        None => store.delete(&link),
-    }
 }

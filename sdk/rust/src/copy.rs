@@ -24,7 +24,8 @@ impl TreeCopy {
     /// text for the start of the line.
     ///
     /// # Errors
-    /// It can't be started: there is no such program, or no grant for it with these arguments.
+    /// It can't be started: there is no such program, or no grant for it with these arguments. An `exec` request for it
+    /// must say `"inTree": true`, and then holds nowhere else.
     pub fn start(&self, command: &Command, input: Listing, progress: Option<&str>) -> Result<Output> {
         let output = self.run(command.as_host(), input, progress)?;
         Ok(Output {

@@ -1,6 +1,7 @@
 //! `backstay serve`: the wiring of the service, its signals, its settings, and what it tells systemd.
 
 mod log;
+mod rotation;
 mod settings;
 
 use std::path::PathBuf;
@@ -44,12 +45,21 @@ pub async fn run(args: Serve, data_dir: Option<PathBuf>, output: Output) -> Resu
     let settings = file.read()?;
     let policy = policy(&settings)?;
     let log = Log::begin(&settings.log, output.json)?;
-    let signals = Signals::new()?;
+    let mut signals = Signals::new()?;
 
     let engine = Arc::new(wire::engine(data_dir).await?);
     let daemon = Daemon::open(Arc::clone(&engine), policy, Arc::new(Logged))?;
-    // Before anything begins, what a crash left is undone.
-    let recovered = engine.recover(Arc::new(Logged)).await?;
+    // Before anything begins, what a crash left is undone. What that leaves when it is stopped is undone at the next
+    // start, as after a crash.
+    notify(&[NotifyState::Status("undoing what a crash left")]);
+    let recovered = tokio::select! {
+        recovered = Box::pin(engine.recover(Arc::new(Logged))) => recovered?,
+        name = signals.end() => {
+            tracing::warn!("{name}: what a crash left is undone at the next start");
+            notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+            return Ok(0);
+        }
+    };
     for run in &recovered.interrupted {
         tracing::warn!(
             "run {} of job {} had been interrupted; what it left was undone",
@@ -177,6 +187,15 @@ impl Signals {
             _ = self.interrupt.recv() => Heard::End("SIGINT"),
             _ = self.terminate.recv() => Heard::End("SIGTERM"),
             _ = self.reload.recv() => Heard::Reload,
+        }
+    }
+
+    /// Waits for a signal to end, and returns its name. There is nothing to reload yet.
+    async fn end(&mut self) -> &'static str {
+        loop {
+            if let Heard::End(name) = self.heard().await {
+                return name;
+            }
         }
     }
 }

@@ -17,6 +17,9 @@ use serde_json::Value;
 /// Longer than anything here should take, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A schedule by which nothing is due as long as a test runs.
+const LEAP_DAY: &str = "schedule: { cron: \"0 0 29 2 *\" }";
+
 /// A data directory with a small source, a large one, and a place for backups.
 struct Desk {
     backstay: Backstay,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_model::job::{DestinationSpec, Job};
-use backstay_model::plugin::ContentKind;
 use backstay_model::run::{Run, RunStatus};
 use backstay_model::schedule::Missed;
 use backstay_model::{Code, Error, Result};
@@ -14,17 +13,19 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::{Id, JoinError, JoinSet};
 use uuid::Uuid;
 
+use super::mend::Mending;
 use super::turn::View;
 use super::{Daemon, Running, lock};
 use crate::backup::{BackupOptions, Report};
 use crate::lock::JobLock;
-use crate::recorder::{Recorder, Silent};
+use crate::recorder::Recorder;
 
 /// Runs under way.
 pub(super) type Tasks = JoinSet<Result<Report>>;
 
 /// How long a run of a source that only streams waits for its turn if its job doesn't say: what it is to read may
-/// have been made ready for this moment. Any other waits as long as it takes.
+/// have been made ready for this moment. Any other waits as long as it takes, and so does one that was due, unless its
+/// job skips what it missed.
 const STREAM_WAIT: Duration = Duration::from_secs(300);
 
 impl Daemon {
@@ -38,6 +39,11 @@ impl Daemon {
         let policy = self.policy();
         for run in std::mem::take(&mut view.waiting) {
             let Some(job) = view.jobs.get(&run.job_id) else {
+                // It may only be new, or unreadable for now.
+                if self.engine.store.has_job(run.job_id).await? {
+                    view.waiting.push(run);
+                    continue;
+                }
                 let error = Error::new(
                     Code::Cancelled,
                     "its job was removed while it waited for its turn",
@@ -47,11 +53,15 @@ impl Daemon {
                     .await?;
                 continue;
             };
+            if let Some(error) = no_longer_wanted(&run, job) {
+                self.engine.end_waiting(&run, RunStatus::Skipped, &error).await?;
+                continue;
+            }
             if let Some(error) = self.waited_too_long(&run, job, now).await? {
                 self.engine.end_waiting(&run, RunStatus::Skipped, &error).await?;
                 continue;
             }
-            let may_start = {
+            let may_start = view.scheduler.may_start(&run, now) && {
                 let running = lock(&self.running);
                 running.len() < policy.max_runs && has_room(&running, job, policy.max_runs_per_destination)
             };
@@ -106,7 +116,11 @@ impl Daemon {
     }
 
     /// Takes note of the end of a run. One whose code failed is settled as after a crash, but at once.
-    pub(super) async fn ended(&self, ended: std::result::Result<(Id, Result<Report>), JoinError>) {
+    pub(super) fn ended(
+        &self,
+        ended: std::result::Result<(Id, Result<Report>), JoinError>,
+        mending: &mut Mending,
+    ) {
         let (task, failure) = match ended {
             Ok((task, Ok(_))) => (task, None),
             Ok((task, Err(error))) => (task, Some(error.report())),
@@ -116,9 +130,7 @@ impl Daemon {
         self.tell();
         let Some(failure) = failure else { return };
         tracing::error!("a run ended without a record of its end: {failure}");
-        if let Err(error) = self.engine.recover(Arc::new(Silent)).await {
-            tracing::error!("what it left can't be undone for now: {}", error.report());
-        }
+        mending.ask();
     }
 
     /// Why a run doesn't wait any longer. The time while there was no daemon doesn't count, but for jobs that skip
@@ -142,8 +154,13 @@ impl Daemon {
         let waited = now.duration_since(run.started_at.max(self.began_at));
         let limit = match job.spec.timeouts.queue {
             Some(limit) => limit.limit(),
-            // Asked only when it matters.
-            None if waited > signed(STREAM_WAIT) && self.only_streams(job).await? => Some(STREAM_WAIT),
+            // The last is asked only when it matters.
+            None if is_of_the_moment(run, job)
+                && waited > signed(STREAM_WAIT)
+                && self.only_streams(job).await =>
+            {
+                Some(STREAM_WAIT)
+            }
             None => None,
         };
         Ok(limit.filter(|limit| waited > signed(*limit)).map(|limit| {
@@ -155,13 +172,39 @@ impl Daemon {
         }))
     }
 
-    async fn only_streams(&self, job: &Job) -> Result<bool> {
-        let plugins = self.engine.plugins.list().await?;
-        let mut sources = plugins
-            .iter()
-            .filter(|(manifest, _)| manifest.id == job.spec.source.plugin);
-        Ok(sources.any(|(manifest, _)| manifest.content == [ContentKind::Stream]))
+    async fn only_streams(&self, job: &Job) -> bool {
+        let mut streams = self.streams.lock().await;
+        streams
+            .contains(&job.spec.source.plugin, &self.engine.plugins, &self.engine.store)
+            .await
     }
+}
+
+/// Whether a run is to start about now or not at all. What was due is made up for, unless its job skips what it missed.
+fn is_of_the_moment(run: &Run, job: &Job) -> bool {
+    let skips = job
+        .spec
+        .schedule
+        .as_ref()
+        .is_some_and(|s| s.missed == Missed::Skip);
+    run.due_at.is_none() || skips
+}
+
+/// Why a run that was due isn't to be carried out any more.
+fn no_longer_wanted(run: &Run, job: &Job) -> Option<Error> {
+    let due = run.due_at?;
+    let why = if !job.spec.enabled {
+        "disabled"
+    } else if job.spec.schedule.is_none() {
+        "left without a schedule"
+    } else {
+        return None;
+    };
+    let error = Error::new(
+        Code::Skipped,
+        format!("it was due at {due}, and its job was {why} while it waited for its turn"),
+    );
+    Some(error.hint("`backstay run` runs it all the same"))
 }
 
 fn has_room(running: &HashMap<Uuid, Running>, job: &Job, limit: usize) -> bool {
@@ -193,4 +236,71 @@ fn place(destination: &DestinationSpec) -> String {
 
 fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use backstay_model::run::{RunKind, RunReason};
+    use serde_json::json;
+
+    use super::*;
+
+    fn job(more: &serde_json::Value) -> Job {
+        let mut value = json!({
+            "id": Uuid::now_v7(), "name": "flash", "createdAt": "2026-01-01T00:00:00Z",
+            "updatedAt": "2026-01-01T00:00:00Z",
+            "source": { "plugin": "flash" }, "destinations": [{ "plugin": "local" }],
+        });
+        let more = more.as_object().unwrap().clone();
+        value.as_object_mut().unwrap().extend(more);
+        serde_json::from_value(value).unwrap()
+    }
+
+    /// A run of the job that waits.
+    fn run(job: &Job, due_at: Option<&str>) -> Run {
+        Run {
+            id: Uuid::now_v7(),
+            job_id: job.id,
+            job_name: job.spec.name.clone(),
+            kind: RunKind::Backup,
+            status: RunStatus::Queued,
+            reason: RunReason::Schedule,
+            due_at: due_at.map(|at| at.parse().unwrap()),
+            started_at: job.created_at,
+            finished_at: None,
+            error: None,
+            warnings: Vec::new(),
+            stats: backstay_model::run::Stats::default(),
+        }
+    }
+
+    const DUE: Option<&str> = Some("2026-01-02T03:00:00Z");
+
+    #[test]
+    fn what_was_due_waits_as_long_as_it_takes_unless_its_job_skips_what_it_missed() {
+        for (missed, expected) in [("run-once", false), ("window", false), ("skip", true)] {
+            let job = job(&json!({ "schedule": { "cron": "0 3 * * *", "missed": missed } }));
+            assert_eq!(is_of_the_moment(&run(&job, DUE), &job), expected, "{missed}");
+            assert!(is_of_the_moment(&run(&job, None), &job), "asked for by hand");
+        }
+    }
+
+    #[test]
+    fn what_was_due_is_skipped_if_its_job_is_not_to_run_by_itself_any_more() {
+        let schedule = json!({ "cron": "0 3 * * *" });
+        let said = |job: &Job, due: Option<&str>| {
+            let error = no_longer_wanted(&run(job, due), job)?;
+            assert_eq!(error.code(), Code::Skipped);
+            Some(error.report())
+        };
+        let on = job(&json!({ "schedule": schedule }));
+        let off = job(&json!({ "schedule": schedule, "enabled": false }));
+        let by_hand = job(&json!({}));
+        assert_eq!(said(&on, DUE), None);
+        assert!(said(&off, DUE).unwrap().contains("its job was disabled"));
+        assert!(said(&by_hand, DUE).unwrap().contains("left without a schedule"));
+        for job in [on, off, by_hand] {
+            assert_eq!(said(&job, None), None, "somebody asked for it");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use backstay_model::{Code, Error};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::mend::Mending;
 use super::start::Tasks;
 use super::{Daemon, lock};
 
@@ -20,25 +21,36 @@ pub enum Stop {
 }
 
 impl Daemon {
-    /// What waits stays in the queue for the next start.
-    pub(super) async fn wind_down(&self, mut tasks: Tasks, mut stop: watch::Receiver<Stop>) {
+    /// What waits stays in the queue for the next start. What runs left that failed is undone now, if there is time for it,
+    /// else at the next start.
+    pub(super) async fn wind_down(
+        &self,
+        mut tasks: Tasks,
+        mut mending: Mending,
+        mut stop: watch::Receiver<Stop>,
+    ) {
         let deadline = Instant::now() + self.policy().shutdown_timeout;
         if !tasks.is_empty() {
             tracing::info!("waiting for {} runs to end", tasks.len());
         }
-        let mut is_cancelled = false;
-        while !tasks.is_empty() {
-            if !is_cancelled && (*stop.borrow_and_update() == Stop::Now || Instant::now() >= deadline) {
-                is_cancelled = true;
+        let mut is_over = false;
+        loop {
+            mending.begin_if_due(&self.engine);
+            if !is_over && (*stop.borrow_and_update() == Stop::Now || Instant::now() >= deadline) {
+                is_over = true;
                 let reason = Error::new(Code::Cancelled, "cancelled, because the host was shut down");
                 for running in lock(&self.running).values() {
                     running.cancel.cancel(&reason);
                 }
             }
+            if tasks.is_empty() && (is_over || !mending.is_under_way()) {
+                break;
+            }
             tokio::select! {
-                Some(ended) = tasks.join_next_with_id() => self.ended(ended).await,
-                Ok(()) = stop.changed(), if !is_cancelled => {}
-                () = tokio::time::sleep_until(deadline), if !is_cancelled => {}
+                Some(ended) = tasks.join_next_with_id() => self.ended(ended, &mut mending),
+                ended = mending.ended() => mending.take_note(ended),
+                Ok(()) = stop.changed(), if !is_over => {}
+                () = tokio::time::sleep_until(deadline), if !is_over => {}
             }
         }
     }

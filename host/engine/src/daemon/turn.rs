@@ -1,6 +1,6 @@
 //! One turn of the loop: notice changes, write down what is due, start what may start.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::mend::Mending;
 use super::start::Tasks;
 use super::{Daemon, Stop, queued_event};
 use crate::scheduler::{Due, Scheduler};
@@ -23,9 +24,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct View {
     changes: Changes,
-    scheduler: Scheduler,
+    pub(super) scheduler: Scheduler,
     pub(super) jobs: HashMap<Uuid, Job>,
     pub(super) waiting: Vec<Run>,
+    /// What was said about jobs that can't run by themselves, so that it is said once.
+    said: HashSet<String>,
     /// When it was last looked at; nothing while it must be made anew.
     looked_at: Option<Timestamp>,
 }
@@ -36,9 +39,11 @@ impl Daemon {
     pub async fn run(&self, mut stop: watch::Receiver<Stop>) {
         let mut tasks = Tasks::new();
         let mut view = View::default();
+        let mut mending = Mending::new();
         let mut failure = None;
         while *stop.borrow_and_update() == Stop::No {
             self.turns.fetch_add(1, Ordering::Relaxed);
+            mending.begin_if_due(&self.engine);
             let pause = match self.turn(&mut view, &mut tasks).await {
                 Ok(pause) => {
                     if failure.take().is_some() {
@@ -59,12 +64,13 @@ impl Daemon {
             tokio::select! {
                 // Whoever could say stop is gone: so is the reason to go on.
                 changed = stop.changed() => if changed.is_err() { break },
-                Some(ended) = tasks.join_next_with_id(), if !tasks.is_empty() => self.ended(ended).await,
+                Some(ended) = tasks.join_next_with_id(), if !tasks.is_empty() => self.ended(ended, &mut mending),
+                ended = mending.ended() => mending.take_note(ended),
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        self.wind_down(tasks, stop).await;
+        self.wind_down(tasks, mending, stop).await;
     }
 
     /// Returns how long to pause if nothing happens.
@@ -85,6 +91,7 @@ impl Daemon {
             if is_queue_new {
                 view.waiting = store.waiting_runs().await?;
             }
+            self.give_way(&due, view, now).await?;
             let dealt: Vec<Dealt> = due.into_iter().map(|due| self.dealt(due, view, now)).collect();
             let added = store.deal_with(&dealt).await?;
             for (run, event) in dealt.iter().filter_map(|dealt| dealt.run.as_ref()) {
@@ -109,15 +116,25 @@ impl Daemon {
 
     async fn load(&self, view: &mut View, now: Timestamp) -> Result<()> {
         let store = &self.engine.store;
-        let jobs = store.jobs().await?;
-        let loaded = Scheduler::load(&jobs, &store.considered().await?, now)?;
-        for failed in &loaded.failed {
-            tracing::error!(
-                "job {} can't run by itself: {}",
-                failed.job_name,
-                failed.error.report()
-            );
+        let mut jobs = Vec::new();
+        let mut wrong = HashSet::new();
+        for (name, job) in store.each_job().await? {
+            match job {
+                Ok(job) => jobs.push(job),
+                Err(error) => {
+                    wrong.insert(format!("job {name} can't run by itself: {}", error.report()));
+                }
+            }
         }
+        let loaded = Scheduler::load(&jobs, &store.considered().await?, now)?;
+        wrong.extend(loaded.failed.iter().map(|failed| {
+            let why = failed.error.report();
+            format!("job {} can't run by itself: {why}", failed.job_name)
+        }));
+        for message in wrong.difference(&view.said) {
+            tracing::error!("{message}");
+        }
+        view.said = wrong;
         let new: Vec<Dealt> = loaded
             .new
             .into_iter()
@@ -130,6 +147,30 @@ impl Daemon {
         store.deal_with(&new).await?;
         view.scheduler = loaded.scheduler;
         view.jobs = jobs.into_iter().map(|job| (job.id, job)).collect();
+        Ok(())
+    }
+
+    /// Ends runs that wait for their window as skipped where the next start comes first, which they would be in the way of.
+    async fn give_way(&self, due: &[Due], view: &mut View, now: Timestamp) -> Result<()> {
+        for run in std::mem::take(&mut view.waiting) {
+            let next = due
+                .iter()
+                .find(|due| due.job_id == run.job_id && due.reason.is_some());
+            match (next, run.due_at) {
+                (Some(next), Some(at)) if !view.scheduler.may_start(&run, now) => {
+                    let error = Error::new(
+                        Code::Skipped,
+                        format!(
+                            "it was due at {at} and missed, and the start of {} came before its window",
+                            next.at
+                        ),
+                    )
+                    .hint("raise `schedule.grace`, or allow more runs at once");
+                    self.engine.end_waiting(&run, RunStatus::Skipped, &error).await?;
+                }
+                _ => view.waiting.push(run),
+            }
+        }
         Ok(())
     }
 

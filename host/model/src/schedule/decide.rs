@@ -41,8 +41,7 @@ impl Timetable {
             return Decision::Wait(Some(self.start_of(first)));
         }
         let due = self.last_started(first, now);
-        let start = self.start_of(due);
-        let is_late = now.duration_since(start) > self.grace;
+        let is_late = self.is_late(due, now);
         let missed_since = (is_late || due != first).then_some(first);
         if !is_late {
             return Decision::Run { due, missed_since };
@@ -59,6 +58,19 @@ impl Timetable {
             }
             (Missed::RunOnce | Missed::Window, _) => Decision::Run { due, missed_since },
         }
+    }
+
+    /// Whether a run for `due` that was put into the queue may start at `now`: always, unless it has become late there
+    /// and is to be made up for inside a window only.
+    pub fn may_start(&self, due: Timestamp, now: Timestamp) -> bool {
+        match (self.missed, &self.window) {
+            (Missed::Window, Some(window)) => !self.is_late(due, now) || window.contains(now, &self.zone),
+            _ => true,
+        }
+    }
+
+    fn is_late(&self, due: Timestamp, now: Timestamp) -> bool {
+        now.duration_since(self.start_of(due)) > self.grace
     }
 
     /// The newest due time that has started by `now`, if `first` is one that has.

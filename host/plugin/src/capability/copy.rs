@@ -16,6 +16,7 @@ use super::data::readable;
 use crate::bindings::wit::process::{Command, CopySize, HostTreeCopy, Listing, Output};
 use crate::bindings::wit::types::Failure;
 use crate::copying::{Copying, hashes};
+use crate::grants::Within;
 use crate::host::{ByteStream, Host, Tree, answer};
 use crate::scope::Moved;
 
@@ -64,7 +65,7 @@ impl Host {
         progress: Option<String>,
     ) -> Result<Output> {
         Host::run(self)?;
-        let spec = self.granted(command, Code::Storage).await?;
+        let spec = self.granted_within(Within::Tree, command, Code::Storage).await?;
         let (copy, context) = (Arc::clone(&copying.copy), self.scope.context.clone());
         let output = self.blocking(move || {
             let input = match input {

@@ -11,7 +11,7 @@ use wasmtime::component::Resource;
 use crate::bindings::wit::process::{self as wit, Command, CopyOptions, Meaning as GuestMeaning, Output};
 use crate::bindings::wit::types::Failure;
 use crate::copying::Copying;
-use crate::grants::{self, Variable};
+use crate::grants::{self, Variable, Within};
 use crate::guest_error;
 use crate::host::{ByteStream, Host, Tree, answer};
 use crate::scope::Moved;
@@ -19,6 +19,16 @@ use crate::scope::Moved;
 impl Host {
     /// A command that was granted, with its secrets in place.
     pub(super) async fn granted(&mut self, command: Command, code: Code) -> Result<CommandSpec> {
+        self.granted_within(Within::Root, command, code).await
+    }
+
+    /// As [`Host::granted`], for one that is run there.
+    pub(super) async fn granted_within(
+        &mut self,
+        within: Within,
+        command: Command,
+        code: Code,
+    ) -> Result<CommandSpec> {
         let plain = command.env.iter().map(|(name, value)| Variable {
             name,
             value: Some(value.as_str()),
@@ -28,7 +38,8 @@ impl Host {
             .iter()
             .map(|(name, _)| Variable { name, value: None });
         let variables: Vec<_> = plain.chain(secret).collect();
-        self.grants.exec(&command.program, &command.args, &variables)?;
+        self.grants
+            .exec(within, &command.program, &command.args, &variables)?;
         if command
             .args
             .iter()

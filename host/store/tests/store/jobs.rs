@@ -2,8 +2,9 @@
 
 use backstay_model::Code;
 use backstay_model::run::{RunKind, RunStatus};
-use backstay_store::Applied;
+use backstay_store::{Applied, FILE_NAME};
 use jiff::SignedDuration;
+use sqlx::{ConnectOptions as _, Connection as _};
 use uuid::Uuid;
 
 use crate::fixtures::{at, begun, ended, job, lab, run, spec};
@@ -199,4 +200,34 @@ async fn frozen_retention_stays_until_somebody_says_go_on() {
             .code(),
         Code::Configuration
     );
+}
+
+#[tokio::test]
+async fn a_job_that_cant_be_read_hides_no_other() {
+    let lab = lab().await;
+    let documents = job(&lab.store, "documents").await;
+    let flash = job(&lab.store, "flash").await;
+    let mut other = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(lab.dir.path().join(FILE_NAME))
+        .connect()
+        .await
+        .unwrap();
+    sqlx::raw_sql("UPDATE jobs SET spec = '{}' WHERE name = 'flash'")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    other.close().await.unwrap();
+    let each = lab.store.each_job().await.unwrap();
+    let names: Vec<&str> = each.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["documents", "flash"]);
+    assert_eq!(each[0].1.as_ref().unwrap().id, documents.id);
+    let error = each[1].1.as_ref().unwrap_err();
+    assert_eq!(error.code(), Code::Storage);
+    assert!(
+        error.report().contains("a job, `flash`, that can't be read"),
+        "{}",
+        error.report()
+    );
+    assert!(lab.store.has_job(flash.id).await.unwrap());
+    assert!(!lab.store.has_job(Uuid::now_v7()).await.unwrap());
 }

@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::process::inside::Moving;
 use crate::tree::compare::{Lines, Numbered, order};
 use crate::tree::copy::hashes::{Known, Remembered};
-use crate::tree::copy::state::{Root, State};
+use crate::tree::copy::state::{Place, Root, State};
 use crate::tree::entry::{Entry, Kind, ROOT};
 use crate::tree::index::{Line, READ_BYTES, hash_content};
 use crate::tree::path::os;
@@ -28,6 +28,9 @@ use crate::tree::spec::TreeSpec;
 
 /// Longest path that is given to a program, in bytes: the system's 4096 with room for a destination before it.
 const LISTED_PATH_BYTES: usize = 3 << 10;
+
+/// What somebody should look at if a tree went away.
+const GONE_HINT: &str = "was its file system unmounted meanwhile? what was copied doesn't count";
 
 /// How a tree is copied.
 #[derive(Debug, Default)]
@@ -67,6 +70,8 @@ pub struct Copied {
 pub struct TreeCopy {
     spec: TreeSpec,
     size: CopySize,
+    /// The directory that paths were relative to when it was walked.
+    place: Place,
     /// One line for each entry, in the order of a walk.
     draft: File,
     /// One state for each line that isn't carried over.
@@ -93,6 +98,7 @@ impl TreeCopy {
         let _moving = Moving::new(&context.meter);
         let mut writing = Writing::new(&spec, options, earlier, context)?;
         scan(&spec, context, &mut |entry, file| writing.take(entry, file))?;
+        let place = writing.root.place();
         let (size, files) = writing.end()?;
         let [draft, states, taken, carried] = files;
         if size.entries == 0 {
@@ -105,6 +111,7 @@ impl TreeCopy {
         Ok(TreeCopy {
             spec,
             size,
+            place,
             draft,
             states,
             taken,
@@ -145,14 +152,30 @@ impl TreeCopy {
     /// `changed-while-read` or `vanished`, and its line in the index is uncertain.
     ///
     /// # Errors
-    /// Somebody cancelled, or there is no room for the index.
+    /// The tree as a whole isn't there any more, an entry can't be looked at, somebody cancelled, or there is no room for
+    /// the index.
     pub fn finish(&self, context: &Context) -> Result<Copied> {
         let _moving = Moving::new(&context.meter);
         recheck::recheck(self, context)
     }
 
+    /// The directory that paths are relative to, if it is still the one that was walked: a program that was started in
+    /// the empty directory below a mount has copied nothing.
     fn root(&self) -> Result<Root> {
-        Root::open(self.directory())
+        let root = Root::open(self.directory()).map_err(|e| e.hint(GONE_HINT).retryable())?;
+        let message = match root.place() {
+            now if now == self.place => return Ok(root),
+            now if now.is_on(self.place) => "was replaced by another directory while it was copied",
+            _ => "is on another file system than when it was read",
+        };
+        Err(self.gone(message))
+    }
+
+    fn gone(&self, message: &str) -> Error {
+        let message = format!("{} {message}", show(&self.spec.root));
+        Error::new(Code::BackupFailed, message)
+            .hint(GONE_HINT)
+            .retryable()
     }
 }
 
@@ -338,7 +361,7 @@ impl<'e> Earlier<'e> {
                     .strip_prefix(&leaf[..])
                     .is_some_and(|rest| rest.starts_with(b"/"))
             });
-            if next.path != ROOT && !is_below_leaf && !next.line.uncertain {
+            if next.path != ROOT && !is_below_leaf {
                 return Ok(Some(next));
             }
         }

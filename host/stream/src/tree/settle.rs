@@ -30,7 +30,7 @@ pub struct KeptTree {
 ///
 /// Owners, modes, times and attributes may differ, and devices may be missing. The content isn't read again. A file that
 /// is the same as one before it may be a further name of that: programs that copy trees link what is equal. What is
-/// uncertain may be anything, or missing.
+/// uncertain may be anything, or missing, and what was to be carried over may be missing.
 ///
 /// # Errors
 /// [`Code::Storage`] if another entry is missing, is of another type or size, or was never written.
@@ -118,6 +118,11 @@ impl Kept<'_> {
 
     fn lose(&mut self, lost: &Numbered) -> Result<()> {
         if lost.line.uncertain {
+            return Ok(());
+        }
+        // Somebody took it out of the copy before. To fail would be to fail for ever.
+        if lost.line.carried {
+            self.differ(format!("{}: missing in the copy before", lost.line.path));
             return Ok(());
         }
         if !matches!(lost.line.kind, Kind::Character | Kind::Block) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use backstay_stream::Context;
-use backstay_stream::tree::{CopyOptions, TreeCopy, TreeSpec, compare_index, index_directory};
+use backstay_stream::tree::{CopyOptions, TreeCopy, TreeSpec, compare_index, index_directory, index_kept};
 
 use crate::support::{need_root, scratch};
 use crate::trees::hostile;
@@ -149,6 +149,103 @@ fn what_is_gone_is_to_be_carried_over_unless_something_else_has_its_place() {
     // It is an index: in order, and of use for the next copy.
     let next = scan(spec(now.path()), Some(&claimed));
     assert_eq!(paths(next.carried().unwrap()), carried);
+}
+
+#[test]
+fn what_was_uncertain_and_is_gone_then_is_carried_over_and_stays_uncertain() {
+    let from = plant(&["changes", "d/x", "stays"]);
+    let at = |name| from.path().join(name);
+    let copy = scan(spec(from.path()), None);
+    fs::write(at("changes"), "something else").unwrap();
+    fs::write(at("d/new"), "").unwrap();
+    let (first, _) = finish(&copy);
+    fs::remove_file(at("changes")).unwrap();
+    fs::remove_dir_all(at("d")).unwrap();
+    let mut before = first;
+    for round in 0..2 {
+        let copy = scan(spec(from.path()), Some(&before));
+        let carried = ["changes", "d", "d/x"];
+        assert_eq!(paths(copy.carried().unwrap()), carried, "round {round}");
+        let (claimed, codes) = finish(&copy);
+        assert_eq!(codes, [] as [&str; 0]);
+        let both = "\"uncertain\":true,\"carried\":true";
+        assert_eq!(
+            claimed.lines().filter(|line| line.contains(both)).count(),
+            2,
+            "{claimed}"
+        );
+        before = claimed;
+    }
+}
+
+#[test]
+fn what_cannot_be_carried_over_because_somebody_deleted_it_is_a_difference_and_no_failure() {
+    let before = plant(&["gone/x", "stays"]);
+    let now = plant(&["stays"]);
+    let copy = scan(spec(now.path()), Some(&index(before.path())));
+    let (claimed, _) = finish(&copy);
+    let kept = |written: &str| {
+        let mut out = Vec::new();
+        let kept = index_kept(
+            &spec(now.path()),
+            written.as_bytes(),
+            &Context::default(),
+            &mut out,
+        );
+        kept.map(|kept| (kept.lost, String::from_utf8(out).unwrap()))
+    };
+    let (lost, stored) = kept(&claimed).unwrap();
+    assert_eq!(
+        lost,
+        [
+            "gone: missing in the copy before",
+            "gone/x: missing in the copy before"
+        ]
+    );
+    assert_eq!(stored, index(now.path()));
+    // What is in the tree must be there.
+    fs::remove_file(now.path().join("stays")).unwrap();
+    let error = kept(&claimed).unwrap_err().to_string();
+    assert!(error.contains("was written and is missing"), "{error}");
+}
+
+#[test]
+fn a_tree_that_is_not_there_any_more_when_it_was_copied_fails_the_copy() {
+    let replaced: [(&str, &dyn Fn(&Path)); 4] = [
+        ("was replaced by another directory", &|root| {
+            fs::rename(root, root.with_file_name("away")).unwrap();
+            fs::create_dir(root).unwrap();
+        }),
+        ("cannot read", &|root| {
+            fs::rename(root, root.with_file_name("away")).unwrap();
+        }),
+        ("cannot look again at", &|root| {
+            fs::remove_dir_all(root.join("d")).unwrap();
+            std::os::unix::fs::symlink("d", root.join("d")).unwrap();
+        }),
+        ("is on another file system", &|root| {
+            fs::rename(root, root.with_file_name("away")).unwrap();
+            std::os::unix::fs::symlink("/proc", root).unwrap();
+        }),
+    ];
+    for (said, replace) in replaced {
+        let from = plant(&["root/a", "root/d/x"]);
+        let root = from.path().join("root");
+        let copy = scan(spec(&root), None);
+        replace(&root);
+        let error = copy.finish(&Context::default()).unwrap_err();
+        assert!(error.to_string().contains(said), "{said}: {error}");
+        assert!(error.is_retryable() && error.hint_text().is_some(), "{said}");
+    }
+}
+
+#[test]
+fn a_single_file_that_vanished_fails_the_copy() {
+    let from = plant(&["one", "other"]);
+    let copy = scan(spec(&from.path().join("one")), None);
+    fs::remove_file(from.path().join("one")).unwrap();
+    let error = copy.finish(&Context::default()).unwrap_err().to_string();
+    assert!(error.contains("one vanished while it was copied"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What the service says: to standard error or to a file of each day, as text or JSON.
 
+use std::sync::Arc;
+
 use backstay_engine::Observer;
+use backstay_model::clock::SystemClock;
 use backstay_model::event::Level;
 use backstay_model::run::Progress;
 use backstay_model::settings::{LogFormat, LogSettings};
@@ -11,6 +14,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload::Handle;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry};
+
+use super::rotation::DailyFiles;
 
 /// The log of the service, whose level may be changed.
 #[derive(Debug)]
@@ -81,13 +86,10 @@ fn writer(settings: &LogSettings) -> Result<BoxMakeWriter> {
     else {
         return Err(wrong());
     };
-    let appender = tracing_appender::rolling::Builder::new()
-        .rotation(tracing_appender::rolling::Rotation::DAILY)
-        .filename_prefix(name)
-        .max_log_files(usize::try_from(settings.keep).unwrap_or(usize::MAX))
-        .build(directory)
+    let keep = usize::try_from(settings.keep).unwrap_or(usize::MAX);
+    let files = DailyFiles::open(directory.to_owned(), name, keep, Arc::new(SystemClock))
         .map_err(|e| wrong().because(e))?;
-    Ok(BoxMakeWriter::new(appender))
+    Ok(BoxMakeWriter::new(files))
 }
 
 /// Logs what happens in runs.

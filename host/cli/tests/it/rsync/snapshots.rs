@@ -190,6 +190,31 @@ fn a_link_leads_to_the_newest_backup() {
 }
 
 #[test]
+fn machines_that_share_a_disk_and_a_name_of_a_job_never_build_on_each_other() {
+    let (one, other) = (Lab::new(), Lab::new());
+    one.write("file", "content");
+    one.write("only-of-one", "content");
+    other.write("file", "content");
+    let time = fs::metadata(one.at("source/file")).unwrap().modified().unwrap();
+    let file = fs::File::options().write(true).open(other.at("source/file"));
+    file.unwrap().set_modified(time).unwrap();
+    one.apply(json!({}), json!({}));
+    other
+        .apply_to(&one.at("place"), json!({ "deleteExtraneous": false }), json!({}))
+        .ok();
+    let of_one = one.snapshot();
+    let of_other = other.snapshot();
+    assert_ne!(inode(&of_one.join("file")), inode(&of_other.join("file")));
+    compare::trees(&other.at("source"), &of_other).unwrap();
+    // Each builds on its own, whichever came last.
+    for (lab, before) in [(&one, of_one), (&other, of_other)] {
+        let next = lab.snapshot();
+        assert_eq!(inode(&before.join("file")), inode(&next.join("file")));
+        assert_eq!(fs::canonicalize(one.at("place/j/latest/data")).unwrap(), next);
+    }
+}
+
+#[test]
 fn the_example_of_the_documentation_runs_as_printed() {
     let lab = Lab::new();
     lab.write("letter", "content");

@@ -101,6 +101,73 @@ fn a_host_that_is_killed_before_or_after_a_snapshot_gets_its_name_leaves_nothing
 }
 
 #[test]
+fn a_directory_of_somebody_that_has_the_name_of_the_link_is_never_touched_and_nothing_fails_for_it() {
+    let lab = Lab::new();
+    lab.write("file", "good");
+    let own = lab.at("place/j/latest/letter");
+    fs::create_dir_all(own.parent().unwrap()).unwrap();
+    fs::write(&own, "mine").unwrap();
+    lab.apply(json!({}), json!({}));
+    // The first run fails wherever something gets its name, and all of it is undone.
+    let mut nth = 0;
+    loop {
+        nth += 1;
+        assert!(nth < 20);
+        let run = lab
+            .backstay
+            .killed_at(&["run", "j"], Moment::of("renameat2", nth).alone());
+        lab.backstay.run(&["runs"]).ok();
+        assert_eq!(fs::read_to_string(&own).unwrap(), "mine");
+        lab.has_nothing_to_undo();
+        if !run.was_killed() {
+            run.ok();
+            break;
+        }
+        assert!(lab.stored().is_empty(), "{nth}: {:?}", lab.stored());
+    }
+    assert!(nth > 2, "the manifest got its name at the {nth}. call");
+    // Removing works as well.
+    lab.apply(json!({}), json!({ "retention": { "keepLast": 1 } }));
+    lab.snapshot();
+    assert_eq!(fs::read_to_string(&own).unwrap(), "mine");
+    assert_eq!(fs::read_dir(lab.at("place/j")).unwrap().count(), 2);
+    lab.verify().ok();
+}
+
+#[test]
+fn what_changed_while_it_was_copied_and_is_gone_later_is_carried_over_until_somebody_deletes_it() {
+    let lab = Lab::new();
+    lab.write("a-large", noise(20_000));
+    lab.write("changes", "before");
+    lab.write("d/x", "x");
+    let keep = || json!({ "deleteExtraneous": false });
+    lab.apply(keep(), slowly());
+    let (run, _) = lab.in_the_middle();
+    lab.write("changes", "another length");
+    lab.write("d/new", "changes the directory");
+    let ended = run.wait();
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    fs::remove_file(lab.at("source/changes")).unwrap();
+    fs::remove_dir_all(lab.at("source/d")).unwrap();
+    lab.apply(keep(), json!({}));
+    lab.snapshot();
+    let second = lab.snapshot();
+    assert!(second.join("changes").exists());
+    assert_eq!(fs::read(second.join("d/x")).unwrap(), b"x");
+    lab.verify().ok();
+    // By hand, from the newest snapshot: said once, and no later run fails for it.
+    fs::remove_file(second.join("d/x")).unwrap();
+    let run = lab.run().code(1).json();
+    let warning = &run["warnings"][0];
+    assert_eq!(warning["code"], "not-kept", "{run}");
+    let said = warning["message"].as_str().unwrap();
+    assert!(said.contains("d/x: missing in the copy before"), "{said}");
+    let last = lab.snapshot();
+    assert!(last.join("changes").exists() && last.join("d").exists() && !last.join("d/x").exists());
+    lab.verify().ok();
+}
+
+#[test]
 fn what_changes_or_vanishes_while_it_is_copied_is_a_warning_and_no_damage() {
     let lab = Lab::new();
     lab.write("a-large", noise(20_000));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Desk, assert_none_doubled, stop};
+use super::{Desk, LEAP_DAY, assert_none_doubled, stop};
 
 #[test]
 fn killed_again_and_again_it_loses_no_due_run_and_doubles_none() {
@@ -49,7 +49,7 @@ fn what_waits_in_the_queue_outlives_the_service() {
     service.kill();
     // Nothing else is due from here on, and nothing is in its way.
     desk.slow_job("slow", "");
-    desk.job("patient", "");
+    desk.job("patient", LEAP_DAY);
     let service = desk.serve("runs: { shutdownTimeout: 0s }");
     desk.wait_for("the run that waited", |runs| {
         runs.iter()

@@ -3,7 +3,7 @@
 use backstay_testkit::cli::Backstay;
 use backstay_testkit::clock::Clock;
 
-use super::{Desk, assert_none_doubled, stop};
+use super::{Desk, LEAP_DAY, assert_none_doubled, stop};
 
 #[test]
 fn a_job_of_each_second_runs_each_second_and_a_new_job_is_noticed() {
@@ -108,4 +108,82 @@ fn what_was_missed_is_skipped_or_made_up_for_in_a_window() {
         (2, &"missed".into()),
         "{runs:#?}"
     );
+}
+
+#[test]
+fn a_job_that_is_enabled_again_makes_up_for_nothing() {
+    let daily = "schedule: { cron: \"0 3 * * *\", timezone: UTC }";
+    let (desk, clock) = at_noon(daily);
+    clock.set("2026-05-02 03:00:01");
+    let service = desk.serve("");
+    let runs = desk.wait_for_status("nightly", "succeeded");
+    assert_eq!(runs[0]["dueAt"], "2026-05-02T03:00:00Z");
+    desk.job("nightly", &format!("enabled: false\n{daily}"));
+    // Time to be noticed.
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    stop(service);
+    clock.set("2026-05-10 12:00:00");
+    desk.job("nightly", daily);
+    let service = desk.serve("");
+    desk.job("other", "schedule: { every: 1s }");
+    let runs = desk.wait_for_status("other", "succeeded");
+    stop(service);
+    let nightly = runs.iter().filter(|run| run["jobName"] == "nightly");
+    assert_eq!(nightly.count(), 1, "{runs:#?}");
+}
+
+#[test]
+fn what_came_late_in_the_queue_waits_for_its_window_and_gives_way_to_the_next_start() {
+    let (desk, _clock) = at_noon(
+        "schedule: { every: 2s, grace: 1s, missed: window, window: { from: \"22:00\", to: \"23:00\" } }",
+    );
+    desk.slow_job("slow", "schedule: { every: 1s }");
+    let service = desk.serve("runs: { max: 1, shutdownTimeout: 0s }");
+    desk.wait_for_status("slow", "transferring");
+    desk.wait_for("a start that came before the window", |runs| {
+        runs.iter().any(|run| {
+            let said = run["error"]["message"].as_str().unwrap_or_default();
+            run["jobName"] == "nightly"
+                && run["status"] == "skipped"
+                && said.contains("came before its window")
+        })
+    });
+    let ran = |runs: &[serde_json::Value]| {
+        let ran = |run: &&serde_json::Value| run["jobName"] == "nightly" && run["status"] == "succeeded";
+        runs.iter().filter(ran).count()
+    };
+    let before = ran(&desk.runs());
+    desk.slow_job("slow", LEAP_DAY);
+    desk.backstay.run(&["cancel", "slow"]).ok();
+    // What is on time runs at any hour.
+    let runs = desk.wait_for("the next start", |runs| ran(runs) > before);
+    stop(service);
+    assert_none_doubled(&runs);
+}
+
+#[test]
+fn a_due_run_whose_job_was_disabled_meanwhile_is_skipped() {
+    let desk = Desk::new();
+    desk.slow_job("slow", "schedule: { every: 1s }");
+    let service = desk.serve("runs: { max: 1, shutdownTimeout: 0s }");
+    desk.wait_for_status("slow", "transferring");
+    for (job, more, why) in [
+        (
+            "off",
+            "enabled: false\nschedule: { every: 1s }",
+            "its job was disabled",
+        ),
+        ("by-hand", "", "its job was left without a schedule"),
+    ] {
+        desk.job(job, "schedule: { every: 1s }");
+        desk.wait_for_status(job, "queued");
+        desk.job(job, more);
+        desk.wait_for("the end of what waited", |runs| {
+            runs.iter().any(|run| {
+                let said = run["error"]["message"].as_str().unwrap_or_default();
+                run["jobName"] == job && run["status"] == "skipped" && said.contains(why)
+            })
+        });
+    }
+    stop(service);
 }

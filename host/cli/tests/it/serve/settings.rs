@@ -66,6 +66,31 @@ fn an_edit_is_followed_and_a_bad_one_is_refused_with_the_reason() {
 }
 
 #[test]
+fn old_logs_are_deleted_and_nothing_else_that_begins_with_their_name() {
+    let desk = Desk::new();
+    fs::create_dir(desk.file("log")).unwrap();
+    let all = [
+        "backstay.2026-01-01",
+        "backstay.2026-01-02",
+        "backstay.2026-01-03",
+        "backstay.2026-01-01.gz",
+        "backstay.db",
+        "backstay.yaml",
+    ];
+    for name in all {
+        fs::write(desk.file("log").join(name), "content\n").unwrap();
+    }
+    let file = desk.file("log/backstay");
+    let service = desk.serve(&format!("log: {{ file: {}, keep: 2 }}", file.display()));
+    desk.wait_for_log("is ready");
+    stop(service);
+    let is_left = |name: &&str| desk.file("log").join(name).exists();
+    let left: Vec<&str> = all.into_iter().filter(is_left).collect();
+    // And the one of today.
+    assert_eq!(left, all[2..]);
+}
+
+#[test]
 fn a_service_doesnt_start_with_wrong_settings() {
     let desk = Desk::new();
     let said = desk
@@ -97,5 +122,7 @@ fn the_printed_settings_are_the_defaults_and_the_unit_names_this_program() {
         unit.contains(&format!("ExecStart={} serve\n", env!("CARGO_BIN_EXE_backstay"))),
         "{unit}"
     );
-    assert!(unit.contains("Type=notify\n"), "{unit}");
+    for line in ["Type=notify\n", "TimeoutStartSec=infinity\n"] {
+        assert!(unit.contains(line), "{unit}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Runs are ended politely: by a signal to the service, or by `cancel`, wherever they run.
 
-use super::{Desk, stop};
+use super::{Desk, LEAP_DAY, stop};
 
 const NOW: &str = "schedule: { every: 1s }";
 
@@ -44,7 +44,7 @@ fn cancel_ends_what_runs_and_what_waits() {
     assert!(shown["currentRunId"].is_string(), "{shown}");
     // Nothing new, so that what was cancelled stays the last of it.
     for job in ["first", "second"] {
-        desk.slow_job(job, "");
+        desk.slow_job(job, LEAP_DAY);
     }
     std::thread::sleep(std::time::Duration::from_millis(1500));
     for job in ["second", "first"] {

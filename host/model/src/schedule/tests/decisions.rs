@@ -127,3 +127,42 @@ fn jitter_puts_the_start_off_and_grace_counts_from_there() {
         format!("run {due}")
     );
 }
+
+#[test]
+fn a_jitter_of_hours_leaves_a_job_of_each_minute_its_starts() {
+    let schedule = Schedule {
+        jitter: Span::seconds(6 * 3600),
+        ..Schedule::cron("* * * * *", Some("UTC"))
+    };
+    let start = timetable(&schedule).start_of(at("2026-05-01T03:00:00Z"));
+    assert!(start < at("2026-05-01T03:01:00Z"), "{start}");
+    let decided = decide(&schedule, "2026-05-01T02:59:00Z", "2026-05-01T03:00:59.999Z");
+    assert_eq!(decided, "run 2026-05-01T03:00:00Z");
+}
+
+#[test]
+fn what_became_late_in_the_queue_starts_inside_its_window_only() {
+    let schedule = Schedule {
+        missed: Missed::Window,
+        window: Some(Window {
+            from: "22:00".parse().unwrap(),
+            to: "06:00".parse().unwrap(),
+        }),
+        ..Schedule::cron("0 12 * * *", Some("UTC"))
+    };
+    let check = |schedule: &Schedule, now: &str, expected: bool| {
+        let may_start = timetable(schedule).may_start(at("2026-05-01T12:00:00Z"), at(now));
+        assert_eq!(may_start, expected, "{now}");
+    };
+    check(&schedule, "2026-05-01T12:05:00Z", true);
+    check(&schedule, "2026-05-01T12:05:01Z", false);
+    check(&schedule, "2026-05-01T21:59:59Z", false);
+    check(&schedule, "2026-05-01T22:00:00Z", true);
+    check(&schedule, "2026-05-02T06:00:00Z", false);
+    let once = Schedule {
+        missed: Missed::RunOnce,
+        window: None,
+        ..schedule
+    };
+    check(&once, "2026-05-01T21:59:59Z", true);
+}

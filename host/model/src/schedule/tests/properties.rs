@@ -137,6 +137,7 @@ proptest! {
         let start = one.start_of(due);
         prop_assert_eq!(start, other.start_of(due));
         prop_assert!(start >= due && start.duration_since(due).as_secs() <= i64::try_from(seconds).unwrap());
+        prop_assert!(one.next_after(due).is_none_or(|next| start < next), "another start takes its place");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
 
 use backstay_model::error::show;
-use backstay_model::{Error, Result};
+use backstay_model::{Code, Error, Result};
 use rustix::io::Errno;
 
 use crate::context::Context;
@@ -33,8 +33,17 @@ pub(super) fn recheck(copy: &TreeCopy, context: &Context) -> Result<Copied> {
             let change = match root.state(&path) {
                 Ok(now) if now == before => None,
                 Ok(_) => Some(("changed-while-read", "it changed while it was copied")),
+                Err(Errno::NOENT | Errno::NOTDIR) if !copy.size.is_directory => {
+                    return Err(copy.gone("vanished while it was copied"));
+                }
                 Err(Errno::NOENT | Errno::NOTDIR) => Some(("vanished", "it vanished while it was copied")),
-                Err(_) => Some(("unreadable", "its state after it was copied is unknown")),
+                Err(e) => {
+                    let path = copy.directory().join(os(&path));
+                    let error = Error::io_as(Code::BackupFailed, "look again at", path, e.into());
+                    return Err(error
+                        .hint("nothing is known of what was copied of it; try again")
+                        .retryable());
+                }
             };
             let is_of_doubted =
                 line.kind == Kind::Hardlink && line.link.as_ref().is_some_and(|link| doubted.contains(link));

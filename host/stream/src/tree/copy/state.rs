@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use backstay_model::{Code, Error, Result};
-use rustix::fs::{AtFlags, CWD, Mode, Stat, openat, statat};
+use rustix::fs::{AtFlags, CWD, Mode, Stat, fstat, openat, statat};
+use rustix::io::Errno;
 
 use crate::tree::directory::THROUGH;
 use crate::tree::path::os;
@@ -95,20 +96,46 @@ fn nanoseconds(seconds: i64, nanoseconds: u64) -> u64 {
         .wrapping_add(nanoseconds)
 }
 
+/// Which directory one is, whatever is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    device: u64,
+    inode: u64,
+}
+
+impl Place {
+    /// Whether both are on one file system.
+    pub(super) fn is_on(self, other: Place) -> bool {
+        self.device == other.device
+    }
+}
+
 /// The directory that paths are relative to.
 #[derive(Debug)]
-pub(super) struct Root(OwnedFd);
+pub(super) struct Root {
+    directory: OwnedFd,
+    place: Place,
+}
 
 impl Root {
     pub(super) fn open(directory: &Path) -> Result<Self> {
         let flags = THROUGH.difference(rustix::fs::OFlags::NOFOLLOW);
-        openat(CWD, directory, flags, Mode::empty())
-            .map(Root)
-            .map_err(|e| Error::io_as(Code::BackupFailed, "read", directory, e.into()))
+        let failed = |e: Errno| Error::io_as(Code::BackupFailed, "read", directory, e.into());
+        let opened = openat(CWD, directory, flags, Mode::empty()).map_err(failed)?;
+        let State { device, inode, .. } = State::of(&fstat(&opened).map_err(failed)?);
+        Ok(Root {
+            directory: opened,
+            place: Place { device, inode },
+        })
+    }
+
+    /// Which directory it is.
+    pub(super) fn place(&self) -> Place {
+        self.place
     }
 
     /// What an entry is now.
     pub(super) fn state(&self, path: &[u8]) -> rustix::io::Result<State> {
-        statat(&self.0, os(path), AtFlags::SYMLINK_NOFOLLOW).map(|stat| State::of(&stat))
+        statat(&self.directory, os(path), AtFlags::SYMLINK_NOFOLLOW).map(|stat| State::of(&stat))
     }
 }
