@@ -30,7 +30,8 @@ impl Group {
         let parent = own()?;
         sweep(&parent);
         for controller in ["+memory", "+pids"] {
-            // A group with processes in it can't hand controllers down; systemd's `Delegate=yes` makes one that can.
+            // A group with processes in it can't hand controllers down, so this needs a group whose only processes are
+            // in groups below it.
             let _ = fs::write(parent.join("cgroup.subtree_control"), controller);
         }
         let number = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -1,8 +1,9 @@
 //! The host as a service: notices what is due, keeps it in the queue, and carries out what waits there.
 //!
 //! [`Daemon::run`] is one loop. In each turn it looks whether jobs or the queue have changed (also by other processes),
-//! asks the [`Scheduler`] what is due and writes that down, and starts as many waiting runs as the limits allow. What
-//! is written down survives everything; the rest is made anew from it, so a turn that fails is simply repeated.
+//! asks the [scheduler](crate::scheduler) what is due and writes that down, and starts as many waiting runs as the
+//! limits allow. What is written down survives everything; the rest is made anew from it, so a turn that fails is
+//! simply repeated.
 //!
 //! An interface for people or programs is put on top of it: `enqueue`, `cancel`, `queue`, and `changed` to wait on.
 
