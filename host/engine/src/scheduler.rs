@@ -322,7 +322,9 @@ mod tests {
         };
         let disabled_at = at("2026-01-04T12:00:00Z");
         for job in [off, by_hand] {
-            let new = Scheduler::load(&[job.clone()], &kept, disabled_at).unwrap().new;
+            let new = Scheduler::load(std::slice::from_ref(&job), &kept, disabled_at)
+                .unwrap()
+                .new;
             assert_eq!(new.len(), 1);
             kept.extend(new);
             let again = Scheduler::load(&[job], &kept, at("2026-01-05T12:00:00Z")).unwrap();

@@ -211,7 +211,8 @@ fn what_cannot_be_carried_over_because_somebody_deleted_it_is_a_difference_and_n
 
 #[test]
 fn a_tree_that_is_not_there_any_more_when_it_was_copied_fails_the_copy() {
-    let replaced: [(&str, &dyn Fn(&Path)); 4] = [
+    type Replace<'a> = &'a dyn Fn(&Path);
+    let replaced: [(&str, Replace<'_>); 4] = [
         ("was replaced by another directory", &|root| {
             fs::rename(root, root.with_file_name("away")).unwrap();
             fs::create_dir(root).unwrap();
