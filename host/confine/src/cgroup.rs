@@ -29,10 +29,15 @@ impl Group {
     pub(crate) fn create(limits: &Limits) -> Option<Self> {
         let parent = own()?;
         sweep(&parent);
+        let handed_down = parent.join("cgroup.subtree_control");
         for controller in ["+memory", "+pids"] {
             // A group with processes in it can't hand controllers down, so this needs a group whose only processes are
             // in groups below it.
-            let _ = fs::write(parent.join("cgroup.subtree_control"), controller);
+            let _ = fs::write(&handed_down, controller);
+        }
+        // Without any, a group would limit nothing, and the kernel takes some 10 ms to move a process.
+        if fs::read_to_string(&handed_down).ok()?.trim().is_empty() {
+            return None;
         }
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!("{PREFIX}{}-{number}", std::process::id()));
