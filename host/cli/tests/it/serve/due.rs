@@ -169,7 +169,7 @@ fn a_due_run_whose_job_was_disabled_meanwhile_is_skipped() {
     desk.wait_for_status("slow", "transferring");
     for (job, more, why) in [
         (
-            "off",
+            "disabled",
             "enabled: false\nschedule: { every: 1s }",
             "its job was disabled",
         ),
