@@ -105,15 +105,7 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 async fn load(store: &Store, clock: &dyn Clock) -> Result<Scheduler> {
     let jobs = store.jobs().await?;
     let loaded = Scheduler::load(&jobs, &store.considered().await?, clock.now())?;
-    let new: Vec<Dealt> = loaded
-        .new
-        .into_iter()
-        .map(|(job_id, considered)| Dealt {
-            job_id,
-            considered,
-            run: None,
-        })
-        .collect();
+    let new: Vec<Dealt> = loaded.new.into_iter().map(Dealt::from).collect();
     store.deal_with(&new).await?;
     Ok(loaded.scheduler)
 }

@@ -9,7 +9,7 @@ use sqlx::{Sqlite, Transaction};
 use uuid::Uuid;
 
 use crate::columns::{json, read_id, read_time, time};
-use crate::runs::select;
+use crate::runs::{check_ended, select};
 use crate::transaction::Durability;
 use crate::{NewEvent, Store};
 
@@ -42,6 +42,17 @@ pub struct Dealt {
     pub considered: Considered,
     /// The run that its newest due time led to, queued or ended as skipped, with the event that goes with it.
     pub run: Option<(Run, NewEvent)>,
+}
+
+impl From<(Uuid, Considered)> for Dealt {
+    /// No due time led to a run.
+    fn from((job_id, considered): (Uuid, Considered)) -> Self {
+        Dealt {
+            job_id,
+            considered,
+            run: None,
+        }
+    }
 }
 
 impl Store {
@@ -165,13 +176,7 @@ impl Store {
     /// [`backstay_model::Code::Internal`] if its status isn't final; or the database can't be written.
     pub async fn end_waiting_run(&self, run: &Run, event: &NewEvent) -> Result<bool> {
         const DOING: &str = "end a run that waits";
-        if !run.status.is_final() || run.finished_at.is_none() {
-            return Err(Error::internal(format!(
-                "the run {} can't be finished as {}",
-                run.id,
-                run.status.name()
-            )));
-        }
+        check_ended(run)?;
         let error = run.error.as_ref().map(json).transpose()?;
         let mut transaction = self.begin(Durability::Now, DOING).await?;
         // One statement, so that nobody can take it in between.

@@ -174,14 +174,7 @@ impl Store {
     /// [`Code::Internal`] if its status isn't final or it has ended before; or the database can't be written.
     pub async fn finish_run(&self, run: &Run, events: &[NewEvent]) -> Result<()> {
         const DOING: &str = "save the end of a run";
-        check_end(run)?;
-        if run.finished_at.is_none() {
-            return Err(Error::internal(format!(
-                "the run {} can't be finished as {}",
-                run.id,
-                run.status.name()
-            )));
-        }
+        check_ended(run)?;
         let error = run.error.as_ref().map(json).transpose()?;
         let mut transaction = self.begin(Durability::Now, DOING).await?;
         let changed = sqlx::query(
@@ -269,6 +262,19 @@ impl Store {
 }
 
 /// A run has an end exactly if its status is final.
+/// Whether a run has ended, and in a way in which runs end.
+pub(crate) fn check_ended(run: &Run) -> Result<()> {
+    check_end(run)?;
+    if run.finished_at.is_none() {
+        return Err(Error::internal(format!(
+            "the run {} can't be finished as {}",
+            run.id,
+            run.status.name()
+        )));
+    }
+    Ok(())
+}
+
 fn check_end(run: &Run) -> Result<()> {
     if run.finished_at.is_some() == run.status.is_final() {
         return Ok(());

@@ -38,7 +38,7 @@ impl Config {
     /// What is wrong without looking at the machine.
     pub fn check(&self) -> Vec<Diagnostic> {
         let mut diagnostics = Vec::new();
-        if let Some(fault) = fault_of_path(&self.path) {
+        if let Some(fault) = backstay_sdk::directory::fault_of_path(&self.path) {
             diagnostics.push(Diagnostic::error(
                 "/path",
                 "bad-path",
@@ -55,18 +55,6 @@ impl Config {
             }
         }
         diagnostics
-    }
-}
-
-fn fault_of_path(path: &str) -> Option<&'static str> {
-    if !path.starts_with('/') {
-        Some("must be an absolute path")
-    } else if path.contains('\0') {
-        Some("must not contain a NUL character")
-    } else if path.split('/').any(|name| name == "..") {
-        Some("must not contain `..`")
-    } else {
-        None
     }
 }
 

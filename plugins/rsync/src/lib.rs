@@ -83,12 +83,7 @@ impl Destination for Rsync {
     }
 
     fn open(config: &Config, receipt: &str) -> Result<Content> {
-        let (store, receipt) = config.directory().find(receipt)?;
-        Ok(if receipt.is_tree() {
-            Content::Files(store.get_tree(receipt.key())?)
-        } else {
-            Content::Bytes(store.get(receipt.key())?)
-        })
+        config.directory().content(receipt)
     }
 
     fn find(config: &Config, suffix: &str) -> Result<Vec<String>> {
@@ -120,11 +115,7 @@ impl Destination for Rsync {
     }
 
     fn usage(config: &Config) -> Result<Room> {
-        let space = config.directory().open()?.space()?;
-        Ok(Room {
-            total: Some(space.total),
-            available: Some(space.available),
-        })
+        config.directory().room()
     }
 
     fn recovery_command(config: &Config, receipt: &str) -> Result<String> {

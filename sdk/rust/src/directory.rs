@@ -8,7 +8,7 @@ mod receipt;
 
 use crate::content::stat;
 use crate::failure::Result;
-use crate::{Code, Diagnostic, Failure, FileKind, Object, Store, state};
+use crate::{Code, Content, Diagnostic, Failure, FileKind, Object, Room, Store, state};
 
 pub use receipt::Receipt;
 
@@ -135,11 +135,11 @@ impl Directory<'_> {
         self.compare_with_before(&self.mounted_on()?).map(drop)
     }
 
-    /// The place, and what a receipt stands for in it.
+    /// What a receipt stands for.
     ///
     /// # Errors
     /// It isn't there, or nothing is at the place.
-    pub fn find(&self, receipt: &str) -> Result<(Store, Receipt)> {
+    pub fn content(&self, receipt: &str) -> Result<Content> {
         let (store, receipt) = (self.open()?, Receipt::parse(receipt)?);
         if stat(&self.location(receipt.key()))?.is_none() {
             self.refuse_if_unmounted()?;
@@ -147,7 +147,23 @@ impl Directory<'_> {
             return Err(Failure::new(Code::Verification, message)
                 .hint("was it moved or deleted by hand, or is another disk mounted?"));
         }
-        Ok((store, receipt))
+        Ok(if receipt.is_tree() {
+            Content::Files(store.get_tree(receipt.key())?)
+        } else {
+            Content::Bytes(store.get(receipt.key())?)
+        })
+    }
+
+    /// The room at the place.
+    ///
+    /// # Errors
+    /// It isn't there, or the disk that must hold it isn't mounted.
+    pub fn room(&self) -> Result<Room> {
+        let space = self.open()?.space()?;
+        Ok(Room {
+            total: Some(space.total),
+            available: Some(space.available),
+        })
     }
 
     /// Receipts of all stored objects whose key ends with a suffix.
@@ -289,7 +305,8 @@ fn holds(directory: &str, path: &str) -> bool {
     names(path).starts_with(&names(directory))
 }
 
-fn fault_of_path(path: &str) -> Option<&'static str> {
+/// What is wrong with a path of a configuration, whatever is there.
+pub fn fault_of_path(path: &str) -> Option<&'static str> {
     if !path.starts_with('/') {
         Some("must be an absolute path")
     } else if path.contains('\0') {

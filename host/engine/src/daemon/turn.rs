@@ -135,15 +135,7 @@ impl Daemon {
             tracing::error!("{message}");
         }
         view.said = wrong;
-        let new: Vec<Dealt> = loaded
-            .new
-            .into_iter()
-            .map(|(job_id, considered)| Dealt {
-                job_id,
-                considered,
-                run: None,
-            })
-            .collect();
+        let new: Vec<Dealt> = loaded.new.into_iter().map(Dealt::from).collect();
         store.deal_with(&new).await?;
         view.scheduler = loaded.scheduler;
         view.jobs = jobs.into_iter().map(|job| (job.id, job)).collect();
