@@ -1,7 +1,8 @@
 //! `bench source`: what sources cost beside the bare tools that they run.
 //!
-//! All sides end with the same bytes in a file. Backstay's are hashed, listed and on the disk by then; the shell's lie
-//! in the cache of the system, with a checksum or, for the bare tool, without one.
+//! All sides end with the same bytes in a file. Backstay's are hashed, listed and on the disk by then. The bare tool's
+//! lie in the cache of the system and nothing is known of them; beside it stands what a shell does for the same: the
+//! tool with `sync`, so that a power loss spares the file, and with a checksum, so that damage is found.
 
 use std::path::Path;
 use std::process::Command;
@@ -27,6 +28,39 @@ pub(super) struct Arguments {
 /// A source may take this many times what its tool takes.
 const MOST: f64 = 1.05;
 
+/// What is done with what a tool writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It lies in the cache of the system.
+    Cached,
+    /// It is on the disk.
+    Synced,
+    /// It lies in the cache, and its checksum is known.
+    Summed,
+}
+
+impl Ending {
+    const ALL: [Ending; 3] = [Ending::Cached, Ending::Synced, Ending::Summed];
+
+    /// A shell's words for a tool that ends so.
+    fn words(self, tool: &str) -> String {
+        match self {
+            Ending::Cached => format!("{tool} > FILE"),
+            Ending::Synced => format!("{tool} > FILE; sync FILE"),
+            Ending::Summed => format!("{tool} | tee FILE | sha256sum"),
+        }
+    }
+
+    /// What a claim says of it.
+    fn remark(self) -> &'static str {
+        match self {
+            Ending::Cached => "",
+            Ending::Synced => " with `sync`",
+            Ending::Summed => " with a checksum",
+        }
+    }
+}
+
 pub(super) fn run(bench: &Bench, arguments: &Arguments, runs: u32) -> Result<Report> {
     for tool in ["git", "tar"] {
         if !shell::is_installed(tool) {
@@ -45,19 +79,23 @@ pub(super) fn run(bench: &Bench, arguments: &Arguments, runs: u32) -> Result<Rep
         ("flash", flash(bench, &host, arguments.size, runs)?),
         ("database", database(bench, &host, arguments.size, runs)?),
     ] {
-        let [ours, bare, summed] = series;
-        for (theirs, with) in [(&bare, ""), (&summed, " with a checksum")] {
-            let what = format!("time of the source {name} as a multiple of its tool's{with}");
+        let (ours, theirs) = series;
+        for (ending, theirs) in Ending::ALL.into_iter().zip(&theirs) {
+            let what = format!(
+                "time of the source {name} as a multiple of its tool's{}",
+                ending.remark()
+            );
             let value = ours.wall() / theirs.wall();
             report.claims.push(Claim::below(what, value, MOST, "x"));
         }
-        report.series.extend([ours, bare, summed]);
+        report.series.push(ours);
+        report.series.extend(theirs);
     }
     Ok(report)
 }
 
 /// A drive on which nothing changed since the last commit: `git add`, then `tar`.
-fn flash(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<[Series; 3]> {
+fn flash(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<Sides> {
     say("making a drive");
     let drive = bench.path("drive");
     data::large_files(&drive, bytes)?;
@@ -90,11 +128,11 @@ fn flash(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<[Series; 3
     pipe(vec![add()], None)?;
     host.clear()?;
     data::warm(&drive)?;
-    let theirs = |out: &Path, is_summed| {
+    let theirs = |out: &Path, ending| {
         let added = pipe(vec![add()], None)?;
         let mut tar = shell::program("tar");
         tar.arg("--create").arg("--directory").arg(&drive).arg(".");
-        Ok(added.then(into_file(tar, &out.join("drive.tar"), is_summed)?))
+        Ok(added.then(into_file(tar, &out.join("drive.tar"), ending)?))
     };
     let series = in_turn(bench, host, "flash", "git add; tar", bytes, runs, &theirs)?;
     std::fs::remove_dir_all(&drive).context("can't remove the drive")?;
@@ -102,7 +140,7 @@ fn flash(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<[Series; 3
 }
 
 /// A database with one table of random text.
-fn database(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<[Series; 3]> {
+fn database(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<Sides> {
     say("making a database");
     let server = Postgres::start();
     server.sql("postgres", "CREATE DATABASE app");
@@ -123,27 +161,38 @@ fn database(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<[Series
         &json!({ "plugin": "database", "config": config }),
         &json!({}),
     )?;
-    let dump = |out: &Path, is_summed| {
+    let dump = |out: &Path, ending| {
         let mut dump = shell::program("pg_dump");
         dump.arg(format!("--host={}", socket.display()));
         dump.args(["--port", &port.to_string(), "--username=postgres"]);
         dump.args(["--format=custom", "--compress=0", "app"]);
-        into_file(dump, &out.join("app.dump"), is_summed)
+        into_file(dump, &out.join("app.dump"), ending)
     };
     in_turn(bench, host, "database", "pg_dump", bytes, runs, &dump)
 }
 
-/// Runs a tool into a file; with a checksum of what went there, if asked.
-fn into_file(tool: Command, file: &Path, is_summed: bool) -> Result<Cost> {
-    if !is_summed {
-        return pipe(vec![tool], Some(file));
+/// Runs a tool into a file.
+fn into_file(tool: Command, file: &Path, ending: Ending) -> Result<Cost> {
+    match ending {
+        Ending::Cached => pipe(vec![tool], Some(file)),
+        Ending::Synced => {
+            let written = pipe(vec![tool], Some(file))?;
+            let mut sync = shell::program("sync");
+            sync.arg(file);
+            Ok(written.then(pipe(vec![sync], None)?))
+        }
+        Ending::Summed => {
+            let mut tee = shell::program("tee");
+            tee.arg(file);
+            pipe(vec![tool, tee, shell::program("sha256sum")], None)
+        }
     }
-    let mut tee = shell::program("tee");
-    tee.arg(file);
-    pipe(vec![tool, tee, shell::program("sha256sum")], None)
 }
 
-/// Backstay, the bare tool, and the tool with a checksum, each first in its turn.
+/// What Backstay costs, and what the tool costs with each ending.
+type Sides = (Series, Vec<Series>);
+
+/// Backstay, and the tool with each ending, each first in its turn.
 fn in_turn(
     bench: &Bench,
     host: &Host,
@@ -151,30 +200,29 @@ fn in_turn(
     tool: &str,
     bytes: u64,
     runs: u32,
-    theirs: &dyn Fn(&Path, bool) -> Result<Cost>,
-) -> Result<[Series; 3]> {
-    let names = [
-        format!("backstay, {job}"),
-        format!("{tool} > FILE"),
-        format!("{tool} | tee FILE | sha256sum"),
-    ];
-    let mut series = names.map(|name| Series::new(name, Some(bytes)));
+    theirs: &dyn Fn(&Path, Ending) -> Result<Cost>,
+) -> Result<Sides> {
+    let mut ours = Series::new(format!("backstay, {job}"), Some(bytes));
+    let mut series = Ending::ALL.map(|ending| Series::new(ending.words(tool), Some(bytes)));
     let out = bench.path("out");
     for run in 0..runs as usize {
-        for turn in 0..series.len() {
-            let side = (run + turn) % series.len();
+        for turn in 0..=Ending::ALL.len() {
+            let side = (run + turn) % (Ending::ALL.len() + 1);
             std::fs::create_dir_all(&out)?;
             settle(&bench.directory)?;
-            if side == 0 {
-                series[side].add(host.run(job)?);
-                series[side].stored(host.stored_bytes()?);
-                host.clear()?;
-            } else {
-                series[side].add(theirs(&out, side == 2)?);
-                series[side].stored(data::size(&out)?);
+            match Ending::ALL.get(side) {
+                Some(ending) => {
+                    series[side].add(theirs(&out, *ending)?);
+                    series[side].stored(data::size(&out)?);
+                }
+                None => {
+                    ours.add(host.run(job)?);
+                    ours.stored(host.stored_bytes()?);
+                    host.clear()?;
+                }
             }
             std::fs::remove_dir_all(&out)?;
         }
     }
-    Ok(series)
+    Ok((ours, series.into()))
 }
