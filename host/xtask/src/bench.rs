@@ -7,9 +7,11 @@
 mod catalog;
 mod codecs;
 mod data;
+mod example;
 mod fan;
 mod host;
 mod measure;
+mod object;
 mod plugin;
 mod report;
 mod retention;
@@ -48,6 +50,8 @@ enum What {
     Stream(stream::Arguments),
     /// Two destinations from one reading, beside `tee`
     Fan(fan::Arguments),
+    /// An S3 server on this machine, beside `rclone rcat` and `aws s3 cp`
+    Object(object::Arguments),
     /// What sources cost beside `git` and `tar`, and `pg_dump`
     Source(source::Arguments),
     /// What a run costs that has next to nothing to move
@@ -89,6 +93,7 @@ fn with_host(what: &What, arguments: &Arguments) -> Result<Report> {
     let report = match what {
         What::Stream(options) => stream::run(&bench, options, arguments.runs.unwrap_or(5)),
         What::Fan(options) => fan::run(&bench, options, arguments.runs.unwrap_or(5)),
+        What::Object(options) => object::run(&bench, options, arguments.runs.unwrap_or(3)),
         What::Source(options) => source::run(&bench, options, arguments.runs.unwrap_or(5)),
         What::Run => run::run(&bench, arguments.runs.unwrap_or(30)),
         What::Catalog => catalog::run(&bench, arguments.runs.unwrap_or(3)),

@@ -56,15 +56,35 @@ impl Host {
             |directory| json!({ "plugin": "local", "config": { "path": self.backups().join(directory) } }),
         );
         let destinations: Vec<Value> = destinations.collect();
-        let job = json!({
-            "name": name,
-            "source": source,
-            "destinations": destinations,
-            "filters": filters,
-        });
+        self.define(
+            name,
+            &json!({ "source": source, "destinations": destinations, "filters": filters }),
+        )
+    }
+
+    /// Defines a job as it is in a job file, but for its name.
+    pub(super) fn define(&self, name: &str, job: &Value) -> Result<()> {
+        let mut job = job.clone();
+        job["name"] = name.into();
         let file = self.job_file(name);
         std::fs::write(&file, job.to_string()).with_context(|| format!("can't write {}", file.display()))?;
         shell_out(self.command(["apply", "-f"]).arg(&file))
+    }
+
+    /// Makes an S3 server known.
+    pub(super) fn add_s3(
+        &self,
+        name: &str,
+        endpoint: &str,
+        bucket: &str,
+        user: &str,
+        secret: &str,
+    ) -> Result<()> {
+        let file = self.directory.join("secret");
+        std::fs::write(&file, secret).with_context(|| format!("can't write {}", file.display()))?;
+        let mut add = self.command(["remote", "add", name, "--type", "s3", "--endpoint", endpoint]);
+        add.args(["--bucket", bucket, "--account", user, "--secret-from-file"]);
+        shell_out(add.arg(&file))
     }
 
     /// The file that [`Host::apply`] wrote.

@@ -1,12 +1,9 @@
 //! `bench schedule`: what it takes to start with many jobs, and to look which are due.
 
-use std::time::Duration;
+use anyhow::Result;
 
-use anyhow::{Context, Result, bail};
-
-use crate::bench::measure::Cost;
+use crate::bench::example;
 use crate::bench::report::{Claim, Report, Series};
-use crate::shell;
 
 /// A few thousand hosts on one database.
 const JOBS: u32 = 10_000;
@@ -15,22 +12,11 @@ const JOBS: u32 = 10_000;
 const LIMITS_MS: [(&str, f64); 3] = [("start", 2_000.0), ("idle", 5.0), ("due", 100.0)];
 
 pub(super) fn run(runs: u32) -> Result<Report> {
-    let mut cargo = shell::cargo([
-        "run",
-        "--release",
-        "--package",
+    let measured = example::measure(
         "backstay-engine",
-        "--example",
         "schedule",
-        "--",
-    ]);
-    cargo.args([JOBS.to_string(), runs.to_string()]);
-    eprintln!("$ {}", shell::shown(&cargo));
-    let output = shell::output(cargo.stderr(std::process::Stdio::inherit()))?;
-    if !output.status.success() {
-        bail!("the scheduler could not be measured");
-    }
-    let said = String::from_utf8_lossy(&output.stdout);
+        &[JOBS.to_string(), runs.to_string()],
+    )?;
     let (mut series, mut claims) = (Vec::new(), Vec::new());
     for (name, limit) in LIMITS_MS {
         let what = match name {
@@ -39,18 +25,8 @@ pub(super) fn run(runs: u32) -> Result<Report> {
             _ => "writing down 100 due times".to_owned(),
         };
         let mut costs = Series::new(format!("backstay: {what}"), None);
-        let lines = said.lines().filter_map(|line| line.strip_prefix(name));
-        for nanoseconds in lines {
-            let nanoseconds = nanoseconds
-                .trim()
-                .parse()
-                .with_context(|| format!("`{nanoseconds}` is no number of nanoseconds"))?;
-            let wall = Duration::from_nanos(nanoseconds);
-            costs.add(Cost {
-                wall,
-                cpu: wall,
-                peak_bytes: 0,
-            });
+        for (_, cost) in measured.iter().filter(|(measured, _)| measured == name) {
+            costs.add(*cost);
         }
         claims.push(Claim::below(what, costs.wall() * 1e3, limit, "ms"));
         series.push(costs);

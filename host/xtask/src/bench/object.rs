@@ -1,0 +1,113 @@
+//! `bench object`: a tree as tar to an S3 server on this machine, beside what people type instead.
+//!
+//! The server takes the same processors as those who send: where it is the limit, all sides take as long. The shell's
+//! pipes don't tell a failed `tar` from a whole one, and nothing is known of what they stored.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use backstay_testkit::rclone::{Protocol, Server, USER};
+use serde_json::json;
+
+use crate::bench::host::Host;
+use crate::bench::measure::pipe;
+use crate::bench::report::{Claim, Report, version};
+use crate::bench::stream::{Out, Side, in_turn, tar};
+use crate::bench::{Bench, data, say};
+use crate::shell;
+
+/// Options of `bench object`.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Bytes to back up, such as 500M or 4G
+    #[arg(long, default_value = "4G", value_parser = super::parse_bytes)]
+    size: u64,
+}
+
+/// The most memory that the host may take, in MiB, whatever it sends.
+const MOST_MEMORY_MIB: f64 = 150.0;
+
+const BUCKET: &str = "backups";
+const SECRET: &str = "bench-secret-of-the-store";
+
+pub(super) fn run(bench: &Bench, arguments: &Arguments, runs: u32) -> Result<Report> {
+    for tool in ["rclone", "aws"] {
+        if !shell::is_installed(tool) {
+            bail!("there is no `{tool}` on the PATH to compare with");
+        }
+    }
+    let source = bench.path("large");
+    say("making the large files");
+    data::large_files(&source, arguments.size)?;
+    data::warm(&source)?;
+
+    let served = bench.path("served");
+    let server = Server::start(Protocol::S3, &served, SECRET);
+    let endpoint = format!("http://127.0.0.1:{}", server.port());
+    let out = Out(served.join(BUCKET));
+    let config = bench.path("rclone.conf");
+    std::fs::write(&config, server.remote("store"))
+        .with_context(|| format!("can't write {}", config.display()))?;
+
+    let host = Host::new(bench, &bench.path("host"))?;
+    host.add_s3("store", &endpoint, BUCKET, USER, SECRET)?;
+    host.define(
+        "object",
+        &json!({
+            "source": { "plugin": "path", "config": { "path": source } },
+            "destinations": [{ "plugin": "object", "config": { "remote": "store" } }],
+        }),
+    )?;
+    let rcat = || {
+        let mut rclone = shell::program("rclone");
+        rclone.arg("--config").arg(&config);
+        rclone.args(["rcat", &format!("store:{BUCKET}/data.tar")]);
+        pipe(vec![tar(&source), rclone], None)
+    };
+    let cp = || {
+        let mut aws = shell::program("aws");
+        as_user(&mut aws);
+        aws.args(["--endpoint-url", &endpoint, "s3", "cp", "--no-progress"]);
+        // Else its parts are too small for more than 50 GB.
+        aws.args(["--expected-size", &arguments.size.to_string()]);
+        aws.args(["-", &format!("s3://{BUCKET}/data.tar")]);
+        pipe(vec![tar(&source), aws], None)
+    };
+    let sides: Vec<Side> = vec![
+        ("backstay, S3", Box::new(|| host.run("object"))),
+        ("tar | rclone rcat", Box::new(rcat)),
+        ("tar | aws s3 cp -", Box::new(cp)),
+    ];
+    let series = in_turn(bench, &host, &out, sides, Some(arguments.size), runs)?;
+    let [ours, rcat, aws] = &series[..] else {
+        bail!("a side has no figures");
+    };
+    Ok(Report {
+        title: format!(
+            "object: {} MB, {runs} runs of each side in turn",
+            arguments.size / 1_000_000
+        ),
+        claims: vec![
+            Claim::faster(ours, rcat, 1.0),
+            Claim::faster(ours, aws, 1.0),
+            Claim::below(
+                "peak memory of the host",
+                ours.peak_bytes() as f64 / f64::from(1 << 20),
+                MOST_MEMORY_MIB,
+                "MiB",
+            ),
+        ],
+        notes: vec![format!(
+            "{}; {}; the server is `rclone serve s3`",
+            version("rclone", "version"),
+            version("aws", "--version")
+        )],
+        series,
+    })
+}
+
+fn as_user(command: &mut Command) {
+    command.env("AWS_ACCESS_KEY_ID", USER);
+    command.env("AWS_SECRET_ACCESS_KEY", SECRET);
+    command.env("AWS_DEFAULT_REGION", "us-east-1");
+}
