@@ -38,6 +38,7 @@ pub struct Server {
     root: PathBuf,
     log: PathBuf,
     password: String,
+    options: Vec<String>,
     port: u16,
     process: Process,
 }
@@ -102,15 +103,26 @@ impl Server {
     /// It doesn't answer.
     #[track_caller]
     pub fn start(protocol: Protocol, root: &Path, password: &str) -> Self {
+        Server::start_with(protocol, root, password, &[])
+    }
+
+    /// As [`Server::start`], with more options for `rclone serve`.
+    ///
+    /// # Panics
+    /// It doesn't answer.
+    #[track_caller]
+    pub fn start_with(protocol: Protocol, root: &Path, password: &str, options: &[&str]) -> Self {
         std::fs::create_dir_all(root).or_fail("make a directory to serve");
         let log = root.with_extension("log");
         let port = free_port();
-        let process = start(protocol, root, password, port, &log);
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let process = start(protocol, root, password, &options, port, &log);
         Server {
             protocol,
             root: root.to_owned(),
             log,
             password: password.to_owned(),
+            options,
             port,
             process,
         }
@@ -128,7 +140,14 @@ impl Server {
     #[track_caller]
     pub fn restart(&mut self) {
         self.stop();
-        self.process = start(self.protocol, &self.root, &self.password, self.port, &self.log);
+        self.process = start(
+            self.protocol,
+            &self.root,
+            &self.password,
+            &self.options,
+            self.port,
+            &self.log,
+        );
     }
 
     /// The port that it listens on.
@@ -152,7 +171,14 @@ impl Server {
 }
 
 #[track_caller]
-fn start(protocol: Protocol, root: &Path, password: &str, port: u16, log: &Path) -> Process {
+fn start(
+    protocol: Protocol,
+    root: &Path,
+    password: &str,
+    options: &[String],
+    port: u16,
+    log: &Path,
+) -> Process {
     tools::require(&["setpriv"]);
     let mut command = Command::new("setpriv");
     command.arg("--pdeathsig=KILL").arg(program()).arg("serve");
@@ -171,6 +197,7 @@ fn start(protocol: Protocol, root: &Path, password: &str, port: u16, log: &Path)
         // What changes behind its back is seen before the next command has started. With no time at all its timers
         // keep both processors busy, and requests wait for minutes.
         .arg("--dir-cache-time=20ms")
+        .args(options)
         .arg(root)
         .current_dir("/")
         .stdin(std::process::Stdio::null());
