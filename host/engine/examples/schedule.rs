@@ -104,7 +104,11 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 /// What the service does when it starts.
 async fn load(store: &Store, clock: &dyn Clock) -> Result<Scheduler> {
     let jobs = store.jobs().await?;
-    let loaded = Scheduler::load(&jobs, &store.considered().await?, clock.now())?;
+    let considered = store.considered().await?.into_iter();
+    let considered = considered
+        .map(|(id, kept)| Ok((id, kept?)))
+        .collect::<Result<_>>()?;
+    let loaded = Scheduler::load(&jobs, &considered, clock.now())?;
     let new: Vec<Dealt> = loaded.new.into_iter().map(Dealt::from).collect();
     store.deal_with(&new).await?;
     Ok(loaded.scheduler)

@@ -121,21 +121,21 @@ impl Store {
         Ok(there.is_some())
     }
 
-    /// How far each job's schedule has been dealt with.
+    /// How far each job's schedule has been dealt with. A row that can't be read is an error of its own, so that it keeps
+    /// no other job from its due times.
     ///
     /// # Errors
     /// The database can't be read.
-    pub async fn considered(&self) -> Result<HashMap<Uuid, Considered>> {
-        const DOING: &str = "read what has been due";
+    pub async fn considered(&self) -> Result<HashMap<Uuid, Result<Considered>>> {
         let rows: Vec<(String, String, String)> =
             sqlx::query_as("SELECT job_id, schedule, considered_at FROM schedules")
                 .fetch_all(&self.inner.readers)
                 .await
-                .map_err(self.failed(DOING))?;
+                .map_err(self.failed("read what has been due"))?;
         rows.into_iter()
             .map(|(job, schedule, at)| {
-                let at = read_time(&at)?;
-                Ok((read_id(&job)?, Considered { schedule, at }))
+                let at = read_time(&at).map_err(self.unreadable("how far a schedule was dealt with"));
+                Ok((read_id(&job)?, at.map(|at| Considered { schedule, at })))
             })
             .collect::<Result<_, _>>()
             .map_err(self.unreadable("a schedule"))

@@ -74,8 +74,15 @@ impl Kind {
     }
 }
 
+/// A secret as the database has it.
+struct Sealed {
+    kind: Kind,
+    name: String,
+    sealed: Vec<u8>,
+}
+
 impl Store {
-    /// Seals a secret. Makes the key if this is the first one; while there are others, their key must be there.
+    /// Seals a secret. Makes the key if this is the first one; while there are others, the key must be theirs.
     pub(crate) async fn seal(
         &self,
         transaction: &mut Transaction<'static, Sqlite>,
@@ -83,20 +90,20 @@ impl Store {
         name: &str,
         secret: &str,
     ) -> Result<Vec<u8>> {
-        let has_sealed: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM remotes WHERE sealed IS NOT NULL UNION ALL SELECT 1 FROM secrets)",
-        )
-        .fetch_one(&mut **transaction)
-        .await
-        .map_err(self.failed("read the secrets"))?;
-        let (file, purpose, secret) = (self.key_file(), kind.purpose(name), secret.to_owned());
+        let there = self.sealed(transaction).await?;
+        let (file, name, secret) = (self.key_file(), name.to_owned(), secret.to_owned());
         blocking(move || {
             let keys = match file.read()? {
                 Some(keys) => keys,
-                None if has_sealed => return Err(lost(&file)),
-                None => file.make()?,
+                None if there.is_empty() => file.make()?,
+                None => return Err(lost(&file)),
             };
-            keys.seal(&purpose, &secret)
+            // The one that is sealed anew may be one that nobody can open any more.
+            let other = there.iter().find(|one| !(one.kind == kind && one.name == name));
+            if let Some(other) = other {
+                open_with(&keys, &file, other.kind, &other.name, &other.sealed)?;
+            }
+            keys.seal(&kind.purpose(&name), &secret)
         })
         .await
     }
@@ -133,6 +140,22 @@ impl Store {
             state => Ok(state),
         })
         .await
+    }
+
+    /// All secrets that are sealed.
+    async fn sealed(&self, transaction: &mut Transaction<'static, Sqlite>) -> Result<Vec<Sealed>> {
+        let mut all = Vec::new();
+        for kind in Kind::ALL {
+            let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(kind.all())
+                .fetch_all(&mut **transaction)
+                .await
+                .map_err(self.failed("read the secrets"))?;
+            all.extend(
+                rows.into_iter()
+                    .map(|(name, sealed)| Sealed { kind, name, sealed }),
+            );
+        }
+        Ok(all)
     }
 
     /// How many secrets are sealed, of remotes and for jobs.

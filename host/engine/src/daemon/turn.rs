@@ -126,7 +126,22 @@ impl Daemon {
                 }
             }
         }
-        let loaded = Scheduler::load(&jobs, &store.considered().await?, now)?;
+        let mut considered = HashMap::new();
+        for (id, kept) in store.considered().await? {
+            match kept {
+                Ok(kept) => {
+                    considered.insert(id, kept);
+                }
+                // A start too many is better than one too few.
+                Err(error) => {
+                    let why = error.report();
+                    wrong.insert(format!(
+                        "the due times of the job {id} count from its last change on: {why}"
+                    ));
+                }
+            }
+        }
+        let loaded = Scheduler::load(&jobs, &considered, now)?;
         wrong.extend(loaded.failed.iter().map(|failed| {
             let why = failed.error.report();
             format!("job {} can't run by itself: {why}", failed.job_name)

@@ -8,10 +8,9 @@ use std::path::PathBuf;
 
 use backstay_model::error::show;
 use backstay_model::{Code, Error, Result};
-use sqlx::{Sqlite, Transaction};
 
 use super::key::{KeyFile, Keys};
-use super::{Kind, blocking, lost};
+use super::{Sealed, blocking, lost};
 use crate::Store;
 use crate::transaction::Durability;
 
@@ -26,12 +25,6 @@ pub struct Rotated {
     pub secrets: usize,
     /// The old key is still in the file, which only the service manager's administrator can change.
     pub keeps_old: bool,
-}
-
-struct Row {
-    kind: Kind,
-    name: String,
-    sealed: Vec<u8>,
 }
 
 impl Store {
@@ -83,22 +76,10 @@ impl Store {
         })
         .await
     }
-
-    async fn sealed(&self, transaction: &mut Transaction<'static, Sqlite>) -> Result<Vec<Row>> {
-        let mut all = Vec::new();
-        for kind in Kind::ALL {
-            let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(kind.all())
-                .fetch_all(&mut **transaction)
-                .await
-                .map_err(self.failed("read the secrets"))?;
-            all.extend(rows.into_iter().map(|(name, sealed)| Row { kind, name, sealed }));
-        }
-        Ok(all)
-    }
 }
 
 /// Opens everything, puts the new key into the file, and seals everything for it.
-fn exchange(file: &KeyFile, rows: Vec<Row>) -> Result<Vec<Row>> {
+fn exchange(file: &KeyFile, rows: Vec<Sealed>) -> Result<Vec<Sealed>> {
     let keys = match file.read()? {
         Some(keys) => keys,
         None if rows.is_empty() => {
@@ -120,7 +101,7 @@ fn exchange(file: &KeyFile, rows: Vec<Row>) -> Result<Vec<Row>> {
         .into_iter()
         .map(|(kind, name, secret)| {
             let sealed = keys.seal(&kind.purpose(&name), &secret)?;
-            Ok(Row { kind, name, sealed })
+            Ok(Sealed { kind, name, sealed })
         })
         .collect()
 }

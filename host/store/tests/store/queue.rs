@@ -31,7 +31,13 @@ async fn a_due_time_has_one_run_however_often_it_is_dealt_with() {
     assert!(lab.store.deal_with(&[dealt()]).await.unwrap().is_empty());
     let waiting = lab.store.waiting_runs().await.unwrap();
     assert_eq!((waiting.len(), waiting[0].id), (1, added[0]));
-    assert_eq!(lab.store.considered().await.unwrap()[&job.id].at, due);
+    assert_eq!(
+        lab.store.considered().await.unwrap()[&job.id]
+            .as_ref()
+            .unwrap()
+            .at,
+        due
+    );
     let after = lab.store.changes().await.unwrap();
     assert!(after.queue > before.queue && after.jobs == before.jobs);
 }

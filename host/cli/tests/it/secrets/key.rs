@@ -50,6 +50,21 @@ fn another_one_takes_its_place() {
 }
 
 #[test]
+fn nothing_is_sealed_for_the_key_of_another_machine() {
+    let lab = Lab::with_job();
+    let other = Lab::with_job();
+    let ours = fs::read(lab.key()).unwrap();
+    fs::copy(other.key(), lab.key()).unwrap();
+    let (set, code) = (["secret", "set", "second", "--from-env", "HOME"], 15);
+    let refused = lab.backstay.run(&set).code(code);
+    let said = said(&refused);
+    assert!(said.contains("`token` can't be opened with the key in"), "{said}");
+    fs::write(lab.key(), ours).unwrap();
+    lab.backstay.run(&set).code(0);
+    lab.assert_usable("with the right key");
+}
+
+#[test]
 fn killed_at_every_step_of_a_rotation_nothing_is_lost() {
     let lab = Lab::with_job();
     let mut interrupted = 0;

@@ -1,7 +1,10 @@
 //! Jobs run when they are due, and make up for what they missed as they say.
 
+use std::process::Command;
+
 use backstay_testkit::cli::Backstay;
 use backstay_testkit::clock::Clock;
+use backstay_testkit::tools;
 
 use super::{Desk, LEAP_DAY, assert_none_doubled, stop};
 
@@ -60,6 +63,27 @@ fn after_days_off_it_runs_once_and_not_again() {
         said.contains("makes up for what was due since 2026-05-02T03:00:00Z"),
         "{said}"
     );
+}
+
+#[test]
+fn damage_to_how_far_a_job_was_dealt_with_stops_neither_it_nor_another() {
+    let (desk, clock) = at_noon("schedule: { cron: \"0 3 * * *\", timezone: UTC }");
+    desk.job("weekly", "schedule: { cron: \"0 4 * * 0\", timezone: UTC }");
+    clock.set("2026-05-02 02:00:00");
+    stop(desk.serve(""));
+    tools::require(&["sqlite3"]);
+    let edited = Command::new("sqlite3")
+        .arg(desk.backstay.data_dir().join("backstay.db"))
+        .arg("UPDATE schedules SET considered_at = 'soon' WHERE job_id IN (SELECT id FROM jobs WHERE name = 'nightly')")
+        .status()
+        .unwrap();
+    assert!(edited.success());
+    clock.set("2026-05-03 09:00:00");
+    let service = desk.serve("");
+    desk.wait_for_status("nightly", "succeeded");
+    desk.wait_for_status("weekly", "succeeded");
+    stop(service);
+    assert_none_doubled(&desk.runs());
 }
 
 #[test]
