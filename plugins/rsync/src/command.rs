@@ -77,8 +77,7 @@ pub fn fetch(config: &Config, key: &str, to: &str) -> Command {
         .args([format!("{}/", address(config, key)), format!("{to}/")])
 }
 
-/// One word of a shell that fetches a stored tree from another machine and is the path of the directory that it is in
-/// then; if that fails, of one that isn't there.
+/// What copies a stored tree from another machine into the directory `$TARGET`, for a person.
 pub fn fetch_by_hand(config: &Config, key: &str) -> String {
     let mut ssh = "ssh".to_owned();
     ssh.extend(config.port.map(|port| format!(" -p {port}")));
@@ -88,7 +87,7 @@ pub fn fetch_by_hand(config: &Config, key: &str) -> String {
         .args(config.fake_super.then_some("--remote-option=--fake-super"))
         .args(["-e".to_owned(), ssh])
         .arg(format!("{}@{}/", ssh::user(config), address(config, key)));
-    format!("\"$(copy=$(mktemp -d) && {fetch} \"$copy/\" >&2 && echo \"$copy\" || echo /not-fetched)\"")
+    format!("{fetch} \"$TARGET/\"")
 }
 
 /// How another machine is reached; nothing for this one.
@@ -161,7 +160,7 @@ mod tests {
         let remote: Config = serde_json::from_value(remote).expect("a configuration");
         assert_eq!(
             fetch_by_hand(&remote, "j/1/data"),
-            r#""$(copy=$(mktemp -d) && rsync -aHAXS --numeric-ids --protect-args -e 'ssh -p 2222' 'root@nas:/my backups/j/1/data/' "$copy/" >&2 && echo "$copy" || echo /not-fetched)""#
+            r#"rsync -aHAXS --numeric-ids --protect-args -e 'ssh -p 2222' 'root@nas:/my backups/j/1/data/' "$TARGET/""#
         );
     }
 }

@@ -63,7 +63,7 @@ static SIGNS: [Sign; 20] = [
         "not found",
         Code::Environment,
         false,
-        "install what is missing at the other machine: rsync, and GNU's findutils and coreutils",
+        "install what is missing at the other machine: rsync, and GNU's tar, findutils and coreutils",
     ),
     sign("connection unexpectedly closed", Code::Network, true, AWAY),
     sign("Broken pipe", Code::Network, true, AWAY),

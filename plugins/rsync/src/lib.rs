@@ -78,7 +78,7 @@ impl Destination for Rsync {
                 warn_if_not_linked(latest::came(&place, &key, &owner));
                 Receipt::file(key.clone()).to_string()
             }
-            Content::Files(tree) => snapshot::take(config, &place, &owner, &key, tree)?,
+            Content::Files(tree) => snapshot::take(config, &place, run, &key, tree)?,
         };
         Ok(Stored {
             location: place.location(&key),

@@ -190,7 +190,7 @@ impl<'a> Remote<'a> {
         self.done(&doing, output).map(drop)
     }
 
-    /// Gives a stored object back. A tree is fetched to this machine first.
+    /// Gives a stored object back, a tree as a tar stream.
     ///
     /// # Errors
     /// It isn't there, or can't be read.
@@ -204,12 +204,16 @@ impl<'a> Remote<'a> {
                     .hint("was it moved or deleted by hand, or is another disk mounted there?"),
             );
         }
-        if !receipt.is_tree() {
+        if !receipt.is_tree() || !self.config.fake_super {
             let doing = format!("cannot read {location}");
-            return Ok(Content::Bytes(
-                ssh::read(self.config, key).pipe_explained(connection(&doing))?,
-            ));
+            let command = if receipt.is_tree() {
+                ssh::read_tree(self.config, key)
+            } else {
+                ssh::read(self.config, key)
+            };
+            return Ok(Content::Bytes(command.pipe_explained(connection(&doing))?));
         }
+        // Only rsync makes links and devices of what it has put in their place there.
         let scratch = Scratch::make()?;
         let output = command::fetch(self.config, key, &scratch.path()).run()?;
         self.done(&format!("cannot fetch {location}"), output)

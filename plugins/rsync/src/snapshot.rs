@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use backstay_sdk::directory::Receipt;
-use backstay_sdk::{ByteStream, CopyOptions, Listing, Result, Tree, TreeCopy, log, progress};
+use backstay_sdk::{ByteStream, CopyOptions, Listing, Result, RunInfo, Tree, TreeCopy, log, progress};
 use serde::Serialize;
 
 use crate::answer::{Complaint, Statistics, judge};
@@ -21,9 +21,11 @@ struct Stages {
     stage1: Statistics,
 }
 
-/// Copies a tree into a directory of its own, linked to the newest complete snapshot, and returns its receipt.
-pub fn take(config: &Config, place: &Place<'_>, owner: &Owner, key: &str, tree: Tree) -> Result<String> {
-    let before = newest(place, owner, key)?;
+/// Copies a tree into a directory of its own, linked to the newest complete snapshot that isn't known to be damaged, and
+/// returns its receipt.
+pub fn take(config: &Config, place: &Place<'_>, run: &RunInfo, key: &str, tree: Tree) -> Result<String> {
+    let before = newest(place, run, key)?;
+    let config = &as_careful_as_needed(config, run);
     let earlier = match &before {
         Some(before) if !config.delete_extraneous => Some(index_of(config, place, before)?),
         _ => None,
@@ -84,6 +86,21 @@ pub fn take(config: &Config, place: &Place<'_>, owner: &Owner, key: &str, tree: 
     Ok(receipt)
 }
 
+/// What was found damaged may be shared by snapshots that nobody has verified, and has the size and time that it had: so
+/// everything is compared by its content.
+fn as_careful_as_needed(config: &Config, run: &RunInfo) -> Config {
+    if run.damaged.is_empty() || config.compare_content {
+        return config.clone();
+    }
+    log::info(
+        "a backup of this job was found damaged, so files are compared with the snapshot before by their content",
+    );
+    Config {
+        compare_content: true,
+        ..config.clone()
+    }
+}
+
 /// The stored index of a snapshot.
 fn index_of(config: &Config, place: &Place<'_>, key: &str) -> Result<ByteStream> {
     let index = format!("{key}.index");
@@ -128,14 +145,19 @@ fn finish(place: &Place<'_>, key: &str, copy: TreeCopy, complaints: &[Complaint]
     }
 }
 
-/// The key of the newest complete snapshot of the same tree of the same job.
-fn newest(place: &Place<'_>, owner: &Owner, key: &str) -> Result<Option<String>> {
+/// The key of the newest complete snapshot of the same tree of the same job that isn't known to be damaged.
+fn newest(place: &Place<'_>, run: &RunInfo, key: &str) -> Result<Option<String>> {
+    let owner = Owner::of_run(run);
     let names: Vec<&str> = key.split('/').collect();
     let [job, _, name] = names.as_slice() else {
         return Ok(None);
     };
     for backup in complete(place, job)?.into_iter().rev() {
         let key = format!("{backup}/{name}");
+        let is_damaged = run.damaged.iter().any(|id| backup.ends_with(&format!("/{id}")));
+        if is_damaged {
+            continue;
+        }
         if place.has_tree(&key)? && owner.has(place, &backup) {
             return Ok(Some(key));
         }

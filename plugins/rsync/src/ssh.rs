@@ -150,6 +150,18 @@ fn read_words(config: &Config, key: &str) -> String {
     format!("cat '{}/{key}'", path(config))
 }
 
+/// Writes a tree to its output as a tar stream, sorted by name. It holds what the files hold: all else is in the host's
+/// index.
+pub fn read_tree(config: &Config, key: &str) -> Command {
+    at(
+        config,
+        &format!(
+            "tar --format=gnu --sparse --sort=name --hard-dereference --numeric-owner -C '{}/{key}' -cf - .",
+            path(config)
+        ),
+    )
+}
+
 /// As [`read`], for a person.
 pub fn read_by_hand(config: &Config, key: &str) -> Command {
     by_hand(config, &read_words(config, key))
@@ -236,6 +248,7 @@ mod tests {
             link(config, "j", "1"),
             is_broken(config, "j"),
             read(config, "j/1/data"),
+            read_tree(config, "j/1/data"),
             remove(config, "j/1/data", "j/1/.data.partial", "j/1", "j"),
             carry(config, "j/0/data", "j/1/.data.partial"),
         ]
