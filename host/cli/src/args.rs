@@ -171,6 +171,9 @@ pub struct Run {
     /// Accept once that the source shrank by more than guards.maxShrinkPercent
     #[arg(long)]
     pub accept_shrink: bool,
+    /// Only say what would change at each destination since the newest backup there; nothing is stored, and no script runs
+    #[arg(long, conflicts_with = "accept_shrink")]
+    pub dry_run: bool,
     /// File with an age private key, for verify.afterRun on encrypted backups
     #[arg(short, long, value_name = "KEYFILE", env = "BACKSTAY_IDENTITY", action = ArgAction::Append)]
     pub identity: Vec<PathBuf>,

@@ -1,6 +1,7 @@
 //! What people and scripts see. Results go to standard output, everything else to standard error.
 
 mod lines;
+pub mod preview;
 mod reports;
 pub mod summary;
 mod table;

@@ -23,6 +23,7 @@ mod lanes;
 pub mod latest;
 pub mod lock;
 mod outcome;
+pub mod preview;
 pub mod prune;
 pub mod recorder;
 pub mod recover;

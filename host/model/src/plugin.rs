@@ -30,9 +30,34 @@ pub struct PluginManifest {
     pub license: String,
     /// What a source offers, or a destination takes.
     pub content: Vec<ContentKind>,
+    /// Of a destination that keeps file trees: which fields of its configuration say what it keeps of them.
+    #[serde(default, skip_serializing_if = "TreeFields::is_empty")]
+    pub tree_fields: TreeFields,
     /// What it asks for.
     #[serde(default)]
     pub capabilities: Capabilities,
+}
+
+/// Names of the fields that say what a destination keeps of a tree, so that the host can tell beforehand what a run would
+/// change. A destination without them keeps all of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TreeFields {
+    /// The one with patterns of what is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<String>,
+    /// The one that is `false` if what is gone from the source is taken over from the backup before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
+    /// The one that is `false` if each name of a file becomes a file of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hard_links: Option<String>,
+}
+
+impl TreeFields {
+    fn is_empty(&self) -> bool {
+        *self == TreeFields::default()
+    }
 }
 
 /// Which end a plugin is.

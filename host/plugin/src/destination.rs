@@ -130,7 +130,7 @@ impl Plugin {
     /// It was not stored, or the plugin says that it was although the host didn't move all of it exactly once.
     pub async fn store(&self, scope: &Scope, request: StoreRequest) -> Result<StoredObject> {
         let mut call = self.destination(scope).await?;
-        let run = run_info(scope)?;
+        let run = run_info(scope).await?;
         let host = call.store.data_mut();
         let full = |e: wasmtime::component::ResourceTableError| {
             Error::internal("cannot hand data to a plugin").because(e)
@@ -319,7 +319,7 @@ impl Plugin {
         })
     }
 
-    /// The shell command that gives a stored object on its standard output, or a stored tree's directory.
+    /// The shell command that gives a stored object on its standard output, or writes a stored tree's files into `$TARGET`.
     ///
     /// # Errors
     /// The plugin fails.

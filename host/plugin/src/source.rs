@@ -164,7 +164,7 @@ impl Plugin {
     /// The source isn't ready, or the plugin fails or offers nonsense.
     pub async fn open(&self, scope: &Scope, previous: &[Previous]) -> Result<Vec<Offered>> {
         let mut call = self.source(scope).await?;
-        let run = run_info(scope)?;
+        let run = run_info(scope).await?;
         let previous: Vec<wit::Previous> = previous
             .iter()
             .map(|p| wit::Previous {
@@ -220,7 +220,7 @@ impl Plugin {
     /// The data is damaged, the target refuses it, or the plugin fails.
     pub async fn restore(&self, scope: &Scope, artifact: Offered, target: &Target) -> Result<Restored> {
         let mut call = self.source(scope).await?;
-        let run = run_info(scope)?;
+        let run = run_info(scope).await?;
         let host = call.store.data_mut();
         let content = give(host, artifact.content)?;
         let artifact = data::Artifact {
@@ -369,11 +369,12 @@ fn give(host: &mut Host, content: Content) -> Result<data::Content> {
     })
 }
 
-pub(crate) fn run_info(scope: &Scope) -> Result<RunInfo> {
+pub(crate) async fn run_info(scope: &Scope) -> Result<RunInfo> {
     let run = scope
         .run
         .as_ref()
         .ok_or_else(|| Error::internal("a plugin was called without a run"))?;
+    let damaged = run.store.damaged_backups(run.job_id).await?;
     Ok(RunInfo {
         run_id: run.run_id.to_string(),
         job_id: run.job_id.to_string(),
@@ -381,6 +382,7 @@ pub(crate) fn run_info(scope: &Scope) -> Result<RunInfo> {
         device: run.device.clone(),
         instance_id: run.store.instance_id().to_string(),
         started_at: run.started_at.to_string(),
+        damaged: damaged.iter().map(Uuid::to_string).collect(),
     })
 }
 

@@ -51,6 +51,8 @@ pub(crate) const LATEST_OF_NAME: &str = select!(
      AND removed_by IS NULL ORDER BY critical DESC, destination_index, id DESC LIMIT 1"
 );
 
+pub(crate) const DAMAGED_OF_JOB: &str = "SELECT id FROM backups WHERE job_id = ?1 AND verified_ok = 0 AND removed_by IS NULL ORDER BY id DESC LIMIT 100";
+
 /// What a run left at one destination. Its id, its job and its run are in the manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backup {
@@ -181,6 +183,23 @@ impl Store {
         }
         self.insert_events(&mut transaction, events).await?;
         self.commit(transaction, DOING).await
+    }
+
+    /// The newest backups of a job that a verification found damaged, at most a hundred.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub async fn damaged_backups(&self, job: Uuid) -> Result<Vec<Uuid>> {
+        const DOING: &str = "list damaged backups";
+        let ids: Vec<(String,)> = sqlx::query_as(DAMAGED_OF_JOB)
+            .bind(job.to_string())
+            .fetch_all(&self.inner.readers)
+            .await
+            .map_err(self.failed(DOING))?;
+        ids.iter()
+            .map(|(id,)| read_id(id))
+            .collect::<Result<_, Unreadable>>()
+            .map_err(self.unreadable("the id of a backup"))
     }
 
     /// Backups, newest first.

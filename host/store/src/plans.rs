@@ -32,6 +32,7 @@ async fn no_list_looks_at_more_rows_than_it_returns() {
         backups::NEWEST_OF_NAME,
         backups::NEWEST_OF_BOTH,
         backups::OF_RUN,
+        backups::DAMAGED_OF_JOB,
         backups::LATEST_OF_JOB,
         backups::LATEST_OF_NAME,
         journal::OF_RUN,

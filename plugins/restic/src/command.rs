@@ -187,6 +187,7 @@ mod tests {
             device: "nas".to_owned(),
             instance_id: "i1".to_owned(),
             started_at: "2026-11-21T10:00:00.123456Z".to_owned(),
+            damaged: Vec::new(),
         }
     }
 

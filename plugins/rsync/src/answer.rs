@@ -3,6 +3,8 @@
 use backstay_sdk::{Code, Failure, Output, Result};
 use serde::Serialize;
 
+use crate::complaint::of_words;
+
 /// What a copy took, as rsync counted it.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,13 +55,37 @@ impl Statistics {
 }
 
 /// Exit statuses after which the host looks at what is there: some of it may not have been transferred or kept.
-const PARTIAL: [i32; 2] = [23, 24];
+const PARTIAL: [i32; 2] = [23, VANISHED];
+
+/// Files of the list were gone, which the host finds out by itself.
+const VANISHED: i32 = 24;
+
+/// What rsync complained of although it went through all of its list.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// Its exit status.
+    status: i32,
+    /// The first thing that it said.
+    pub said: String,
+}
+
+impl Complaint {
+    /// Fails if something of the list may be missing or not as it was, where nobody looks at what is there.
+    pub fn refuse_losses(&self) -> Result<()> {
+        if self.status == VANISHED {
+            return Ok(());
+        }
+        let message = format!("rsync ended with status {}: {}", self.status, self.said);
+        Err(Failure::storage(message)
+            .hint("not all of it was stored as it is, so nothing counts: remove what rsync complains of"))
+    }
+}
 
 /// Fails unless rsync went through all of its list. Returns what it complained of, if it could not do all that it should.
 ///
 /// # Errors
 /// It gave up.
-pub fn judge(output: &Output) -> Result<Option<String>> {
+pub fn judge(output: &Output) -> Result<Option<Complaint>> {
     if output.is_success() {
         return Ok(None);
     }
@@ -70,19 +96,32 @@ pub fn judge(output: &Output) -> Result<Option<String>> {
         None => cause(&lines),
     };
     if PARTIAL.contains(&output.status) && full.is_none() {
-        return Ok(Some(cause));
+        return Ok(Some(Complaint {
+            status: output.status,
+            said: cause,
+        }));
     }
     let message = format!("rsync ended with status {}: {cause}", output.status);
-    let failure = if full.is_some() {
-        Failure::new(Code::DiskSpace, message)
-            .hint("make room at the destination or shorten the retention; earlier snapshots are untouched")
-    } else if cause.contains("Read-only file system") {
-        Failure::storage(message).hint("mount it so that it can be written to, and check its health")
-    } else {
+    if full.is_some() {
+        return Err(Failure::new(Code::DiskSpace, message)
+            .hint("make room at the destination or shorten the retention; earlier snapshots are untouched"));
+    }
+    if cause.contains("Read-only file system") {
+        return Err(
+            Failure::storage(message).hint("mount it so that it can be written to, and check its health")
+        );
+    }
+    let of_ssh = CONNECTION
+        .contains(&output.status)
+        .then(|| of_words(&output.stderr, message.clone()))
+        .flatten();
+    Err(of_ssh.unwrap_or_else(|| {
         Failure::storage(message).hint("remove what it complains of, or run it by hand to see more")
-    };
-    Err(failure)
+    }))
 }
+
+/// Exit statuses of a connection that could not be made or broke: rsync's own, and those that ssh passes on.
+const CONNECTION: [i32; 6] = [10, 12, 30, 35, 127, 255];
 
 /// The most that the host keeps of what a program complained, in bytes: the last of it.
 const KEPT_BYTES: usize = 16 << 10;
@@ -180,7 +219,10 @@ mod tests {
         let lines = "file has vanished: \"/srv/x\"\n".repeat(700);
         let stderr = &lines[lines.len() - KEPT_BYTES..];
         let complaint = judge(&output(24, stderr)).expect("the host judges");
-        assert_eq!(complaint.as_deref(), Some("file has vanished: \"/srv/x\""));
+        assert_eq!(
+            complaint.map(|c| c.said).as_deref(),
+            Some("file has vanished: \"/srv/x\"")
+        );
     }
 
     #[test]
@@ -188,8 +230,36 @@ mod tests {
         let stderr =
             "file has vanished: \"/srv/x\"\nrsync warning: some files vanished (code 24) at main.c(1338)\n";
         let complaint = judge(&output(24, stderr)).expect("the host judges");
-        assert_eq!(complaint.as_deref(), Some("file has vanished: \"/srv/x\""));
+        assert_eq!(
+            complaint.map(|c| c.said).as_deref(),
+            Some("file has vanished: \"/srv/x\"")
+        );
         assert_eq!(judge(&output(0, "")).expect("well"), None);
         assert!(judge(&output(12, "")).is_err());
+    }
+
+    #[test]
+    fn where_nobody_looks_only_what_vanished_may_be_missing() {
+        let left_out = judge(&output(
+            23,
+            "rsync: [receiver] chown \"/b/x\" failed: Operation not permitted (1)\n",
+        ));
+        let complaint = left_out.expect("for others to judge").expect("a complaint");
+        assert_eq!(complaint.refuse_losses().expect_err("a loss").code, Code::Storage);
+        let vanished = judge(&output(24, "file has vanished: \"/srv/x\"\n"));
+        let complaint = vanished.expect("for others to judge").expect("a complaint");
+        assert!(complaint.refuse_losses().is_ok());
+    }
+
+    #[test]
+    fn a_connection_that_broke_is_the_cause_and_may_be_there_next_time() {
+        let stderr = "ssh: connect to host nas port 22: Connection refused\nrsync: connection unexpectedly closed (0 bytes received so far) [sender]\nrsync error: unexplained error (code 255) at io.c(285) [sender=3.5.0]\n";
+        let failure = judge(&output(255, stderr)).expect_err("it gave up");
+        assert_eq!((failure.code, failure.retry), (Code::Network, true));
+        assert!(
+            failure.message.ends_with("port 22: Connection refused"),
+            "{}",
+            failure.message
+        );
     }
 }

@@ -6,6 +6,7 @@
 use backstay_sdk::Command;
 
 use crate::config::Config;
+use crate::ssh;
 
 /// What every copy keeps: kinds, modes, owners by number, times to the nanosecond, ACLs, attributes.
 const FAITHFUL: [&str; 5] = [
@@ -24,9 +25,13 @@ pub fn version() -> Command {
     rsync().arg("--version")
 }
 
-/// Copies what is on its input from where it is started to `to`. Files that `linked_to` has as well become further
-/// names of those. `limit` is in bytes a second.
+/// Copies what is on its input from where it is started to the directory under the key `to`. Files that the one under
+/// `linked_to` has as well become further names of those. `limit` is in bytes a second.
 pub fn take(config: &Config, limit: Option<u64>, linked_to: Option<&str>, to: &str) -> Command {
+    let before = |key: &str| match config.host {
+        Some(_) => format!("{}/{key}", ssh::path(config)),
+        None => config.directory().location(key),
+    };
     rsync()
         .args(FAITHFUL)
         .args(LISTED)
@@ -34,12 +39,13 @@ pub fn take(config: &Config, limit: Option<u64>, linked_to: Option<&str>, to: &s
         .args(config.hard_links.then_some("--hard-links"))
         .args(config.compare_content.then_some("--checksum"))
         .args(limit.map(|bytes| format!("--bwlimit={}", (bytes >> 10).max(1))))
-        .args(linked_to.map(|path| format!("--link-dest={path}")))
+        .args(connection(config))
+        .args(linked_to.map(|key| format!("--link-dest={}", before(key))))
         .args(["--files-from=-", "--from0", "--", "./"])
-        .arg(format!("{to}/"))
+        .arg(format!("{}/", address(config, to)))
 }
 
-/// Makes what is on its input, all of it in the snapshot `from`, a part of the snapshot `to`.
+/// Makes what is on its input, all of it in the snapshot in the directory `from` of this machine, a part of the one in `to`.
 pub fn carry(config: &Config, from: &str, to: &str) -> Command {
     rsync()
         .args(FAITHFUL)
@@ -50,12 +56,60 @@ pub fn carry(config: &Config, from: &str, to: &str) -> Command {
         .args([format!("{from}/"), format!("{to}/")])
 }
 
-/// Gives `to` the attributes of the directory in which it is started, and nothing of what is in it.
-pub fn root(to: &str) -> Command {
+/// Gives the directory under the key `to` the attributes of the directory in which it is started, and nothing of what is
+/// in it.
+pub fn root(config: &Config, to: &str) -> Command {
     rsync()
         .args(FAITHFUL)
-        .args(["--no-recursive", "--dirs", "--exclude=*", "--", "./"])
-        .arg(format!("{to}/"))
+        .args(["--no-recursive", "--dirs", "--exclude=*"])
+        .args(connection(config))
+        .args(["--", "./"])
+        .arg(format!("{}/", address(config, to)))
+}
+
+/// Copies a stored tree from another machine into a directory of this one.
+pub fn fetch(config: &Config, key: &str, to: &str) -> Command {
+    rsync()
+        .args(FAITHFUL)
+        .args(["--sparse", "--hard-links"])
+        .args(connection(config))
+        .arg("--")
+        .args([format!("{}/", address(config, key)), format!("{to}/")])
+}
+
+/// What copies a stored tree from another machine into the directory `$TARGET`, for a person.
+pub fn fetch_by_hand(config: &Config, key: &str) -> String {
+    let mut ssh = "ssh".to_owned();
+    ssh.extend(config.port.map(|port| format!(" -p {port}")));
+    ssh.extend(config.identity_file.iter().map(|file| format!(" -i {file}")));
+    let fetch = rsync()
+        .args(["-aHAXS", "--numeric-ids", "--protect-args"])
+        .args(config.fake_super.then_some("--remote-option=--fake-super"))
+        .args(["-e".to_owned(), ssh])
+        .arg(format!("{}@{}/", ssh::user(config), address(config, key)));
+    format!("{fetch} \"$TARGET/\"")
+}
+
+/// How another machine is reached; nothing for this one.
+fn connection(config: &Config) -> Vec<String> {
+    if config.host.is_none() {
+        return Vec::new();
+    }
+    let mut options = vec!["--protect-args".to_owned(), ssh::remote_shell(config)];
+    options.extend(
+        config
+            .fake_super
+            .then(|| "--remote-option=--fake-super".to_owned()),
+    );
+    options
+}
+
+/// Where an object is, as rsync wants to be told.
+fn address(config: &Config, key: &str) -> String {
+    match config.host {
+        Some(_) => format!("{}:{}/{key}", ssh::host(config), ssh::path(config)),
+        None => config.directory().location(key),
+    }
 }
 
 fn rsync() -> Command {
@@ -76,13 +130,7 @@ mod tests {
 
     #[test]
     fn options_follow_the_job() {
-        let plain = take(
-            &config(serde_json::json!({})),
-            None,
-            None,
-            "/mnt/usb/j/1/.data.partial",
-        )
-        .to_string();
+        let plain = take(&config(serde_json::json!({})), None, None, "j/1/.data.partial").to_string();
         assert!(
             plain.contains("--hard-links") && !plain.contains("--checksum"),
             "{plain}"
@@ -92,13 +140,7 @@ mod tests {
             "{plain}"
         );
         let other = config(serde_json::json!({ "hardLinks": false, "compareContent": true }));
-        let other = take(
-            &other,
-            Some(5_000_000),
-            Some("/mnt/usb/j/0/data"),
-            "/mnt/usb/j/1/x",
-        )
-        .to_string();
+        let other = take(&other, Some(5_000_000), Some("j/0/data"), "j/1/x").to_string();
         assert!(
             other.contains("--checksum --bwlimit=4882 --link-dest=/mnt/usb/j/0/data"),
             "{other}"
@@ -108,7 +150,17 @@ mod tests {
 
     #[test]
     fn a_limit_is_never_none_by_rounding() {
-        let slow = take(&config(serde_json::json!({})), Some(100), None, "/mnt/usb/x").to_string();
+        let slow = take(&config(serde_json::json!({})), Some(100), None, "x").to_string();
         assert!(slow.contains("--bwlimit=1 "), "{slow}");
+    }
+
+    #[test]
+    fn a_person_fetches_a_tree_with_one_command() {
+        let remote = serde_json::json!({ "host": "nas", "remotePath": "/my backups", "port": 2222 });
+        let remote: Config = serde_json::from_value(remote).expect("a configuration");
+        assert_eq!(
+            fetch_by_hand(&remote, "j/1/data"),
+            r#"rsync -aHAXS --numeric-ids --protect-args -e 'ssh -p 2222' 'root@nas:/my backups/j/1/data/' "$TARGET/""#
+        );
     }
 }

@@ -1,20 +1,52 @@
-//! The configuration of an `rsync` destination.
+//! The configuration of an `rsync` destination, and the rules that its schema can't say.
 
 use backstay_sdk::Diagnostic;
-use backstay_sdk::directory::Directory;
+use backstay_sdk::directory::{Directory, fault_of_path};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// A directory to keep snapshots in.
+/// A directory to keep snapshots in: of this machine (`localDestination`), or of another one by ssh (`host` and
+/// `remotePath`).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
     /// Absolute path of a directory that exists, on a disk of this machine or a mounted share, without `/` at its end.
+    #[serde(default)]
     #[schemars(regex(pattern = r"^/(.*[^/])?$"))]
-    pub local_destination: String,
-    /// The mount point that must hold `localDestination`, such as `/mnt/usb`: nothing is stored or read while no
-    /// filesystem is mounted exactly there. Without it, the mount that held the directory when it was first used is
-    /// expected again. `/` says that it belongs on the root filesystem.
+    pub local_destination: Option<String>,
+    /// Name or IPv4 address of a machine that is reached by ssh.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"))]
+    pub host: Option<String>,
+    /// Absolute path of a directory that exists there, without `/` at its end, quotes, backslashes and `*`, `?`, `[`, `]`.
+    #[serde(default)]
+    #[schemars(regex(pattern = r#"^/[^\x00-\x1f\x7f'"`\\*?\[\]]*[^\x00-\x1f\x7f'"`\\*?\[\]/]$"#))]
+    pub remote_path: Option<String>,
+    /// The account there. `root` unless told.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_.-]*$"))]
+    pub user: Option<String>,
+    /// The port of the ssh server. 22 unless told.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u32>,
+    /// Absolute path of the private key to log in with, which has no passphrase. `~/.ssh/id_ed25519` of the user that the
+    /// host runs as, unless told.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^/[A-Za-z0-9_./@+=,-]+$"))]
+    pub identity_file: Option<String>,
+    /// Absolute path of the file with the keys of servers that are trusted. `~/.ssh/known_hosts` of the user that the host
+    /// runs as, unless told. A server whose key isn't in it is refused.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^/[A-Za-z0-9_./@+=,-]+$"))]
+    pub known_hosts_file: Option<String>,
+    /// Whether rsync keeps owners, devices and the like in extended attributes at the other machine, for an account that
+    /// isn't root there.
+    #[serde(default)]
+    pub fake_super: bool,
+    /// The mount point that must hold the directory, such as `/mnt/usb`: nothing is stored or read while no filesystem is
+    /// mounted exactly there. Without it, the mount that held the directory when it was first used is expected again. `/`
+    /// says that it belongs on the root filesystem.
     #[serde(default)]
     #[schemars(regex(pattern = r"^/"))]
     pub mount: Option<String>,
@@ -47,16 +79,67 @@ fn yes() -> bool {
 }
 
 impl Config {
-    /// What is wrong without looking at the machine.
+    /// What is wrong without looking at any machine.
     pub fn check(&self) -> Vec<Diagnostic> {
-        self.directory().check()
+        let mut diagnostics = match (&self.local_destination, &self.host) {
+            (Some(_), Some(_)) => vec![
+                Diagnostic::error("/host", "two-places", "both `localDestination` and `host` are named")
+                    .hint("keep one of them: a job may have several destinations"),
+            ],
+            (None, None) => vec![
+                Diagnostic::error("", "no-place", "neither `localDestination` nor `host` is named").hint(
+                    "name a directory of this machine in `localDestination`, or another machine in `host` and a directory there in `remotePath`",
+                ),
+            ],
+            (None, Some(_)) if self.remote_path.is_none() => vec![
+                Diagnostic::error("/remotePath", "no-path", "`remotePath` is missing")
+                    .hint("name the directory at the other machine"),
+            ],
+            _ => Vec::new(),
+        };
+        if self.host.is_none() {
+            let needless = [
+                ("remotePath", self.remote_path.is_some()),
+                ("user", self.user.is_some()),
+                ("port", self.port.is_some()),
+                ("identityFile", self.identity_file.is_some()),
+                ("knownHostsFile", self.known_hosts_file.is_some()),
+                ("fakeSuper", self.fake_super),
+            ];
+            for (field, _) in needless.into_iter().filter(|(_, is_there)| *is_there) {
+                let message = format!("`{field}` is for another machine, and no `host` is named");
+                diagnostics.push(
+                    Diagnostic::error(format!("/{field}"), "without-host", message)
+                        .hint("name the machine in `host`, or remove the field"),
+                );
+            }
+        }
+        for (field, path) in [
+            ("identityFile", &self.identity_file),
+            ("knownHostsFile", &self.known_hosts_file),
+        ] {
+            if let Some(path) = path
+                && let Some(fault) = fault_of_path(path)
+            {
+                let message = format!("`{path}` {fault}");
+                diagnostics.push(Diagnostic::error(format!("/{field}"), "bad-path", message));
+            }
+        }
+        if diagnostics.is_empty() {
+            diagnostics = self.directory().check();
+        }
+        diagnostics
     }
 
-    /// The directory.
+    /// The directory, on whichever machine it is.
     pub fn directory(&self) -> Directory<'_> {
+        let (field, path) = match &self.host {
+            None => ("localDestination", &self.local_destination),
+            Some(_) => ("remotePath", &self.remote_path),
+        };
         Directory {
-            field: "localDestination",
-            path: &self.local_destination,
+            field,
+            path: path.as_deref().unwrap_or_default(),
             mount: self.mount.as_deref(),
             min_free_bytes: self.min_free_bytes,
         }
@@ -71,6 +154,10 @@ mod tests {
         serde_json::from_value(config).expect("a configuration of the right shape")
     }
 
+    fn pointers(json: serde_json::Value) -> Vec<String> {
+        config(json).check().into_iter().map(|d| d.pointer).collect()
+    }
+
     #[test]
     fn nothing_is_left_out_unless_asked_for() {
         let config = config(serde_json::json!({ "localDestination": "/mnt/usb/backups" }));
@@ -81,8 +168,21 @@ mod tests {
 
     #[test]
     fn what_is_wrong_names_the_field() {
-        let config = config(serde_json::json!({ "localDestination": "/mnt/../x", "mount": "usb" }));
-        let found: Vec<String> = config.check().into_iter().map(|d| d.pointer).collect();
-        assert_eq!(found, ["/localDestination", "/mount"]);
+        let local = serde_json::json!({ "localDestination": "/mnt/../x", "mount": "usb" });
+        assert_eq!(pointers(local), ["/localDestination", "/mount"]);
+        let remote = serde_json::json!({ "host": "nas", "remotePath": "/a/../b", "mount": "usb" });
+        assert_eq!(pointers(remote), ["/remotePath", "/mount"]);
+        let keys = serde_json::json!({ "host": "nas", "remotePath": "/b", "identityFile": "/a/../k" });
+        assert_eq!(pointers(keys), ["/identityFile"]);
+    }
+
+    #[test]
+    fn there_is_one_place_and_what_belongs_to_the_other_is_refused() {
+        assert_eq!(pointers(serde_json::json!({})), [""]);
+        assert_eq!(pointers(serde_json::json!({ "host": "nas" })), ["/remotePath"]);
+        let both = serde_json::json!({ "localDestination": "/b", "host": "nas", "remotePath": "/b" });
+        assert_eq!(pointers(both), ["/host"]);
+        let needless = serde_json::json!({ "localDestination": "/b", "port": 1, "fakeSuper": true });
+        assert_eq!(pointers(needless), ["/port", "/fakeSuper"]);
     }
 }

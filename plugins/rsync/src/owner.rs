@@ -1,10 +1,11 @@
 //! Whose backups those below a job's name are: a disk may hold the ones of other machines, and of an earlier job that had the
 //! same name.
 
-use backstay_sdk::{Failure, Result, RunInfo, Store, log};
+use backstay_sdk::{Failure, Result, RunInfo, log};
 use serde::{Deserialize, Serialize};
 
 use crate::latest::LATEST;
+use crate::place::Place;
 
 /// What a backup has once it is complete.
 pub const MANIFEST: &str = "/manifest.json";
@@ -43,10 +44,8 @@ impl Owner {
     }
 
     /// The one of a complete backup; nothing, and a line in the log, if its manifest can't be read.
-    pub fn of_backup(store: &Store, manifest: &str) -> Option<Self> {
-        let text = store
-            .get(manifest)
-            .and_then(|manifest| manifest.read_text(MANIFEST_BYTES));
+    pub fn of_backup(place: &Place<'_>, manifest: &str) -> Option<Self> {
+        let text = place.text(manifest, MANIFEST_BYTES);
         match text.and_then(|text| Owner::of_manifest(&text)) {
             Ok(owner) => Some(owner),
             Err(failure) => {
@@ -69,18 +68,18 @@ impl Owner {
     }
 
     /// Whether a complete backup is its own.
-    pub fn has(&self, store: &Store, backup: &str) -> bool {
-        Owner::of_backup(store, &format!("{backup}{MANIFEST}")).as_ref() == Some(self)
+    pub fn has(&self, place: &Place<'_>, backup: &str) -> bool {
+        Owner::of_backup(place, &format!("{backup}{MANIFEST}")).as_ref() == Some(self)
     }
 }
 
 /// The directories of the complete backups below a job's name, the oldest first: their ids begin with the time at which
 /// they were made.
-pub fn complete(store: &Store, job: &str) -> Result<Vec<String>> {
+pub fn complete(place: &Place<'_>, job: &str) -> Result<Vec<String>> {
     let of_job = format!("{job}/");
-    let found = store.find(MANIFEST)?.into_iter();
+    let found = place.find(MANIFEST)?.into_iter();
     let mut backups: Vec<String> = found
-        .filter_map(|object| object.key.strip_suffix(MANIFEST).map(str::to_owned))
+        .filter_map(|object| object.key().strip_suffix(MANIFEST).map(str::to_owned))
         .filter(|backup| {
             backup
                 .strip_prefix(&of_job)

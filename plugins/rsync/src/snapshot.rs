@@ -2,14 +2,16 @@
 
 use std::time::Instant;
 
-use backstay_sdk::content::stat;
-use backstay_sdk::{CopyOptions, FileKind, Listing, Result, Store, Tree, log, progress};
+use backstay_sdk::directory::Receipt;
+use backstay_sdk::{ByteStream, CopyOptions, Listing, Result, RunInfo, Tree, TreeCopy, log, progress};
 use serde::Serialize;
 
-use crate::answer::{Statistics, judge};
-use crate::command;
+use crate::answer::{Complaint, Statistics, judge};
+use crate::complaint::connection;
 use crate::config::Config;
 use crate::owner::{Owner, complete};
+use crate::place::Place;
+use crate::{command, ssh};
 
 /// What is kept with the run.
 #[derive(Serialize)]
@@ -19,12 +21,13 @@ struct Stages {
     stage1: Statistics,
 }
 
-/// Copies a tree into a directory of its own, linked to the newest complete snapshot.
-pub fn take(config: &Config, store: &Store, owner: &Owner, key: &str, tree: Tree) -> Result<()> {
-    let place = config.directory();
-    let before = newest(config, store, owner, key)?;
+/// Copies a tree into a directory of its own, linked to the newest complete snapshot that isn't known to be damaged, and
+/// returns its receipt.
+pub fn take(config: &Config, place: &Place<'_>, run: &RunInfo, key: &str, tree: Tree) -> Result<String> {
+    let before = newest(place, run, key)?;
+    let config = &as_careful_as_needed(config, run);
     let earlier = match &before {
-        Some(before) if !config.delete_extraneous => Some(store.get(&format!("{before}.index"))?),
+        Some(before) if !config.delete_extraneous => Some(index_of(config, place, before)?),
         _ => None,
     };
     progress::stage("looking at the files");
@@ -35,68 +38,127 @@ pub fn take(config: &Config, store: &Store, owner: &Owner, key: &str, tree: Tree
     })?;
     let (size, limit) = (copy.size(), copy.limit());
     if before.is_none() {
-        place.refuse_without_room(store, size.allocated)?;
+        match place {
+            Place::Disk(directory, store) => directory.refuse_without_room(store, size.allocated)?,
+            Place::Remote(remote) => remote.refuse_without_room(size.allocated)?,
+        }
     }
     if limit.is_some() {
         log::info("rsync keeps to the limit that holds now; a change of it holds from the next run on");
     }
-    let partial = store.begin_tree(key)?;
-    // Its own path may be by another way than the one that the job names and the grants know.
-    let (directory, _) = key.rsplit_once('/').unwrap_or(("", key));
-    let (_, name) = partial.rsplit_once('/').unwrap_or(("", &partial));
-    let to = format!("{}/{name}", place.location(directory));
-    let before = before.map(|key| place.location(&key));
+    let partial = begin(place, key)?;
     progress::stage("copying");
     let started = Instant::now();
     let mut complaints = Vec::new();
     // First what is gone from the source: the directories that it goes to get their times later.
     if let Some(before) = before.as_ref().filter(|_| size.carried > 0) {
-        let output = copy.start(&command::carry(config, before, &to), Listing::Carried, None)?;
+        let command = match place {
+            Place::Disk(directory, _) => {
+                command::carry(config, &directory.location(before), &directory.location(&partial))
+            }
+            Place::Remote(_) => ssh::carry(config, before, &partial),
+        };
+        let output = copy.start(&command, Listing::Carried, None)?;
         complaints.extend(judge(&output)?);
     }
-    let command = command::take(config, limit, before.as_deref(), &to);
+    let command = command::take(config, limit, before.as_deref(), &partial);
     let output = copy.start(&command, Listing::Taken, Some(""))?;
     complaints.extend(judge(&output)?);
     if size.is_directory {
-        let output = copy.start(&command::root(&to), Listing::Nothing, None)?;
+        let output = copy.start(&command::root(config, &partial), Listing::Nothing, None)?;
         complaints.extend(judge(&output)?);
     }
     let duration = started.elapsed();
     progress::stage("comparing");
-    store
-        .put_copied(key, copy)
-        .map_err(|failure| match complaints.first() {
-            Some(complaint) => failure.hint(format!("rsync said: {complaint}")),
-            None => failure,
-        })?;
+    let receipt = finish(place, key, copy, &complaints)?;
     let stage1 = Statistics {
         duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         entries_carried: size.carried,
         local_path: place.location(key),
-        linked_to: before,
+        linked_to: before.map(|key| place.location(&key)),
         ..Statistics::parse(&output.stdout)
     };
     log::info(format!(
         "{} of {} bytes in {} files were new",
         stage1.bytes_transferred, size.bytes, stage1.files_transferred
     ));
-    progress::statistics(&Stages { stage1 })
+    progress::statistics(&Stages { stage1 })?;
+    Ok(receipt)
 }
 
-/// The key of the newest complete snapshot of the same tree of the same job.
-fn newest(config: &Config, store: &Store, owner: &Owner, key: &str) -> Result<Option<String>> {
+/// What was found damaged may be shared by snapshots that nobody has verified, and has the size and time that it had: so
+/// everything is compared by its content.
+fn as_careful_as_needed(config: &Config, run: &RunInfo) -> Config {
+    if run.damaged.is_empty() || config.compare_content {
+        return config.clone();
+    }
+    log::info(
+        "a backup of this job was found damaged, so files are compared with the snapshot before by their content",
+    );
+    Config {
+        compare_content: true,
+        ..config.clone()
+    }
+}
+
+/// The stored index of a snapshot.
+fn index_of(config: &Config, place: &Place<'_>, key: &str) -> Result<ByteStream> {
+    let index = format!("{key}.index");
+    match place {
+        Place::Disk(_, store) => store.get(&index),
+        Place::Remote(_) => {
+            let doing = format!("cannot read {}", place.location(&index));
+            ssh::read(config, &index).pipe_explained(connection(&doing))
+        }
+    }
+}
+
+/// Makes the directory for a copy that isn't whole yet, and returns its key.
+fn begin(place: &Place<'_>, key: &str) -> Result<String> {
+    match place {
+        Place::Disk(_, store) => {
+            let partial = store.begin_tree(key)?;
+            // Its own path may be by another way than the one that the job names and the grants know.
+            let (directory, _) = key.rsplit_once('/').unwrap_or(("", key));
+            let (_, name) = partial.rsplit_once('/').unwrap_or(("", &partial));
+            Ok(format!("{directory}/{name}"))
+        }
+        Place::Remote(remote) => remote.begin_tree(key),
+    }
+}
+
+/// Gives a copy its name. In a directory of this machine the host looks at all of it first; at another one rsync's word
+/// counts until the next verification, so it must not have left out anything.
+fn finish(place: &Place<'_>, key: &str, copy: TreeCopy, complaints: &[Complaint]) -> Result<String> {
+    match place {
+        Place::Disk(_, store) => store
+            .put_copied(key, copy)
+            .map(|_| Receipt::tree(key.to_owned()).to_string())
+            .map_err(|failure| match complaints.first() {
+                Some(complaint) => failure.hint(format!("rsync said: {}", complaint.said)),
+                None => failure,
+            }),
+        Place::Remote(remote) => {
+            complaints.iter().try_for_each(Complaint::refuse_losses)?;
+            remote.publish_tree(key, copy.finish()?)
+        }
+    }
+}
+
+/// The key of the newest complete snapshot of the same tree of the same job that isn't known to be damaged.
+fn newest(place: &Place<'_>, run: &RunInfo, key: &str) -> Result<Option<String>> {
+    let owner = Owner::of_run(run);
     let names: Vec<&str> = key.split('/').collect();
     let [job, _, name] = names.as_slice() else {
         return Ok(None);
     };
-    for backup in complete(store, job)?.into_iter().rev() {
+    for backup in complete(place, job)?.into_iter().rev() {
         let key = format!("{backup}/{name}");
-        let is_directory = |info: &backstay_sdk::FileInfo| info.kind == FileKind::Directory;
-        if stat(&config.directory().location(&key))?
-            .as_ref()
-            .is_some_and(is_directory)
-            && owner.has(store, &backup)
-        {
+        let is_damaged = run.damaged.iter().any(|id| backup.ends_with(&format!("/{id}")));
+        if is_damaged {
+            continue;
+        }
+        if place.has_tree(&key)? && owner.has(place, &backup) {
             return Ok(Some(key));
         }
     }

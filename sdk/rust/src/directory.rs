@@ -89,7 +89,7 @@ impl Directory<'_> {
         Diagnostic::refuse(self.check())?;
         let now = self.mounted_on()?;
         self.check_expected(&now)?;
-        self.remember(&now)?;
+        self.remember_mount("", &now)?;
         let store = Store::directory(self.path)?;
         self.refuse_without_room(&store, 0)?;
         Ok(store)
@@ -100,7 +100,14 @@ impl Directory<'_> {
     /// # Errors
     /// [`Code::DiskSpace`], or the system can't tell.
     pub fn refuse_without_room(&self, store: &Store, bytes: u64) -> Result<()> {
-        let available = store.space()?.available;
+        self.refuse_too_little(store.space()?.available, bytes)
+    }
+
+    /// As [`Directory::refuse_without_room`], where so many bytes are known to be available.
+    ///
+    /// # Errors
+    /// [`Code::DiskSpace`].
+    pub fn refuse_too_little(&self, available: u64, bytes: u64) -> Result<()> {
         if available >= bytes.saturating_add(self.min_free_bytes) {
             return Ok(());
         }
@@ -132,7 +139,7 @@ impl Directory<'_> {
     /// # Errors
     /// It isn't mounted.
     pub fn refuse_if_unmounted(&self) -> Result<()> {
-        self.compare_with_before(&self.mounted_on()?).map(drop)
+        self.compare_mount("", &self.mounted_on()?).map(drop)
     }
 
     /// What a receipt stands for.
@@ -210,18 +217,25 @@ impl Directory<'_> {
         })
     }
 
-    /// Compares the mount with the one of earlier runs, and notes it for later ones.
-    fn remember(&self, now: &str) -> Result<()> {
-        if self.compare_with_before(now)?.as_deref() == Some(now) {
+    /// Compares the mount that holds the directory now with the one of earlier runs, and notes it for later ones. `machine`
+    /// is the one that it is on; nothing for this one.
+    ///
+    /// # Errors
+    /// The earlier mount is gone.
+    pub fn remember_mount(&self, machine: &str, now: &str) -> Result<()> {
+        if self.compare_mount(machine, now)?.as_deref() == Some(now) {
             Ok(())
         } else {
-            state::set(&self.note(), now)
+            state::set(&self.note(machine), now)
         }
     }
 
-    /// Compares the mount with the one of earlier runs, which is returned.
-    fn compare_with_before(&self, now: &str) -> Result<Option<String>> {
-        let before = state::get(&self.note())?;
+    /// Compares the mount that holds the directory now with the one of earlier runs, which is returned.
+    ///
+    /// # Errors
+    /// The earlier mount is gone.
+    pub fn compare_mount(&self, machine: &str, now: &str) -> Result<Option<String>> {
+        let before = state::get(&self.note(machine))?;
         if self.mount.is_none()
             && let Some(before) = &before
         {
@@ -231,8 +245,11 @@ impl Directory<'_> {
     }
 
     /// The name of the note that says which mount held the directory.
-    fn note(&self) -> String {
-        format!("mounted-on:{}", self.path)
+    fn note(&self, machine: &str) -> String {
+        match machine {
+            "" => format!("mounted-on:{}", self.path),
+            machine => format!("mounted-on:{machine}:{}", self.path),
+        }
     }
 
     /// The mount that holds the directory.
@@ -258,7 +275,10 @@ impl Directory<'_> {
     }
 
     /// Refuses a directory that is not on the mount that the job names.
-    fn check_expected(&self, now: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// Another one holds it now.
+    pub fn check_expected(&self, now: &str) -> Result<()> {
         match self.mount {
             Some(mount) if trim(mount) != trim(now) => {
                 let path = self.path;

@@ -1,4 +1,4 @@
-//! `backstay run`: runs a job, waits, and ends in the run's exit code.
+//! `backstay run`: runs a job, waits, and ends in the run's exit code; or says what a run would change.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use backstay_model::Result;
 use backstay_stream::codec::Identities;
 
 use crate::args::Run;
+use crate::output::preview::preview_text;
 use crate::output::summary::{report_json, report_text};
 use crate::output::{Lines, Output};
 use crate::wire;
@@ -20,6 +21,11 @@ pub async fn run(args: Run, data_dir: Option<PathBuf>, output: Output) -> Result
     let context = wire::cancellable()?;
     let engine = wire::recovered(data_dir, output).await?;
     let job = engine.store.job(&args.job).await?;
+    if args.dry_run {
+        let preview = engine.preview(&job, &context).await?;
+        output.print(&preview, || preview_text(&preview))?;
+        return Ok(preview.exit_code());
+    }
     let identities = Identities::from_files(&args.identity)?;
     let options = BackupOptions {
         accept_shrink: args.accept_shrink,

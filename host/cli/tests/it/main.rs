@@ -22,6 +22,7 @@ mod guards;
 mod hostile_plugins;
 mod matrix;
 mod object;
+mod preview;
 mod proxmox;
 mod prune;
 mod rclone;

@@ -3,5 +3,6 @@
 
 mod lab;
 mod snapshots;
+mod ssh;
 mod trouble;
 mod vanished;

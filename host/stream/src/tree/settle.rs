@@ -30,7 +30,7 @@ pub struct KeptTree {
 ///
 /// Owners, modes, times and attributes may differ, and devices may be missing. The content isn't read again. A file that
 /// is the same as one before it may be a further name of that: programs that copy trees link what is equal. What is
-/// uncertain may be anything, or missing, and what was to be carried over may be missing.
+/// uncertain may be anything, or missing, and what was to be carried over may be missing or another: its content is read.
 ///
 /// # Errors
 /// [`Code::Storage`] if another entry is missing, is of another type or size, or was never written.
@@ -63,8 +63,17 @@ pub fn index_kept(
                 if entry.kind == Kind::File {
                     line.blake3.clone_from(&expected.line.blake3);
                 }
-                // The file that it was a name of is another one now, so nobody has hashed it under this name.
-                if let (Kind::Hardlink, true, Some((file, _))) = (expected.line.kind, line.carried, file) {
+                // The file that it was a name of is another one now, or somebody changed it in the copy before: so nobody has
+                // hashed it.
+                let is_unknown = line.carried
+                    && match expected.line.kind {
+                        Kind::Hardlink => true,
+                        kind => {
+                            kind != entry.kind
+                                || (expected.line.size, &expected.line.mtime) != (line.size, &line.mtime)
+                        }
+                    };
+                if let (true, Some((file, _))) = (is_unknown, file) {
                     let hash = hash_content(file, entry.size, context, &mut buffer)?;
                     let hash = hash.map_err(|e| Error::io("read", spec.root.join(os(&entry.path)), e))?;
                     line.blake3 = Some(hash.to_hex().to_string());
@@ -99,11 +108,20 @@ impl Kept<'_> {
     fn compare(&mut self, expected: &Numbered, line: &Line) -> Result<()> {
         let is_name = |kind| matches!(kind, Kind::File | Kind::Hardlink);
         let is_linked = expected.line.kind == Kind::File && line.kind == Kind::Hardlink;
-        let is_parted = line.carried && is_name(expected.line.kind) && is_name(line.kind);
+        let is_parted = line.carried
+            && is_name(expected.line.kind)
+            && is_name(line.kind)
+            && expected.line.kind != line.kind;
         if line.uncertain || is_linked || is_parted {
             return Ok(());
         }
         let changed = changes(&expected.line, line);
+        // Somebody changed it in the copy before. To fail would be to fail for ever.
+        if line.carried && !changed.is_empty() {
+            let what = changed.join(", ");
+            self.differ(format!("{}: different {what} in the copy before", line.path));
+            return Ok(());
+        }
         if let Some(what) = changed
             .iter()
             .find(|what| ["type", "content", "link target"].contains(what))

@@ -120,15 +120,16 @@ fn a_directory_of_somebody_that_has_the_name_of_the_link_is_never_touched_and_no
         assert_eq!(fs::read_to_string(&own).unwrap(), "mine");
         lab.has_nothing_to_undo();
         if !run.was_killed() {
-            run.ok();
+            run.code(1);
             break;
         }
         assert!(lab.stored().is_empty(), "{nth}: {:?}", lab.stored());
     }
     assert!(nth > 2, "the manifest got its name at the {nth}. call");
-    // Removing works as well.
+    // Removing works as well, and the run says what is amiss.
     lab.apply(json!({}), json!({ "retention": { "keepLast": 1 } }));
-    lab.snapshot();
+    let warnings = lab.run().code(1).json()["warnings"].clone();
+    assert_eq!(warnings[0]["code"], "latest-not-linked", "{warnings}");
     assert_eq!(fs::read_to_string(&own).unwrap(), "mine");
     assert_eq!(fs::read_dir(lab.at("place/j")).unwrap().count(), 2);
     lab.verify().ok();
@@ -164,6 +165,33 @@ fn what_changed_while_it_was_copied_and_is_gone_later_is_carried_over_until_some
     assert!(said.contains("d/x: missing in the copy before"), "{said}");
     let last = lab.snapshot();
     assert!(last.join("changes").exists() && last.join("d").exists() && !last.join("d/x").exists());
+    lab.verify().ok();
+}
+
+#[test]
+fn what_somebody_changed_in_the_newest_snapshot_is_carried_over_as_it_is_and_said_once() {
+    let lab = Lab::new();
+    lab.write("keeps", "here");
+    lab.write("goes", "before");
+    lab.write("turns", "into a link");
+    lab.apply(json!({ "deleteExtraneous": false }), json!({}));
+    lab.snapshot();
+    for name in ["goes", "turns"] {
+        fs::remove_file(lab.at("source").join(name)).unwrap();
+    }
+    let stored = lab.snapshot();
+    fs::write(stored.join("goes"), "changed by hand").unwrap();
+    fs::remove_file(stored.join("turns")).unwrap();
+    std::os::unix::fs::symlink("keeps", stored.join("turns")).unwrap();
+    let warnings = lab.run().code(1).json()["warnings"].clone();
+    assert_eq!(warnings[0]["code"], "not-kept", "{warnings}");
+    let said = warnings[0]["message"].as_str().unwrap();
+    for name in ["goes", "turns"] {
+        assert!(said.contains(&format!("{name}: different")), "{said}");
+    }
+    lab.verify().ok();
+    let last = lab.snapshot();
+    assert_eq!(fs::read(last.join("goes")).unwrap(), b"changed by hand");
     lab.verify().ok();
 }
 
