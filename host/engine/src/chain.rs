@@ -12,11 +12,11 @@ use backstay_stream::Context;
 use backstay_stream::Recipe;
 use backstay_stream::codec::{DecodedRecipe, Expected, Identities, check_stored};
 use backstay_stream::read::read;
-use backstay_stream::tree::TreeSpec;
+use backstay_stream::tree::MendedRecipe;
 use uuid::Uuid;
 
 use crate::Engine;
-use crate::copy::{as_stream, as_tree};
+use crate::copy::as_stream;
 use crate::recorder::Recorder;
 use crate::verify::blocking;
 
@@ -179,12 +179,15 @@ impl Link {
         )
     }
 
-    /// The directory of a tree that is stored as files.
-    pub(crate) async fn stored_tree(&self, artifact: &StoredArtifact) -> Result<Arc<TreeSpec>> {
-        as_tree(
-            self.plugin.fetch(&self.scope, &artifact.receipt).await?,
-            &artifact.location,
-        )
+    /// A tree that is stored as files: its directory, or a tar stream that proves itself by the index while it is read.
+    pub(crate) async fn stored_tree(&self, artifact: &StoredArtifact) -> Result<Content> {
+        let tar = match self.plugin.fetch(&self.scope, &artifact.receipt).await? {
+            Content::Tree(spec) => return Ok(Content::Tree(spec)),
+            Content::Stream(tar) => tar,
+        };
+        let index = self.stored_index(artifact, &self.scope.context).await?;
+        let mended = MendedRecipe::new(index, tar, &artifact.location);
+        Ok(Content::Stream(Arc::new(mended)))
     }
 
     /// The stored index of such a tree, proved to be the one that was stored.
@@ -252,14 +255,14 @@ impl Link {
         }
     }
 
-    /// An artifact as its source gave it; a stream proves itself while it is read.
+    /// An artifact as its source gave it; a stream proves itself while it is read, a directory doesn't.
     pub(crate) async fn content(
         &self,
         artifact: &StoredArtifact,
         identities: &Identities,
     ) -> Result<Content> {
         if artifact.form == Form::Tree {
-            return Ok(Content::Tree(self.stored_tree(artifact).await?));
+            return self.stored_tree(artifact).await;
         }
         let stored = self.stored(artifact).await?;
         let expected = Expected {

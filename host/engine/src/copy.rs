@@ -85,6 +85,11 @@ impl Engine {
         let stored = self.put(way, &object, &artifact.media_type, content).await?;
         let blank = blank(artifact, form, object, &stored);
         match stored.moved {
+            // A destination may keep a tree as its tar stream.
+            Moved::Stream(transfer) if form == Form::Tree => Ok(StoredArtifact {
+                form: Form::Tar,
+                ..of_stream(blank, transfer)
+            }),
             Moved::Stream(transfer) => Ok(of_stream(blank, transfer)),
             Moved::Tree {
                 index,
@@ -251,17 +256,6 @@ pub(crate) fn as_stream(content: Content, object: &str) -> Result<Arc<dyn Recipe
         Content::Tree(_) => Err(Error::new(
             Code::Verification,
             format!("{object} is a file tree now; it was stored as a stream"),
-        )),
-    }
-}
-
-/// Turns what a destination gave back into a stored tree.
-pub(crate) fn as_tree(content: Content, object: &str) -> Result<Arc<TreeSpec>> {
-    match content {
-        Content::Tree(spec) => Ok(spec),
-        Content::Stream(_) => Err(Error::new(
-            Code::Verification,
-            format!("{object} is a stream now; it was stored as a file tree"),
         )),
     }
 }

@@ -98,7 +98,7 @@ impl Engine {
             .await?;
         if artifact.form == Form::Tree {
             line(kit, format_args!("mkdir -p \"$TARGET\""));
-            line(kit, format_args!("cp -a {fetch}/. \"$TARGET\""));
+            line(kit, format_args!("{fetch}"));
             return Ok(());
         }
         line(

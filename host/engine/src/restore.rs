@@ -20,7 +20,7 @@ use crate::Engine;
 use crate::backup::Report;
 use crate::lock::JobLock;
 use crate::recorder::{Observer, Recorder};
-use crate::verify::{blocking, check_tree};
+use crate::verify::{blocking, check_directory};
 use crate::watch::watch;
 
 /// What to restore, and where to.
@@ -107,10 +107,10 @@ impl Engine {
             let chosen = chosen(&manifest.artifacts, options.artifact.as_deref())?;
             refuse_one_place_for_many(&chosen, options)?;
             for artifact in chosen {
-                if artifact.form == Form::Tree {
-                    check_tree(&link, artifact, &options.context).await?;
-                }
                 let content = link.content(artifact, &options.identities).await?;
+                if let Content::Tree(spec) = &content {
+                    check_directory(&link, artifact, Arc::clone(spec), &options.context).await?;
+                }
                 let mut scope = self.scope(
                     manifest.source.config.clone(),
                     Some(base.clone()),
@@ -204,7 +204,7 @@ impl Engine {
         let recipe: Arc<dyn Recipe> = match link.content(artifact, &options.identities).await? {
             Content::Stream(recipe) => recipe,
             Content::Tree(spec) => {
-                check_tree(&link, artifact, &options.context).await?;
+                check_directory(&link, artifact, Arc::clone(&spec), &options.context).await?;
                 Arc::new(TarRecipe::new(TreeSpec::clone(&spec)))
             }
         };

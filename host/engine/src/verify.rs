@@ -273,7 +273,7 @@ impl Engine {
         let recipe: Arc<dyn Recipe> = match link.content(artifact, identities).await? {
             Content::Stream(recipe) => recipe,
             Content::Tree(spec) => {
-                check_tree(link, artifact, context).await?;
+                check_directory(link, artifact, Arc::clone(&spec), context).await?;
                 Arc::new(tree::TarRecipe::new(TreeSpec::clone(&spec)))
             }
         };
@@ -309,10 +309,30 @@ pub(crate) async fn check_size(link: &Link, artifact: &StoredArtifact) -> Result
 
 /// Compares a tree that is stored as files with its index.
 pub(crate) async fn check_tree(link: &Link, artifact: &StoredArtifact, context: &Context) -> Result<()> {
-    let (index, spec) = (
-        link.stored_index(artifact, context).await?,
-        link.stored_tree(artifact).await?,
-    );
+    match link.stored_tree(artifact).await? {
+        Content::Tree(spec) => check_directory(link, artifact, spec, context).await,
+        Content::Stream(tar) => {
+            let context = context.clone();
+            blocking(move || {
+                let mut reading = read(tar, &context)?;
+                match tree::walk(&mut reading, &context) {
+                    Ok(_) => reading.finish().map(drop),
+                    Err(error) => Err(reading.fail(error)),
+                }
+            })
+            .await
+        }
+    }
+}
+
+/// Compares the directory of such a tree with its index.
+pub(crate) async fn check_directory(
+    link: &Link,
+    artifact: &StoredArtifact,
+    spec: Arc<TreeSpec>,
+    context: &Context,
+) -> Result<()> {
+    let index = link.stored_index(artifact, context).await?;
     let (context, place) = (context.clone(), artifact.location.clone());
     blocking(move || {
         let mut expected = read(index, &context)?;

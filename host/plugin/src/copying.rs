@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backstay_model::{Code, Error, Result};
-use backstay_stream::tree::TreeCopy;
+use backstay_stream::tree::{TreeCopy, Untaken};
 
 use crate::scope::RunScope;
 
@@ -15,6 +15,8 @@ pub struct Copying {
     pub(crate) is_payload: bool,
     /// A program was given the list of what is to be taken.
     pub(crate) was_run: bool,
+    /// What the program could not take.
+    pub(crate) untaken: Vec<Untaken>,
 }
 
 impl Copying {

@@ -319,7 +319,7 @@ impl Plugin {
         })
     }
 
-    /// The shell command that gives a stored object on its standard output, or a stored tree's directory.
+    /// The shell command that gives a stored object on its standard output, or writes a stored tree's files into `$TARGET`.
     ///
     /// # Errors
     /// The plugin fails.

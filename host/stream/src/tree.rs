@@ -9,7 +9,8 @@
 //! and never through a symbolic link: so paths may be of any length, and neither an archive nor
 //! somebody who renames things meanwhile can lead a reader or a writer out of the tree.
 //!
-//! [`TreeCopy`] is for programs that copy trees by themselves: it says what is to be taken, and what was.
+//! [`TreeCopy`] is for programs that copy trees by themselves: it says what is to be taken, and what was. [`MendedRecipe`]
+//! is for those of them that give a tree back as a tar stream of their own.
 //!
 //! What can't be read becomes a warning in the context's notes. Nothing here retries, logs, or syncs to
 //! disk; inode flags (`chattr`), access times and sockets aren't kept.
@@ -25,6 +26,7 @@ mod entry;
 mod field;
 mod index;
 mod measure;
+mod mend;
 mod path;
 mod patterns;
 mod pax;
@@ -39,10 +41,11 @@ mod unpack;
 mod xattr;
 
 pub use compare::{MAX_DIFFERENCES, compare_index};
-pub use copy::{Copied, CopyOptions, CopySize, TreeCopy};
+pub use copy::{Copied, CopyOptions, CopySize, MAX_LEFT_OUT, TreeCopy, Untaken};
 pub use empty::empty_directory;
 pub use index::index_directory;
 pub use measure::content_bytes;
+pub use mend::MendedRecipe;
 pub use path::MAX_PATH_BYTES;
 pub use pax::MAX_PAX_BYTES;
 pub use produce::TarRecipe;

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 use backstay_sdk::{
     Artifact, Code, Content, Destination, Diagnostic, Failure, Object, Result, Room, RunInfo, Scratch,
-    Stored, When, journal,
+    Stored, When, journal, state,
 };
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,7 @@ impl Destination for Rclone {
         if !output.is_success() {
             return Err(complaint::failure("store", &location, &output));
         }
-        place::remember(config, run)?;
+        state::remember_use(&config.remote, run)?;
         Ok(Stored {
             receipt: key,
             location,

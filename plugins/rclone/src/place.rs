@@ -54,8 +54,7 @@ pub fn must_be_there(config: &Config) -> Result<()> {
 /// # Errors
 /// It is gone, or the remote doesn't answer.
 pub fn must_be_as_before(config: &Config, run: &RunInfo) -> Result<()> {
-    let last = state::get(&note(config))?;
-    if last.is_some_and(|last| last != run.run_id) && !is_there(config)? {
+    if state::was_used_before(&config.remote, run)? && !is_there(config)? {
         let message = format!(
             "{} has held backups of this job, and is not there now",
             config.remote
@@ -67,22 +66,6 @@ pub fn must_be_as_before(config: &Config, run: &RunInfo) -> Result<()> {
         return Err(Failure::storage(message).hint(hint));
     }
     Ok(())
-}
-
-/// Remembers that this run has stored something at the place.
-///
-/// # Errors
-/// The host's database fails.
-pub fn remember(config: &Config, run: &RunInfo) -> Result<()> {
-    if state::get(&note(config))?.as_ref() == Some(&run.run_id) {
-        return Ok(());
-    }
-    state::set(&note(config), &run.run_id)
-}
-
-/// The name of the note that says which run stored something at the place last.
-fn note(config: &Config) -> String {
-    format!("used:{}", config.remote)
 }
 
 /// Keys of all objects that end with `suffix`.

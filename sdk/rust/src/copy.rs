@@ -13,7 +13,7 @@ impl Tree {
     ///
     /// # Errors
     /// It can't be read, or a pattern is wrong.
-    pub fn copy(self, options: CopyOptions) -> Result<TreeCopy> {
+    pub fn copy(&self, options: CopyOptions) -> Result<TreeCopy> {
         host::copy(self, options)
     }
 }

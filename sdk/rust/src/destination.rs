@@ -32,7 +32,8 @@ pub trait Destination {
     /// It isn't stored. Nothing of it may be visible then.
     fn put(config: &Self::Config, run: &RunInfo, artifact: Artifact) -> Result<Stored>;
 
-    /// Gives a stored artifact back.
+    /// Gives a stored artifact back: a stream as it was stored. A tree as its directory, or as a tar stream whose entries
+    /// are sorted by the bytes of their names, directories before what is in them.
     ///
     /// # Errors
     /// It isn't there, or can't be read.
@@ -68,7 +69,7 @@ pub trait Destination {
     }
 
     /// The shell command that writes the artifact as stored to its standard output, for a machine
-    /// without Backstay; for a tree, the path of its directory.
+    /// without Backstay. For a tree, the one that writes its files into the directory `$TARGET`, which exists.
     ///
     /// # Errors
     /// The receipt isn't what `put` gave.

@@ -1,5 +1,6 @@
 //! Notes that a plugin keeps for one job, from run to run. Needs the capability `state`.
 
+use crate::RunInfo;
 use crate::bindings::backstay::plugin::state as host;
 use crate::failure::Result;
 
@@ -25,4 +26,30 @@ pub fn set(key: &str, value: &str) -> Result<()> {
 /// There is no grant for it, or the host's database fails.
 pub fn remove(key: &str) -> Result<()> {
     host::set(key, None)
+}
+
+/// Whether a run of this job before this one has stored something at a place: one that isn't there now is away then, and
+/// must not be made anew, perhaps under a disk that isn't mounted. See [`remember_use`].
+///
+/// # Errors
+/// The plugin did not ask for the capability `state`, or the host's database fails.
+pub fn was_used_before(place: &str, run: &RunInfo) -> Result<bool> {
+    Ok(get(&of_use(place))?.is_some_and(|last| last != run.run_id))
+}
+
+/// Remembers that this run has stored something at a place.
+///
+/// # Errors
+/// As [`was_used_before`].
+pub fn remember_use(place: &str, run: &RunInfo) -> Result<()> {
+    let key = of_use(place);
+    if get(&key)?.as_ref() == Some(&run.run_id) {
+        return Ok(());
+    }
+    set(&key, &run.run_id)
+}
+
+/// The name of the note that says which run stored something at a place last.
+fn of_use(place: &str) -> String {
+    format!("used:{place}")
 }

@@ -9,7 +9,7 @@ use backstay_model::{Code, Result};
 use backstay_stream::digest::Hasher;
 use backstay_stream::process::{Inside, run_inside};
 use backstay_stream::read::read;
-use backstay_stream::tree::{CopyOptions, TreeCopy, TreeSpec};
+use backstay_stream::tree::{CopyOptions, TreeCopy, TreeSpec, Untaken};
 use wasmtime::component::Resource;
 
 use super::data::readable;
@@ -54,6 +54,7 @@ impl Host {
             copy: Arc::new(copy.await?),
             is_payload: tree.is_payload,
             was_run: false,
+            untaken: Vec::new(),
         })
     }
 
@@ -71,6 +72,7 @@ impl Host {
             let input = match input {
                 Listing::Taken => copy.taken()?,
                 Listing::Carried => copy.carried()?,
+                Listing::LeftOut => copy.left_out(&context)?,
                 Listing::Nothing => std::fs::File::open("/dev/null")
                     .map_err(|e| backstay_model::Error::io("open", "/dev/null", e))?,
             };
@@ -97,7 +99,7 @@ impl Host {
         let is_payload = copying.is_payload;
         let (copied, digest) = self
             .blocking(move || {
-                let mut copied = copying.copy.finish(&context)?;
+                let mut copied = copying.copy.finish(&copying.untaken, &context)?;
                 let digest = digest_of(&mut copied.index)?;
                 Ok((copied, digest))
             })
@@ -158,10 +160,17 @@ impl HostTreeCopy for Host {
     ) -> wasmtime::Result<Result<Output, Failure>> {
         let copying = self.table.get(&this)?.clone();
         let output = self.run_copy(&copying, command, input, progress).await;
-        if output.is_ok() && input == Listing::Taken {
+        if output.is_ok() && matches!(input, Listing::Taken | Listing::LeftOut) {
             self.table.get_mut(&this)?.was_run = true;
         }
         answer(output)
+    }
+
+    async fn untaken(&mut self, this: Resource<Copying>, path: String, why: String) -> wasmtime::Result<()> {
+        self.keep(path.len() + why.len())?;
+        let why = self.words(&why);
+        self.table.get_mut(&this)?.untaken.push(Untaken { path, why });
+        Ok(())
     }
 
     async fn finish(&mut self, this: Resource<Copying>) -> wasmtime::Result<Result<u64, Failure>> {

@@ -161,7 +161,7 @@ impl wit::Host for Host {
         tree: Resource<Tree>,
         options: CopyOptions,
     ) -> wasmtime::Result<Result<Resource<Copying>, Failure>> {
-        let tree = self.table.delete(tree)?;
+        let tree = self.table.get(&tree)?.clone();
         let earlier = options
             .earlier
             .map(|index| self.table.delete(index))

@@ -140,7 +140,7 @@ impl Host {
         let is_payload = copying.is_payload;
         let (kept, source_bytes, index) = self
             .blocking(move || {
-                let copied = copying.copy.finish(&context)?;
+                let copied = copying.copy.finish(&copying.untaken, &context)?;
                 let mut index = IndexWriter::new(&key)?;
                 let kept = place.end_tree(&key, BufReader::new(copied.index), &mut index, &context)?;
                 Ok((kept, copied.size.content_bytes, index.finish(&key)?))

@@ -3,9 +3,14 @@
 //! [`TreeCopy::scan`] walks the tree and writes down each entry, with a hash of its content, and the list of paths for
 //! the program. [`TreeCopy::finish`] looks at each entry again: of what has changed since nothing is claimed.
 
+mod earlier;
 mod hashes;
+mod left_out;
 mod recheck;
 mod state;
+mod untaken;
+
+pub use left_out::MAX_LEFT_OUT;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Seek as _, SeekFrom, Write as _};
@@ -17,17 +22,21 @@ use rustix::fs::Stat;
 
 use crate::context::Context;
 use crate::process::inside::Moving;
-use crate::tree::compare::{Lines, Numbered, order};
+use crate::tree::copy::earlier::Earlier;
 use crate::tree::copy::hashes::{Known, Remembered};
 use crate::tree::copy::state::{Place, Root, State};
-use crate::tree::entry::{Entry, Kind, ROOT};
+use crate::tree::entry::{Entry, ROOT};
 use crate::tree::index::{Line, READ_BYTES, hash_content};
 use crate::tree::path::os;
 use crate::tree::scan::scan;
+use crate::tree::sparse::{self, Segment};
 use crate::tree::spec::TreeSpec;
 
 /// Longest path that is given to a program, in bytes: the system's 4096 with room for a destination before it.
 const LISTED_PATH_BYTES: usize = 3 << 10;
+
+/// Most pieces of data in one file of which the places are kept; in one with more, holes come back as zeros.
+const MOST_PIECES: usize = 1 << 16;
 
 /// What somebody should look at if a tree went away.
 const GONE_HINT: &str = "was its file system unmounted meanwhile? what was copied doesn't count";
@@ -63,6 +72,15 @@ pub struct Copied {
     pub size: CopySize,
     /// Entries that changed or vanished meanwhile.
     pub uncertain: u64,
+}
+
+/// What a program could not take.
+#[derive(Debug, Clone)]
+pub struct Untaken {
+    /// Its path as the program calls it: absolute, or relative to the program's directory.
+    pub path: String,
+    /// Why, in the program's words.
+    pub why: String,
 }
 
 /// A tree that was looked at and is being copied.
@@ -148,15 +166,27 @@ impl TreeCopy {
         from_start(&self.carried)
     }
 
+    /// What is in the tree's directory and isn't to be taken, as patterns for a program that walks it by itself: in the
+    /// form of restic's `--exclude-file`. What has come since the scan is among it.
+    ///
+    /// # Errors
+    /// They are more than [`MAX_LEFT_OUT`], the tree isn't there any more, somebody cancelled, or there is no room for
+    /// the list.
+    pub fn left_out(&self, context: &Context) -> Result<File> {
+        let _moving = Moving::new(&context.meter);
+        left_out::patterns(self, context)
+    }
+
     /// Looks at the tree again after a program has copied it. What changed since it was scanned is the warning
-    /// `changed-while-read` or `vanished`, and its line in the index is uncertain.
+    /// `changed-while-read` or `vanished`, and its line in the index is uncertain. So it is with what the program could
+    /// not take, with the warning `unreadable`.
     ///
     /// # Errors
     /// The tree as a whole isn't there any more, an entry can't be looked at, somebody cancelled, or there is no room for
     /// the index.
-    pub fn finish(&self, context: &Context) -> Result<Copied> {
+    pub fn finish(&self, untaken: &[Untaken], context: &Context) -> Result<Copied> {
         let _moving = Moving::new(&context.meter);
-        recheck::recheck(self, context)
+        recheck::recheck(self, untaken, context)
     }
 
     /// The directory that paths are relative to, if it is still the one that was walked: a program that was started in
@@ -254,14 +284,16 @@ impl<'a, 'e> Writing<'a, 'e> {
             },
         };
         self.carry_before(Some(entry))?;
-        Line::new(entry, hash).write(&mut self.draft)?;
+        Line::new(entry, hash)
+            .in_full(entry, pieces(entry, file).as_deref())
+            .write(&mut self.draft)?;
         state.write(&mut self.states).map_err(failed)?;
         if entry.path != ROOT {
             list(&mut self.taken, &entry.path)?;
         }
         self.size.entries += 1;
         self.size.content_bytes += entry.size;
-        let allocated = file.map_or(0, |(_, stat)| u64::try_from(stat.st_blocks).unwrap_or(0) * 512);
+        let allocated = file.map_or(0, |(_, stat)| allocated(stat));
         self.size.allocated_bytes += allocated.min(entry.size);
         Ok(())
     }
@@ -316,56 +348,16 @@ impl<'a, 'e> Writing<'a, 'e> {
     }
 }
 
-/// What an earlier copy had.
-struct Earlier<'e> {
-    lines: Lines<&'e mut dyn BufRead>,
-    next: Option<Numbered>,
-    /// The entry of the tree that came last and has nothing below it any more, because it is no directory.
-    leaf: Option<Vec<u8>>,
+/// Where the data of a file with holes is.
+fn pieces(entry: &Entry, file: Option<(&File, &Stat)>) -> Option<Vec<Segment>> {
+    let (file, _) = file.filter(|(_, stat)| allocated(stat) < entry.size)?;
+    let pieces = sparse::segments(file, entry.size).ok()??;
+    (pieces.len() <= MOST_PIECES).then_some(pieces)
 }
 
-impl<'e> Earlier<'e> {
-    fn new(index: &'e mut dyn BufRead) -> Result<Self> {
-        let mut lines = Lines::new(index, "earlier");
-        Ok(Earlier {
-            next: lines.next()?,
-            lines,
-            leaf: None,
-        })
-    }
-
-    /// The next that is gone from the tree and comes before an entry of it.
-    fn before(&mut self, entry: Option<&Entry>) -> Result<Option<Numbered>> {
-        use std::cmp::Ordering;
-        loop {
-            let Some(next) = self.next.take() else {
-                return Ok(None);
-            };
-            match entry.map_or(Ordering::Less, |entry| order(&next.path, &entry.path)) {
-                Ordering::Less => {}
-                place => {
-                    self.leaf = entry
-                        .filter(|e| e.kind != Kind::Directory)
-                        .map(|e| e.path.clone());
-                    self.next = if place == Ordering::Equal {
-                        self.lines.next()?
-                    } else {
-                        Some(next)
-                    };
-                    return Ok(None);
-                }
-            }
-            self.next = self.lines.next()?;
-            let is_below_leaf = self.leaf.as_ref().is_some_and(|leaf| {
-                next.path
-                    .strip_prefix(&leaf[..])
-                    .is_some_and(|rest| rest.starts_with(b"/"))
-            });
-            if next.path != ROOT && !is_below_leaf {
-                return Ok(Some(next));
-            }
-        }
-    }
+/// Bytes that a file takes where it is.
+fn allocated(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)
 }
 
 /// Adds a path to a list. The `./` keeps programs from taking it for an option or a comment.
@@ -378,6 +370,13 @@ fn list(out: &mut BufWriter<File>, path: &[u8]) -> Result<()> {
 
 fn temporary() -> Result<BufWriter<File>> {
     tempfile::tempfile().map(BufWriter::new).map_err(failed)
+}
+
+fn ended(mut file: BufWriter<File>) -> Result<File> {
+    file.flush().map_err(failed)?;
+    let mut file = file.into_inner().map_err(|e| failed(e.into_error()))?;
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    Ok(file)
 }
 
 fn from_start(file: &File) -> Result<File> {

@@ -15,7 +15,7 @@ use crate::tree::selection::Selection;
 use crate::tree::sparse::Segment;
 
 /// Bytes of content to handle at a time.
-const COPY_BYTES: usize = 256 << 10;
+pub(crate) const COPY_BYTES: usize = 256 << 10;
 
 /// What to unpack, and what with things that are there already.
 #[derive(Debug, Clone, Default)]
@@ -125,19 +125,14 @@ fn read(
         context.meter.enter(|| show_bytes(&entry.path));
         each(&entry.path);
         let hashed = index.is_some() && entry.kind == Kind::File;
-        let mut content = Content {
-            archive: &mut archive,
-            buffer: &mut buffer,
-            hasher: hashed.then(blake3::Hasher::new),
-        };
+        let mut content = Content::new(&mut archive, &mut buffer, hashed);
         match &mut place {
             Some(place) if selection.contains(&entry.path) => place.restore(&member, &mut content)?,
             Some(place) => place.lead(entry)?,
             None => content.copy(&member, &mut |_, _| Ok(()))?,
         }
         if let Some(index) = &mut index {
-            let hash = content.hasher.map(|hasher| hasher.finalize());
-            Line::new(entry, hash).write(*index)?;
+            Line::new(entry, content.hash()).write(*index)?;
         }
         done.entries += 1;
         done.directories += u64::from(entry.kind == Kind::Directory);
@@ -156,7 +151,20 @@ pub(crate) struct Content<'c, 'a, R> {
     hasher: Option<blake3::Hasher>,
 }
 
-impl<R: Read> Content<'_, '_, R> {
+impl<'c, 'a, R: Read> Content<'c, 'a, R> {
+    pub(crate) fn new(archive: &'c mut Archive<'a, R>, buffer: &'c mut [u8], is_hashed: bool) -> Self {
+        Content {
+            archive,
+            buffer,
+            hasher: is_hashed.then(blake3::Hasher::new),
+        }
+    }
+
+    /// The hash of what was copied, holes included, if it was hashed.
+    pub(crate) fn hash(self) -> Option<blake3::Hash> {
+        self.hasher.map(|hasher| hasher.finalize())
+    }
+
     /// Gives each piece of data with its offset, in order, and hashes the content as a whole.
     pub(crate) fn copy(
         &mut self,

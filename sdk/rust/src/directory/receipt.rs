@@ -57,10 +57,14 @@ impl Receipt {
         self.is_tree
     }
 
-    /// The shell command that writes the stream to standard output; for a tree, its path as one word.
+    /// The shell command that writes the stream to standard output, or the tree's files into the directory `$TARGET`.
     pub fn recovery_command(&self, location: &str) -> String {
-        let path = shell::quote(location);
-        if self.is_tree { path } else { format!("cat {path}") }
+        if self.is_tree {
+            let inside = shell::quote(&format!("{location}/."));
+            format!("cp -a {inside} \"$TARGET\"")
+        } else {
+            format!("cat {}", shell::quote(location))
+        }
     }
 }
 
@@ -90,11 +94,11 @@ mod tests {
     }
 
     #[test]
-    fn the_recovery_command_of_a_tree_is_its_path() {
+    fn the_recovery_command_of_a_tree_copies_what_is_in_it() {
         let receipt = Receipt::parse("flash/1/data/").expect("receipt");
         assert_eq!(
             receipt.recovery_command("/mnt/it's/flash/1/data"),
-            r"'/mnt/it'\''s/flash/1/data'"
+            r#"cp -a '/mnt/it'\''s/flash/1/data/.' "$TARGET""#
         );
     }
 

@@ -1,8 +1,6 @@
 //! Compares a tree with what it was before a program copied it.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
 
 use backstay_model::error::show;
 use backstay_model::{Code, Error, Result};
@@ -11,13 +9,15 @@ use rustix::io::Errno;
 use crate::context::Context;
 use crate::tree::compare::{Lines, Numbered};
 use crate::tree::copy::state::State;
-use crate::tree::copy::{Copied, TreeCopy, failed, reader, temporary};
+use crate::tree::copy::untaken::{self, Complaints};
+use crate::tree::copy::{Copied, TreeCopy, Untaken, ended, reader, temporary};
 use crate::tree::entry::Kind;
 use crate::tree::path::os;
 
 /// Writes the index of what a program can have copied.
-pub(super) fn recheck(copy: &TreeCopy, context: &Context) -> Result<Copied> {
+pub(super) fn recheck(copy: &TreeCopy, untaken: &[Untaken], context: &Context) -> Result<Copied> {
     let root = copy.root()?;
+    let mut complaints = Complaints::new(copy, untaken);
     let mut lines = Lines::new(reader(&copy.draft)?, "drafted");
     let mut states = reader(&copy.states)?;
     let mut index = temporary()?;
@@ -47,30 +47,32 @@ pub(super) fn recheck(copy: &TreeCopy, context: &Context) -> Result<Copied> {
             };
             let is_of_doubted =
                 line.kind == Kind::Hardlink && line.link.as_ref().is_some_and(|link| doubted.contains(link));
-            line.uncertain = change.is_some() || is_of_doubted;
+            let (is_untaken, why) = complaints.about(&path);
+            line.uncertain = change.is_some() || is_of_doubted || is_untaken;
             if line.uncertain {
                 uncertain += 1;
                 line.blake3 = None;
+                line.data = Vec::new();
                 doubted.insert(line.path.clone());
             }
             // Something was put into a directory or taken out of it, and if it mattered, there is a warning for that.
-            if let Some((code, message)) = change.filter(|_| line.kind != Kind::Directory) {
+            let change = change.filter(|_| line.kind != Kind::Directory);
+            let words = match (change, why) {
+                (Some((code, message)), _) => Some((code, message.to_owned())),
+                (None, Some(why)) => Some(("unreadable", untaken::message(why))),
+                (None, None) => None,
+            };
+            if let Some((code, message)) = words {
                 let path = copy.directory().join(os(&path));
                 context.notes.warn(code, message, Some(show(&path)));
             }
         }
         line.write(&mut index)?;
     }
+    complaints.end(copy, context);
     Ok(Copied {
         index: ended(index)?,
         size: copy.size,
         uncertain,
     })
-}
-
-fn ended(mut file: BufWriter<File>) -> Result<File> {
-    file.flush().map_err(failed)?;
-    let mut file = file.into_inner().map_err(|e| failed(e.into_error()))?;
-    file.seek(SeekFrom::Start(0)).map_err(failed)?;
-    Ok(file)
 }

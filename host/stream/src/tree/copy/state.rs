@@ -8,7 +8,7 @@ use backstay_model::{Code, Error, Result};
 use rustix::fs::{AtFlags, CWD, Mode, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 
-use crate::tree::directory::THROUGH;
+use crate::tree::directory::{LISTED, THROUGH};
 use crate::tree::path::os;
 
 /// Bytes of a state in a file.
@@ -132,6 +132,11 @@ impl Root {
     /// Which directory it is.
     pub(super) fn place(&self) -> Place {
         self.place
+    }
+
+    /// A directory, opened to be listed.
+    pub(super) fn list(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+        openat(&self.directory, os(path), LISTED, Mode::empty())
     }
 
     /// What an entry is now.
