@@ -108,6 +108,10 @@ fn a_tree_of_all_kinds_and_names_comes_back_as_it_was() {
     // What restic gives back by itself is the same, but that it fills holes.
     let by_restic = lab.restored_by_restic("by-restic");
     fs::remove_dir_all(by_restic.join("left-out")).unwrap();
+    // restic 0.14 keeps the targets of links as text.
+    for tree in [&restored, &by_restic] {
+        fs::remove_file(tree.join("links/target-not-utf8")).unwrap();
+    }
     compare::trees_except(&restored, &by_restic, &[Except::Root, Except::Allocation]).unwrap();
 }
 
