@@ -20,6 +20,7 @@ mod schedule;
 mod source;
 mod stream;
 mod throttle;
+mod trees;
 
 use std::path::PathBuf;
 
@@ -54,6 +55,10 @@ enum What {
     Object(object::Arguments),
     /// What sources cost beside `git` and `tar`, and `pg_dump`
     Source(source::Arguments),
+    /// Trees by the destination `restic`, beside `restic backup`
+    Restic(trees::Arguments),
+    /// Trees by the destination `rsync`, beside `rsync -a --link-dest`
+    Rsync(trees::Arguments),
     /// What a run costs that has next to nothing to move
     Run,
     /// How long it takes to rebuild a catalogue of 10,000 backups
@@ -95,6 +100,8 @@ fn with_host(what: &What, arguments: &Arguments) -> Result<Report> {
         What::Fan(options) => fan::run(&bench, options, arguments.runs.unwrap_or(5)),
         What::Object(options) => object::run(&bench, options, arguments.runs.unwrap_or(3)),
         What::Source(options) => source::run(&bench, options, arguments.runs.unwrap_or(5)),
+        What::Restic(options) => trees::restic(&bench, options, arguments.runs.unwrap_or(5)),
+        What::Rsync(options) => trees::rsync(&bench, options, arguments.runs.unwrap_or(5)),
         What::Run => run::run(&bench, arguments.runs.unwrap_or(30)),
         What::Catalog => catalog::run(&bench, arguments.runs.unwrap_or(3)),
         What::Codecs(options) => codecs::run(&bench, options, arguments.runs.unwrap_or(1)),

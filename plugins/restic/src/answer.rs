@@ -2,10 +2,16 @@
 
 use backstay_sdk::{Failure, Result};
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The oldest version that has all that is used here.
 pub const OLDEST: (u32, u32) = (0, 14);
+
+/// What the tag with the key of a tree begins with.
+pub const OF_TREE: &str = "tree:";
+
+/// What the tag with the bytes of a tree's content begins with.
+pub const OF_BYTES: &str = "bytes:";
 
 /// A snapshot, as `restic snapshots --json` says it.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,12 +27,28 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The key of the object in it; nothing if it is a snapshot of another kind.
+    /// The key of the object in it, as a tag has it if it is a tree; nothing if it is a snapshot of another kind.
     pub fn key(&self) -> Option<&str> {
-        match self.paths.as_slice() {
-            [path] => path.strip_prefix('/'),
+        match (self.tree(), self.paths.as_slice()) {
+            (Some(key), _) => Some(key),
+            (None, [path]) => path.strip_prefix('/'),
             _ => None,
         }
+    }
+
+    /// The key of the tree in it, as its tag has it.
+    pub fn tree(&self) -> Option<&str> {
+        self.tag_after(OF_TREE)
+    }
+
+    /// Bytes of content of the tree in it.
+    pub fn bytes(&self) -> Option<u64> {
+        self.tag_after(OF_BYTES)?.parse().ok()
+    }
+
+    fn tag_after(&self, start: &str) -> Option<&str> {
+        let mut tags = self.tags.iter().flatten();
+        tags.find_map(|tag| tag.strip_prefix(start))
     }
 
     /// Whether it has a tag.
@@ -45,9 +67,9 @@ pub fn snapshots(json: &str) -> Result<Vec<Snapshot>> {
     Ok(read::<Option<Vec<Snapshot>>>(json)?.unwrap_or_default())
 }
 
-/// What a backup did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+/// What a backup did. It is read as restic says it, and kept with the run in the manner of Backstay.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, rename_all(serialize = "camelCase"))]
 pub struct Summary {
     /// Files that weren't there before.
     pub files_new: u64,
@@ -55,10 +77,18 @@ pub struct Summary {
     pub files_changed: u64,
     /// Files that were there as they are.
     pub files_unmodified: u64,
+    /// Directories that weren't there before.
+    pub dirs_new: u64,
+    /// Directories in which something has changed.
+    pub dirs_changed: u64,
+    /// Directories that were there as they are.
+    pub dirs_unmodified: u64,
     /// Bytes that the repository has grown by, before compression.
     pub data_added: u64,
-    /// Bytes that were read.
+    /// Bytes of all files, those included that were not read again.
     pub total_bytes_processed: u64,
+    /// Seconds.
+    pub total_duration: f64,
     /// The new snapshot; some versions print only the first 8 digits of its id.
     pub snapshot_id: String,
 }
@@ -76,6 +106,46 @@ pub fn summary(lines: &str) -> Option<Summary> {
     found
         .find(|line| line.message_type == "summary")
         .map(|line| line.summary)
+}
+
+/// What restic could not read, and why, among what it complains of in JSON, one object a line.
+pub fn untaken(lines: &str) -> Vec<(String, String)> {
+    #[derive(Deserialize)]
+    struct Line {
+        message_type: String,
+        during: String,
+        item: String,
+        #[serde(default)]
+        error: Cause,
+    }
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Cause {
+        message: String,
+        #[serde(rename = "Op")]
+        operation: String,
+        #[serde(rename = "Err")]
+        number: Option<i32>,
+    }
+    let read = lines
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    let of_files = read.filter(|line| line.message_type == "error" && line.during == "archival");
+    of_files
+        .map(|line| {
+            let Cause {
+                message,
+                operation,
+                number,
+            } = line.error;
+            let why = match number {
+                _ if !message.is_empty() => message,
+                Some(number) => format!("restic says: {operation}, error {number}"),
+                None => "restic does not say why".to_owned(),
+            };
+            (line.item, why)
+        })
+        .collect()
 }
 
 /// The size of a file among what `restic ls --json` prints, one object a line; nothing if it isn't there.
@@ -164,6 +234,33 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_read_is_named_once() {
+        let lines = r#"{"message_type":"error","error":{},"during":"archival","item":"d"}
+{"message_type":"error","error":{"Op":"open","Path":"no","Err":13},"during":"archival","item":"/src/no"}
+{"message_type":"error","error":{},"during":"scan","item":"/src/d"}
+{"message_type":"error","error":{"message":"open /src/x: input/output error"},"during":"archival","item":"/src/x"}
+Warning: at least one source file could not be read
+"#;
+        let expected = [
+            ("d", "restic does not say why"),
+            ("/src/no", "restic says: open, error 13"),
+            ("/src/x", "open /src/x: input/output error"),
+        ];
+        assert_eq!(
+            untaken(lines),
+            expected.map(|(path, why)| (path.to_owned(), why.to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_tree_has_its_key_and_size_in_tags() {
+        let listed =
+            snapshots(r#"[{"id":"a","paths":["/srv"],"tags":["backstay","tree:j/1/data","bytes:7"]}]"#);
+        let listed = listed.expect("a list");
+        assert_eq!((listed[0].key(), listed[0].bytes()), (Some("j/1/data"), Some(7)));
+    }
+
+    #[test]
     fn the_size_is_that_of_the_file_and_of_no_other() {
         let lines = r#"{"time":"2026-11-21T10:00:00Z","paths":["/j/1/data"],"struct_type":"snapshot"}
 {"name":"j","type":"dir","path":"/j","struct_type":"node"}
@@ -212,7 +309,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_answer_makes_it_panic(text in ".{0,40}") {
-            let _ = (snapshots(&text).is_ok(), summary(&text), size(&text, "/x"), lock(&text).is_ok(), version(&text));
+            let _ = (snapshots(&text).is_ok(), summary(&text), untaken(&text), size(&text, "/x"), lock(&text).is_ok(), version(&text));
         }
     }
 }

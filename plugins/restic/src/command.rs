@@ -2,8 +2,9 @@
 //!
 //! What only reads takes no lock: it works on what may not be written to, and leaves nothing behind when it is killed.
 
-use backstay_sdk::{Command, RunInfo, shell};
+use backstay_sdk::{Command, CopySize, RunInfo, shell};
 
+use crate::answer::{OF_BYTES, OF_TREE};
 use crate::config::Config;
 use crate::receipt::Receipt;
 
@@ -28,12 +29,10 @@ pub fn init(config: &Config) -> Command {
     restic(config, &["init"])
 }
 
-/// Lists this plugin's snapshots that have all these tags and, if one is given, this key, as JSON.
-pub fn snapshots(config: &Config, tags: &[String], key: Option<&str>) -> Command {
+/// Lists this plugin's snapshots that have all these tags, as JSON.
+pub fn snapshots(config: &Config, tags: &[String]) -> Command {
     let tags: Vec<&str> = [OWN].into_iter().chain(tags.iter().map(String::as_str)).collect();
-    restic(config, &["snapshots", "--json", "--no-lock"])
-        .arg(format!("--tag={}", tags.join(",")))
-        .args(key.map(|key| format!("--path=/{key}")))
+    restic(config, &["snapshots", "--json", "--no-lock"]).arg(format!("--tag={}", tags.join(",")))
 }
 
 /// Lists those of these snapshots that there are, as JSON.
@@ -50,12 +49,40 @@ pub fn ls(config: &Config, id: &str) -> Command {
 
 /// Stores its input as the only file of a new snapshot, as soon as its input ends.
 pub fn backup(config: &Config, run: &RunInfo, key: &str) -> Command {
+    let command = restic(config, &["backup", "--stdin", "--json", "--quiet"]);
+    described(command, config, run, key).arg(format!("--stdin-filename={key}"))
+}
+
+/// Stores the tree in which it is started as a new snapshot, without what its input has patterns for; of a single file,
+/// what its input names. `limit` is in bytes a second.
+pub fn backup_tree(
+    config: &Config,
+    run: &RunInfo,
+    key: &str,
+    size: &CopySize,
+    limit: Option<u64>,
+) -> Command {
+    let which: &[&str] = if size.is_directory {
+        &["--exclude-file=/dev/stdin", "."]
+    } else {
+        &["--files-from-raw=-"]
+    };
+    described(restic(config, &["backup", "--json"]), config, run, key)
+        .env("RESTIC_PROGRESS_FPS", "1")
+        .arg(of_tree(key))
+        .arg(format!("--tag={OF_BYTES}{}", size.bytes))
+        .args(limit.map(|bytes| format!("--limit-upload={}", (bytes >> 10).max(1))))
+        .args(which.iter().copied())
+}
+
+/// A command that makes a snapshot, with what is said of it.
+fn described(command: Command, config: &Config, run: &RunInfo, key: &str) -> Command {
     let compression = config
         .compression
         .map(|how| format!("--compression={}", how.name()));
     let host = config.host.as_ref().unwrap_or(&run.device);
     let origin = config.origin.as_ref().unwrap_or(&run.device);
-    restic(config, &["backup", "--stdin", "--json", "--quiet"])
+    command
         .env("TZ", "UTC")
         .args(compression)
         .arg(format!("--host={host}"))
@@ -73,7 +100,11 @@ pub fn backup(config: &Config, run: &RunInfo, key: &str) -> Command {
                 .map(|id| format!("--tag=account_id={id}")),
         )
         .args(config.tags.iter().map(|tag| format!("--tag={tag}")))
-        .arg(format!("--stdin-filename={key}"))
+}
+
+/// The tag of the snapshot of a tree, as an argument.
+fn of_tree(key: &str) -> String {
+    format!("--tag={OF_TREE}{}", as_tag(key))
 }
 
 /// The tag of all snapshots of a run.
@@ -88,7 +119,7 @@ pub fn of_object(key: &str) -> String {
 }
 
 /// A comma ends a tag.
-fn as_tag(text: &str) -> String {
+pub fn as_tag(text: &str) -> String {
     text.replace(',', " ")
 }
 
@@ -97,20 +128,26 @@ fn time(rfc3339: &str) -> String {
     rfc3339.chars().take(19).collect::<String>().replace('T', " ")
 }
 
-/// Writes what is stored to its output.
+/// Writes what is stored to its output, a tree as a tar stream.
 pub fn dump(config: &Config, receipt: &Receipt) -> Command {
     restic(config, &["dump", "--no-lock"]).args(["--", &receipt.id, &receipt.path()])
 }
 
-/// As [`dump`], for a person: without what only a program needs, and free to ask for the password.
-pub fn dump_by_hand(config: &Config, receipt: &Receipt) -> String {
-    let command = Command::new("restic")
-        .arg(format!("--repo={}", config.repository))
-        .args(["dump", "--no-lock", &receipt.id, &receipt.path()]);
+/// What writes an object to its output or restores a tree to `$TARGET`, for a person: without what only a program needs,
+/// and free to ask for the password.
+pub fn by_hand(config: &Config, receipt: &Receipt) -> String {
+    let command = Command::new("restic").arg(format!("--repo={}", config.repository));
+    let command = if receipt.is_tree {
+        let restore = command.args(["restore", "--no-lock", &receipt.id]);
+        format!("{restore} --target \"$TARGET\"")
+    } else {
+        let dump = command.args(["dump", "--no-lock", &receipt.id, &receipt.path()]);
+        dump.to_string()
+    };
     let variables = config.environment.iter();
     variables
         .map(|(name, value)| format!("{name}={} ", shell::quote(value)))
-        .chain([command.to_string()])
+        .chain([command])
         .collect()
 }
 
@@ -192,20 +229,32 @@ mod tests {
     }
 
     fn receipt() -> Receipt {
-        Receipt::new(&"a".repeat(64), "j/1/data.tar").expect("a receipt")
+        Receipt::new(&"a".repeat(64), "j/1/data.tar", false).expect("a receipt")
     }
 
-    fn commands(config: &Config) -> [Command; 16] {
+    fn size(is_directory: bool) -> CopySize {
+        CopySize {
+            entries: 3,
+            bytes: 42,
+            allocated: 4096,
+            carried: 0,
+            is_directory,
+        }
+    }
+
+    fn commands(config: &Config) -> [Command; 18] {
         let ids = ["a".repeat(64), "b".repeat(64)];
         [
             version(),
             cat_config(config),
             init(config),
-            snapshots(config, &[of_run("r1")], Some("j/1/data.tar")),
-            snapshots(config, &[], None),
+            snapshots(config, &[of_run("r1")]),
+            snapshots(config, &[]),
             snapshots_by_id(config, &ids),
             ls(config, &ids[0]),
             backup(config, &run(), "j/1/data.tar"),
+            backup_tree(config, &run(), "j/1/data", &size(true), Some(5_000_000)),
+            backup_tree(config, &run(), "j/1/data", &size(false), None),
             dump(config, &receipt()),
             forget(config, &ids, true),
             forget(config, &ids, false),
@@ -254,12 +303,33 @@ mod tests {
     #[test]
     fn a_person_types_the_command_that_reads_an_object() {
         assert_eq!(
-            dump_by_hand(&config(), &receipt()),
+            by_hand(&config(), &receipt()),
             format!(
                 "AWS_DEFAULT_REGION='a b' restic '--repo=s3:https://h/b/x y' dump --no-lock {} /j/1/data.tar",
                 "a".repeat(64)
             )
         );
+        let tree = Receipt::new(&"a".repeat(64), "j/1/data", true).expect("a receipt");
+        assert_eq!(
+            by_hand(&config(), &tree),
+            format!(
+                "AWS_DEFAULT_REGION='a b' restic '--repo=s3:https://h/b/x y' restore --no-lock {} --target \"$TARGET\"",
+                "a".repeat(64)
+            )
+        );
+    }
+
+    #[test]
+    fn a_tree_is_taken_as_a_whole_and_never_without_a_limit_by_rounding() {
+        let line = |size, limit| backup_tree(&config(), &run(), "j,1/2/data", &size, limit).to_string();
+        let directory = line(size(true), Some(100));
+        assert!(
+            directory.ends_with(
+                "'--tag=tree:j 1/2/data' --tag=bytes:42 --limit-upload=1 --exclude-file=/dev/stdin ."
+            ),
+            "{directory}"
+        );
+        assert!(line(size(false), None).ends_with("--tag=bytes:42 --files-from-raw=-"));
     }
 
     /// Whether arguments match patterns as the host matches them, where a group may come more than once.

@@ -115,10 +115,12 @@ const ONLY_AS_SECRETS: [&str; 9] = [
 ];
 
 /// What tags begin with that this plugin gives by itself.
-const OWN_TAGS: [&str; 7] = [
+const OWN_TAGS: [&str; 9] = [
     "backstay",
     "run:",
     "object:",
+    "tree:",
+    "bytes:",
     "backup:",
     "backup_name=",
     "origin=",

@@ -1,4 +1,4 @@
-//! Receipts: the id of a snapshot and the key of the object that is its only file, as `ID/KEY`.
+//! Receipts: the id of a snapshot and the key of the object in it, as `ID/KEY`; of a tree, as `ID/KEY/`.
 
 use std::fmt;
 
@@ -11,16 +11,19 @@ pub struct Receipt {
     pub id: String,
     /// The name that the host gave the object, a relative path of plain names.
     pub key: String,
+    /// Whether the snapshot is a tree. Otherwise the object is its only file.
+    pub is_tree: bool,
 }
 
 impl Receipt {
     /// An object in a snapshot; nothing if that can't be.
-    pub fn new(id: &str, key: &str) -> Option<Self> {
+    pub fn new(id: &str, key: &str, is_tree: bool) -> Option<Self> {
         let plain = |name: &str| !matches!(name, "" | "." | "..");
         let is_key = key.split('/').all(plain) && !key.chars().any(char::is_control);
         (is_id(id) && is_key).then(|| Receipt {
             id: id.to_owned(),
             key: key.to_owned(),
+            is_tree,
         })
     }
 
@@ -29,7 +32,10 @@ impl Receipt {
     /// # Errors
     /// It is something else.
     pub fn parse(text: &str) -> Result<Self> {
-        let receipt = text.split_once('/').and_then(|(id, key)| Receipt::new(id, key));
+        let receipt = text.split_once('/').and_then(|(id, key)| {
+            let tree = key.strip_suffix('/');
+            Receipt::new(id, tree.unwrap_or(key), tree.is_some())
+        });
         receipt.ok_or_else(|| {
             Failure::storage(format!(
                 "`{}` is not a receipt of this destination",
@@ -40,13 +46,18 @@ impl Receipt {
 
     /// Where the object is in its snapshot.
     pub fn path(&self) -> String {
-        format!("/{}", self.key)
+        if self.is_tree {
+            "/".to_owned()
+        } else {
+            format!("/{}", self.key)
+        }
     }
 }
 
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.id, self.key)
+        let end = if self.is_tree { "/" } else { "" };
+        write!(f, "{}/{}{end}", self.id, self.key)
     }
 }
 
@@ -64,20 +75,26 @@ mod tests {
     #[test]
     fn only_a_whole_id_and_a_plain_key_are_a_receipt() {
         let id = "0f".repeat(32);
-        for key in ["", "/x", "../x", "a/../x", "a//b", "a/", "a\nb"] {
+        for key in ["", "/", "/x", "../x", "a/../x", "a//b", "a//", "a\nb"] {
             assert!(Receipt::parse(&format!("{id}/{key}")).is_err(), "{key:?}");
         }
         for id in ["", "latest", "0f0f0f0f", "--prune", &id.to_uppercase()] {
             assert!(Receipt::parse(&format!("{id}/j/1/data")).is_err(), "{id}");
         }
         let receipt = Receipt::parse(&format!("{id}/j/1/data")).expect("a receipt");
-        assert_eq!((receipt.id, receipt.key.as_str()), (id, "j/1/data"));
+        assert_eq!(
+            (receipt.path().as_str(), receipt.key.as_str()),
+            ("/j/1/data", "j/1/data")
+        );
+        let tree = Receipt::parse(&format!("{id}/j/1/data/")).expect("a receipt");
+        assert_eq!((tree.path().as_str(), tree.key.as_str()), ("/", "j/1/data"));
+        assert_eq!((receipt.id, tree.id), (id.clone(), id));
     }
 
     proptest! {
         #[test]
-        fn what_is_printed_is_read_again(id in "[0-9a-f]{64}", key in "[^/\u{0}-\u{1f}\u{7f}-\u{9f}]{3,9}(/[^/\u{0}-\u{1f}\u{7f}-\u{9f}]{3,9}){0,2}") {
-            let receipt = Receipt::new(&id, &key).expect("a receipt");
+        fn what_is_printed_is_read_again(id in "[0-9a-f]{64}", key in "[^/\u{0}-\u{1f}\u{7f}-\u{9f}]{3,9}(/[^/\u{0}-\u{1f}\u{7f}-\u{9f}]{3,9}){0,2}", is_tree: bool) {
+            let receipt = Receipt::new(&id, &key, is_tree).expect("a receipt");
             prop_assert_eq!(Receipt::parse(&receipt.to_string()).ok(), Some(receipt));
         }
 

@@ -25,6 +25,9 @@ pub enum Look {
 /// # Errors
 /// The repository can't be opened, or what is in it is damaged.
 pub fn look(config: &Config, receipt: &Receipt) -> Result<Look> {
+    if receipt.is_tree {
+        return look_at_tree(config, receipt);
+    }
     let output = command::ls(config, &receipt.id).run()?;
     // Some versions end well if there is no such snapshot.
     if complaint::kind(&output.stderr) == Some(Kind::Gone) {
@@ -38,13 +41,55 @@ pub fn look(config: &Config, receipt: &Receipt) -> Result<Look> {
     Ok(size.map_or(Look::Gone, Look::There))
 }
 
-/// This plugin's snapshots with these tags, and with this key if one is given.
+/// All that is in a tree would be a long list, so its snapshot says how large it is.
+fn look_at_tree(config: &Config, receipt: &Receipt) -> Result<Look> {
+    let output = command::snapshots_by_id(config, std::slice::from_ref(&receipt.id)).run()?;
+    if complaint::kind(&output.stderr) == Some(Kind::Gone) {
+        return Ok(Look::Gone);
+    }
+    let there = listed(config, &output)?;
+    let bytes = there
+        .iter()
+        .find(|one| is_of(one, receipt))
+        .and_then(Snapshot::bytes);
+    Ok(bytes.map_or(Look::Gone, Look::There))
+}
+
+/// Whether a snapshot is the one of a stored object.
+fn is_of(snapshot: &Snapshot, receipt: &Receipt) -> bool {
+    let is_key = if receipt.is_tree {
+        snapshot.tree() == Some(command::as_tag(&receipt.key).as_str())
+    } else {
+        snapshot.key() == Some(receipt.key.as_str())
+    };
+    snapshot.id == receipt.id && snapshot.has(command::OWN) && is_key
+}
+
+/// This plugin's snapshots with these tags.
 ///
 /// # Errors
 /// The repository can't be opened, or holds too many of them.
-pub fn snapshots(config: &Config, tags: &[String], key: Option<&str>) -> Result<Vec<Snapshot>> {
-    let output = command::snapshots(config, tags, key).run()?;
+pub fn snapshots(config: &Config, tags: &[String]) -> Result<Vec<Snapshot>> {
+    let output = command::snapshots(config, tags).run()?;
     listed(config, &output)
+}
+
+/// The snapshots that a run has made of a key.
+///
+/// # Errors
+/// As [`snapshots`].
+pub fn of_run(config: &Config, run_id: &str, key: &str) -> Result<Vec<Snapshot>> {
+    let mut made = snapshots(config, &of_key(run_id, key))?;
+    made.retain(|snapshot| is_named(snapshot, key));
+    Ok(made)
+}
+
+fn of_key(run_id: &str, key: &str) -> [String; 2] {
+    [command::of_run(run_id), command::of_object(key)]
+}
+
+fn is_named(snapshot: &Snapshot, key: &str) -> bool {
+    snapshot.key() == Some(key) || snapshot.tree() == Some(command::as_tag(key).as_str())
 }
 
 fn listed(config: &Config, output: &Output) -> Result<Vec<Snapshot>> {
@@ -70,9 +115,9 @@ fn listed(config: &Config, output: &Output) -> Result<Vec<Snapshot>> {
 /// # Errors
 /// The repository is not there, can't be opened, or holds an object of this name.
 pub fn ready(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
-    let output = command::snapshots(config, &[], Some(key)).run()?;
+    let output = command::snapshots(config, &of_key(&run.run_id, key)).run()?;
     if !output.is_success() && complaint::kind(&output.stderr) == Some(Kind::Missing) {
-        if state::get(&note(config))?.is_some_and(|last| last != run.run_id) {
+        if state::was_used_before(&config.repository, run)? {
             let message = format!(
                 "the repository {} has held backups of this job, and is not there now",
                 config.repository
@@ -87,7 +132,7 @@ pub fn ready(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
             return init(config);
         }
     }
-    if listed(config, &output)?.is_empty() {
+    if !listed(config, &output)?.iter().any(|one| is_named(one, key)) {
         return Ok(());
     }
     Err(Failure::storage(format!(
@@ -109,22 +154,6 @@ fn init(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Remembers that this run has stored something in the repository.
-///
-/// # Errors
-/// The host's database fails.
-pub fn remember(config: &Config, run: &RunInfo) -> Result<()> {
-    if state::get(&note(config))?.as_ref() == Some(&run.run_id) {
-        return Ok(());
-    }
-    state::set(&note(config), &run.run_id)
-}
-
-/// The name of the note that says which run stored something in the repository last.
-fn note(config: &Config) -> String {
-    format!("used:{}", config.repository)
-}
-
 /// The whole id of the only snapshot that a run has made of a key; restic may have printed its first digits only.
 ///
 /// # Errors
@@ -133,7 +162,7 @@ pub fn whole_id(config: &Config, run: &RunInfo, key: &str, start: &str) -> Resul
     if is_id(start) {
         return Ok(start.to_owned());
     }
-    let made = snapshots(config, &[command::of_run(&run.run_id)], Some(key))?;
+    let made = of_run(config, &run.run_id, key)?;
     match made.as_slice() {
         [one] if !start.is_empty() && one.id.starts_with(start) => Ok(one.id.clone()),
         _ => {
@@ -156,9 +185,7 @@ pub fn remove(config: &Config, receipts: &[Receipt], prune: bool) -> Result<()> 
     let output = command::snapshots_by_id(config, &ids).run()?;
     let there = listed(config, &output)?;
     for snapshot in &there {
-        let mut of_it = receipts.iter().filter(|receipt| receipt.id == snapshot.id);
-        let is_ours = snapshot.has(command::OWN) && of_it.any(|receipt| snapshot.key() == Some(&receipt.key));
-        if !is_ours {
+        if !receipts.iter().any(|receipt| is_of(snapshot, receipt)) {
             let id = snapshot.id.get(..8).unwrap_or(&snapshot.id);
             let message = format!(
                 "nothing was removed: the snapshot {id} in {} is not one of Backstay's",

@@ -6,3 +6,4 @@ mod lab;
 mod locks;
 mod removal;
 mod repository;
+mod trees;

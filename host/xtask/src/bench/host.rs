@@ -87,6 +87,21 @@ impl Host {
         shell_out(add.arg(&file))
     }
 
+    /// Keeps a secret.
+    pub(super) fn secret(&self, name: &str, text: &str) -> Result<()> {
+        let file = self.directory.join("secret");
+        std::fs::write(&file, text).with_context(|| format!("can't write {}", file.display()))?;
+        shell_out(self.command(["secret", "set", name, "--from-file"]).arg(&file))
+    }
+
+    /// Has the next run of a tree read all of its files, as the first one does.
+    pub(super) fn forget_hashes(&self) -> Result<()> {
+        match std::fs::remove_dir_all(self.directory.join("data/hashes")) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).context("can't remove the hashes"),
+            _ => Ok(()),
+        }
+    }
+
     /// The file that [`Host::apply`] wrote.
     pub(super) fn job_file(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{name}.json"))

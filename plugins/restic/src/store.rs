@@ -1,0 +1,182 @@
+//! Stores a stream or a tree as a snapshot.
+
+use backstay_sdk::{
+    ByteStream, Code, Content, CopyOptions, Failure, Listing, Output, Result, RunInfo, Stored, Tree,
+    TreeCopy, When, journal, log, progress, state,
+};
+
+use crate::answer::{self, Summary};
+use crate::complaint::Kind;
+use crate::config::Config;
+use crate::receipt::Receipt;
+use crate::{Entry, command, complaint, locks, repository};
+
+/// restic's exit status for a snapshot without all that it should have, because it could not read that.
+const INCOMPLETE: i32 = 3;
+
+/// The most that the host keeps of what a program complained, in bytes: the last of it.
+const KEPT_BYTES: usize = 16 << 10;
+
+/// Stores an object.
+pub fn store(config: &Config, run: &RunInfo, key: &str, content: Content) -> Result<Stored> {
+    match content {
+        Content::Bytes(stream) => store_stream(config, run, key, stream),
+        Content::Files(tree) => store_tree(config, run, key, &tree),
+    }
+}
+
+/// Looks whether all is ready, and writes down what is about to be done.
+fn begin(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
+    repository::ready(config, run, key)?;
+    let entry = Entry::Storing {
+        run_id: run.run_id.clone(),
+        key: key.to_owned(),
+        since: locks::now()?.to_string(),
+    };
+    journal::record(&entry, When::OnAbort)
+}
+
+fn store_stream(config: &Config, run: &RunInfo, key: &str, stream: ByteStream) -> Result<Stored> {
+    begin(config, run, key)?;
+    say_what_deduplicates_badly(key);
+    let output = command::backup(config, run, key)
+        .run_with(stream)
+        .map_err(|failure| of_stream(config, failure))?;
+    if !output.is_success() {
+        return Err(of_backup(config, key, &output));
+    }
+    end(config, run, key, &output, false)
+}
+
+fn store_tree(config: &Config, run: &RunInfo, key: &str, tree: &Tree) -> Result<Stored> {
+    begin(config, run, key)?;
+    progress::stage("looking at the files");
+    let copy = tree.copy(CopyOptions {
+        exclude: Vec::new(),
+        hard_links: true,
+        earlier: None,
+    })?;
+    let (size, limit) = (copy.size(), copy.limit());
+    if size.is_directory && size.entries <= 1 {
+        log::info("restic keeps no empty directory: it gets a tar stream");
+        return store_stream(config, run, &format!("{key}.tar"), tree.tar());
+    }
+    if limit.is_some() {
+        log::info("restic keeps to the limit that holds now; a change of it holds from the next run on");
+    }
+    let command = command::backup_tree(config, run, key, &size, limit);
+    let input = if size.is_directory {
+        Listing::LeftOut
+    } else {
+        Listing::Taken
+    };
+    progress::stage("copying");
+    let output = match copy.start(&command, input, Some("\"bytes_done\":")) {
+        Ok(output) => output,
+        // The host says that restic would have to compare too many patterns with each file.
+        Err(failure) if failure.code == Code::Configuration => {
+            log::info(format!("restic gets a tar stream: {}", failure.message));
+            return store_stream(config, run, &format!("{key}.tar"), tree.tar());
+        }
+        Err(failure) => return Err(failure),
+    };
+    judge(config, key, &copy, &output)?;
+    copy.finish()?;
+    end(config, run, key, &output, true)
+}
+
+/// Fails unless restic took all that it could read. What it could not, it has named.
+fn judge(config: &Config, key: &str, copy: &TreeCopy, output: &Output) -> Result<()> {
+    if output.is_success() {
+        return Ok(());
+    }
+    let untaken = answer::untaken(&output.stderr);
+    if output.status != INCOMPLETE || untaken.is_empty() {
+        return Err(of_backup(config, key, output));
+    }
+    if output.stderr.len() >= KEPT_BYTES {
+        let message = format!(
+            "restic could not read more files than it could name, {} and {} others among them",
+            untaken.first().map_or("", |(path, _)| path),
+            untaken.len() - 1
+        );
+        return Err(Failure::new(Code::BackupFailed, message)
+            .hint("do they come and go? leave them out; else look for what is wrong with the disk")
+            .retry());
+    }
+    for (path, why) in &untaken {
+        copy.untaken(path, why);
+    }
+    Ok(())
+}
+
+/// Finds the new snapshot and says what it took.
+fn end(config: &Config, run: &RunInfo, key: &str, output: &Output, is_tree: bool) -> Result<Stored> {
+    let summary = answer::summary(&output.stdout).ok_or_else(|| {
+        Failure::environment("restic made a backup and did not say which")
+            .hint("`restic version` must be 0.14 or newer")
+    })?;
+    let id = repository::whole_id(config, run, key, &summary.snapshot_id)?;
+    state::remember_use(&config.repository, run)?;
+    log::info(format!(
+        "snapshot {} of /{key}: {} of {} bytes were new; files: {} new, {} changed, {} unmodified",
+        id.get(..8).unwrap_or(&id),
+        summary.data_added,
+        summary.total_bytes_processed,
+        summary.files_new,
+        summary.files_changed,
+        summary.files_unmodified
+    ));
+    progress::statistics(&Summary {
+        snapshot_id: id.clone(),
+        ..summary
+    })?;
+    let receipt = Receipt::new(&id, key, is_tree)
+        .ok_or_else(|| Failure::internal(format!("`{}` is no name for an object", key.escape_debug())))?;
+    Ok(Stored {
+        receipt: receipt.to_string(),
+        location: config.location(key),
+    })
+}
+
+/// The failure of a stream on its way into restic.
+fn of_stream(config: &Config, failure: Failure) -> Failure {
+    let is_locked =
+        complaint::is_of_restic(&failure) && complaint::kind(&failure.message) == Some(Kind::Locked);
+    let failure = complaint::of_stream(failure);
+    if is_locked {
+        locks::name_holders(config, failure)
+    } else {
+        failure
+    }
+}
+
+/// The failure of a backup that ended badly when it had got everything.
+fn of_backup(config: &Config, key: &str, output: &Output) -> Failure {
+    let place = config.location(key);
+    let read = answer::summary(&output.stdout).map(|summary| summary.total_bytes_processed);
+    if output.status == INCOMPLETE && read == Some(0) {
+        return Failure::storage(format!("cannot store {place}: it is empty, and restic keeps no empty stream"))
+            .hint("an encryption or compression filter makes something of nothing; or let the source be skipped while it is empty");
+    }
+    let failure = complaint::failure("store", &place, output);
+    match complaint::kind(&output.stderr) {
+        Some(Kind::Locked) => locks::name_holders(config, failure),
+        _ => failure,
+    }
+}
+
+/// What was compressed or encrypted before has little in common with what came the day before.
+fn say_what_deduplicates_badly(key: &str) {
+    const COMPRESSED: [&str; 5] = [".zst", ".gz", ".xz", ".bz2", ".lz4"];
+    let (how, shared) = if key.ends_with(".age") {
+        ("encrypted", "nothing")
+    } else if COMPRESSED.iter().any(|ending| key.ends_with(ending)) {
+        ("compressed", "less")
+    } else {
+        return;
+    };
+    log::info(format!(
+        "/{key} is {how} before restic gets it, so {shared} of it can be shared with earlier backups: leave the job's filters out, restic does both"
+    ));
+}
