@@ -31,6 +31,7 @@ pub mod restore;
 pub mod scheduler;
 mod secrets;
 mod throttle;
+pub mod trial;
 mod undo;
 pub mod validate;
 pub mod verify;

@@ -1,4 +1,4 @@
-//! Real services and real data for tests: a ZFS pool, containers, PostgreSQL, MariaDB, object stores, restic repositories, a small disk, a
+//! Real services and real data for tests: a ZFS pool, containers, PostgreSQL, MariaDB, object stores, restic repositories, an ssh server, a small disk, a
 //! hostile tree, an independent comparison, the `backstay` binary with a data directory of its own, and test plugins
 //! built on first use.
 //!
@@ -26,6 +26,7 @@ pub mod proxy;
 pub mod rclone;
 pub mod restic;
 mod server;
+pub mod ssh;
 pub mod stores;
 mod template;
 pub mod tools;

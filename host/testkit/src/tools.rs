@@ -64,6 +64,8 @@ fn how_to_install(name: &str) -> String {
         "umount" | "mount" => "mount",
         "ip" => "iproute2",
         "psql" | "pg_dump" | "pg_dumpall" | "pg_restore" => "postgresql-client",
+        "ssh" | "ssh-keygen" => "openssh-client",
+        "sshd" => "openssh-server",
         "postgres" | "initdb" => "postgresql",
         "mariadb" | "mariadb-dump" => "mariadb-client",
         "mariadbd" | "mariadb-install-db" => "mariadb-server",

@@ -35,12 +35,14 @@ type Tool = (&'static str, &'static str);
 
 const DEMO_TOOLS: [Tool; 3] = [("cc", "build-essential"), ("diff", "diffutils"), ("tar", "tar")];
 
-const TEST_TOOLS: [Tool; 31] = [
+const TEST_TOOLS: [Tool; 33] = [
     ("zfs-fuse", "zfs-fuse"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
     ("restic", "restic"),
     ("rsync", "rsync"),
+    ("ssh", "openssh-client"),
+    ("sshd", "openssh-server"),
     ("age", "age"),
     ("zstd", "zstd"),
     ("xz", "xz-utils"),

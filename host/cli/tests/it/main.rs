@@ -22,6 +22,7 @@ mod guards;
 mod hostile_plugins;
 mod matrix;
 mod object;
+mod plugin_test;
 mod proxmox;
 mod prune;
 mod rclone;
