@@ -1,5 +1,6 @@
 //! The command line.
 
+mod plugin;
 mod remote;
 mod schedule;
 mod secret;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
+pub use plugin::{Plugin, PluginTest};
 pub use remote::{Remote, RemoteAdd, RemoteType, SecretFrom};
 pub use schedule::{Schedule, ScheduleNext};
 pub use secret::{Secret, SecretSet};
@@ -355,27 +357,4 @@ pub struct Throttle {
     pub job_or_rate: Option<String>,
     /// Bytes per second, such as 800k, 10M (10,000,000) or 10MiB (10,485,760); or off
     pub rate: Option<String>,
-}
-
-/// What to do with plugins.
-#[derive(Debug, Subcommand)]
-pub enum Plugin {
-    /// List plugins
-    List,
-    /// Show a plugin, its configuration and what it asks for
-    Info {
-        /// Its id
-        plugin: String,
-        /// Show each command that it may run, with what its arguments may be
-        #[arg(long)]
-        commands: bool,
-    },
-    /// Install a plugin from a file, after showing what it asks for
-    Install {
-        /// A component (.wasm)
-        file: PathBuf,
-        /// Grant what it asks for without asking
-        #[arg(long)]
-        yes: bool,
-    },
 }

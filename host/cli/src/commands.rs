@@ -12,6 +12,7 @@ pub mod job;
 mod jobfile;
 pub mod logs;
 pub mod plugin;
+mod plugin_test;
 pub mod prune;
 pub mod recovery_kit;
 pub mod remote;

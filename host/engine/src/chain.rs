@@ -200,12 +200,10 @@ impl Link {
             .index
             .as_ref()
             .ok_or_else(|| Error::new(Code::Verification, format!("{} has no index", artifact.object)))?;
-        let stored = as_stream(
-            self.plugin.fetch(&self.scope, &index.receipt).await?,
-            &index.object,
-        )?;
+        let location = artifact.index_location().unwrap_or_default();
+        let stored = as_stream(self.plugin.fetch(&self.scope, &index.receipt).await?, &location)?;
         let expected = Expected {
-            object: index.object.clone(),
+            object: location,
             stored: index.stored.clone(),
             raw: artifact.raw.clone(),
             compression: None,

@@ -32,6 +32,7 @@ pub mod restore;
 pub mod scheduler;
 mod secrets;
 mod throttle;
+pub mod trial;
 mod undo;
 pub mod validate;
 pub mod verify;

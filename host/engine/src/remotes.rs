@@ -1,9 +1,10 @@
 //! Remotes: adding, trying and removing the object stores that jobs name.
 
 use backstay_model::plugin::PluginKind;
-use backstay_model::remote::Remote;
+use backstay_model::remote::{Remote, RemoteKind};
 use backstay_model::{Code, Error, Result};
-use backstay_storage::object::{Access, ObjectStore, Probed};
+use backstay_storage::Place;
+use backstay_storage::object::{Access, Probed};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -94,18 +95,21 @@ fn fits(remote: &Remote, secret: Option<&str>) -> Result<()> {
     if secret.is_some() && !remote.needs_secret() {
         return Err(Error::new(
             Code::Configuration,
-            format!(
-                "a remote of type {} without an account needs no secret",
-                remote.kind
-            ),
+            match remote.kind {
+                RemoteKind::Sftp => "a remote of type sftp with a key file needs no secret".to_owned(),
+                kind => format!("a remote of type {kind} without an account needs no secret"),
+            },
         )
-        .hint("name the user by --account"));
+        .hint(match remote.kind {
+            RemoteKind::Sftp => "leave out --identity-file to have the key kept here, encrypted",
+            _ => "name the user by --account",
+        }));
     }
     // Whatever the libraries find wrong is said now, and not in the night.
     open(remote.clone(), secret.map(str::to_owned), 0).map(drop)
 }
 
-fn open(remote: Remote, secret: Option<String>, retries: usize) -> Result<ObjectStore> {
+fn open(remote: Remote, secret: Option<String>, retries: usize) -> Result<Place> {
     let access = Access {
         remote,
         secret,
@@ -113,5 +117,5 @@ fn open(remote: Remote, secret: Option<String>, retries: usize) -> Result<Object
         storage_class: None,
         retries,
     };
-    ObjectStore::open(access, tokio::runtime::Handle::current())
+    Place::remote(access, tokio::runtime::Handle::current())
 }

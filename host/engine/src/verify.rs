@@ -286,9 +286,10 @@ impl Engine {
 }
 
 pub(crate) async fn check_size(link: &Link, artifact: &StoredArtifact) -> Result<()> {
-    let index = artifact.index.as_ref();
-    let index = index.map(|i| (&i.receipt, &i.object, i.stored.bytes));
-    let itself = (&artifact.receipt, &artifact.location, artifact.stored_bytes());
+    let index = artifact.index.as_ref().zip(artifact.index_location());
+    let index = index.map(|(index, location)| (&index.receipt, location, index.stored.bytes));
+    let location = artifact.location.clone();
+    let itself = (&artifact.receipt, location, artifact.stored_bytes());
     for (receipt, object, bytes) in [itself].into_iter().chain(index) {
         let facts = link.plugin.check(&link.scope, receipt).await?;
         let what = if !facts.found {
@@ -422,7 +423,7 @@ fn restore_and_compare(
     refuse_differences(&artifact.location, &differences)
 }
 
-fn index_of(spec: &TreeSpec, context: &Context) -> Result<File> {
+pub(crate) fn index_of(spec: &TreeSpec, context: &Context) -> Result<File> {
     let failed = |e| Error::io("write an index of", spec.root(), e);
     let mut index = BufWriter::new(tempfile::tempfile().map_err(failed)?);
     tree::index_directory(spec, context, &mut index)?;

@@ -243,6 +243,13 @@ impl StoredArtifact {
             Form::Stream | Form::Tar => self.stored.bytes,
         }
     }
+
+    /// Where its index is, for a person, if it has one: beside it.
+    pub fn index_location(&self) -> Option<String> {
+        let object = &self.index.as_ref()?.object;
+        let place = self.location.strip_suffix(&self.object).unwrap_or_default();
+        Some(format!("{place}{object}"))
+    }
 }
 
 impl Manifest {

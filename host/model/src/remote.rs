@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::diagnostic::Diagnostic;
 use crate::error::{Code, Error, Result};
 
+/// How the endpoint of an SFTP server begins.
+const SFTP: &str = "sftp://";
+
 /// Longest name of a remote, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
 
@@ -24,6 +27,8 @@ pub enum RemoteKind {
     B2,
     /// A WebDAV server.
     Webdav,
+    /// An SFTP server.
+    Sftp,
 }
 
 impl fmt::Display for RemoteKind {
@@ -34,6 +39,7 @@ impl fmt::Display for RemoteKind {
             RemoteKind::Azure => "azure",
             RemoteKind::B2 => "b2",
             RemoteKind::Webdav => "webdav",
+            RemoteKind::Sftp => "sftp",
         })
     }
 }
@@ -68,6 +74,12 @@ pub struct Remote {
     /// S3: whether the bucket is part of the host's name, not of the path.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub virtual_host_style: bool,
+    /// SFTP: a file of this machine with the private key, instead of a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_file: Option<String>,
+    /// SFTP: a file of this machine with the keys of hosts, instead of those that `ssh` knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_hosts_file: Option<String>,
 }
 
 /// Which settings a kind has. `Some(true)` is one that it needs.
@@ -77,6 +89,8 @@ struct Rules {
     endpoint: Option<bool>,
     region: Option<bool>,
     account: Option<bool>,
+    /// Files of `ssh`.
+    files: Option<bool>,
 }
 
 impl RemoteKind {
@@ -88,6 +102,7 @@ impl RemoteKind {
             endpoint: may,
             region: None,
             account: must,
+            files: None,
         };
         match self {
             RemoteKind::S3 => Rules { region: may, ..none },
@@ -107,6 +122,12 @@ impl RemoteKind {
                 account: may,
                 ..none
             },
+            RemoteKind::Sftp => Rules {
+                bucket: None,
+                endpoint: must,
+                files: may,
+                ..none
+            },
         }
     }
 
@@ -118,6 +139,7 @@ impl RemoteKind {
             RemoteKind::Azure => "account key",
             RemoteKind::B2 => "application key",
             RemoteKind::Webdav => "password",
+            RemoteKind::Sftp => "private key",
         }
     }
 }
@@ -125,7 +147,25 @@ impl RemoteKind {
 impl Remote {
     /// Whether it can't be used without a secret.
     pub fn needs_secret(&self) -> bool {
-        self.kind != RemoteKind::Webdav || self.account.is_some()
+        match self.kind {
+            RemoteKind::Webdav => self.account.is_some(),
+            RemoteKind::Sftp => self.identity_file.is_none(),
+            _ => true,
+        }
+    }
+
+    /// The host of an SFTP server, and its port if it isn't the usual one.
+    pub fn ssh_host(&self) -> (&str, Option<&str>) {
+        let endpoint = self.endpoint.as_deref().unwrap_or_default();
+        let host = endpoint
+            .strip_prefix(SFTP)
+            .unwrap_or(endpoint)
+            .trim_end_matches('/');
+        let (host, port) = match host.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, Some(port)),
+            _ => (host, None),
+        };
+        (host.trim_start_matches('[').trim_end_matches(']'), port)
     }
 
     /// The place, for a person. Two places never share it: buckets have their name for themselves only at the
@@ -145,6 +185,13 @@ impl Remote {
             (RemoteKind::Azure, Some(endpoint)) => format!("azure+{endpoint}/{account}/{bucket}/{root}"),
             (RemoteKind::B2, _) => format!("b2://{bucket}/{root}"),
             (RemoteKind::Webdav, endpoint) => format!("{}/{root}", endpoint.unwrap_or_default()),
+            (RemoteKind::Sftp, endpoint) => {
+                let host = endpoint.and_then(|at| at.strip_prefix(SFTP)).unwrap_or_default();
+                // What isn't absolute is below the directory in which a session begins.
+                let is_absolute = self.root.as_deref().is_some_and(|root| root.starts_with('/'));
+                let home = if is_absolute { "" } else { "/~" };
+                format!("{SFTP}{account}@{host}{home}/{root}")
+            }
         };
         place.trim_end_matches('/').to_owned()
     }
@@ -172,6 +219,8 @@ impl Remote {
             ("endpoint", &self.endpoint, rules.endpoint),
             ("region", &self.region, rules.region),
             ("account", &self.account, rules.account),
+            ("identityFile", &self.identity_file, rules.files),
+            ("knownHostsFile", &self.known_hosts_file, rules.files),
         ] {
             let at = format!("/{field}");
             match (value, rule) {
@@ -211,7 +260,27 @@ impl Remote {
                 format!("a remote of type {} has no `virtualHostStyle`", self.kind),
             ));
         }
-        found.extend(self.endpoint.as_deref().and_then(fault_of_url));
+        let fault = if self.kind == RemoteKind::Sftp {
+            self.fault_of_server()
+        } else {
+            self.endpoint.as_deref().and_then(fault_of_url)
+        };
+        found.extend(fault);
+        for (field, file) in [
+            ("identityFile", &self.identity_file),
+            ("knownHostsFile", &self.known_hosts_file),
+        ] {
+            if file
+                .as_deref()
+                .is_some_and(|file| !file.starts_with('/') || file.contains('"'))
+            {
+                found.push(Diagnostic::error(
+                    format!("/{field}"),
+                    "bad-path",
+                    format!("`{field}` is an absolute path without quotes"),
+                ));
+            }
+        }
         if let Some(root) = &self.root
             && (root.split('/').any(|part| matches!(part, "." | "..")) || root.chars().any(char::is_control))
         {
@@ -222,6 +291,29 @@ impl Remote {
             ));
         }
         found
+    }
+
+    fn fault_of_server(&self) -> Option<Diagnostic> {
+        let wrong = |message: &str| Some(Diagnostic::error("/endpoint", "bad-url", message));
+        let endpoint = self.endpoint.as_deref()?;
+        let Some(rest) = endpoint.strip_prefix(SFTP) else {
+            return wrong("`endpoint` of a remote of type sftp is sftp://HOST or sftp://HOST:PORT");
+        };
+        if rest.contains('@') {
+            return wrong("`endpoint` must not hold a user or a password: they have places of their own");
+        }
+        let (host, port) = self.ssh_host();
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "._-:%".contains(c);
+        if host.is_empty() || host.starts_with('-') || !host.chars().all(is_name) {
+            return wrong("`endpoint` is sftp://HOST or sftp://HOST:PORT; a directory goes into `root`");
+        }
+        if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+            return wrong("the port in `endpoint` is a number from 1 to 65535");
+        }
+        self.account
+            .as_deref()
+            .is_some_and(|account| account.starts_with('-'))
+            .then(|| Diagnostic::error("/account", "bad-text", "`account` must not begin with `-`"))
     }
 
     /// Fails with all that [`Remote::check`] finds wrong.
@@ -251,6 +343,8 @@ fn option(field: &str) -> &'static str {
         "bucketId" => "--bucket-id",
         "endpoint" => "--endpoint",
         "region" => "--region",
+        "identityFile" => "--identity-file",
+        "knownHostsFile" => "--known-hosts",
         _ => "--account",
     }
 }
@@ -326,5 +420,52 @@ mod tests {
                 "warning at /endpoint: everything goes over the network as it is, without TLS\n    use https://, and encrypt the job's backups (`filters.encryption`)",
             ],
         );
+        check(
+            json!({ "name": "a", "type": "sftp", "endpoint": "sftp://nas:2222", "account": "me", "identityFile": "/root/.ssh/id" }),
+            &[],
+        );
+        check(
+            json!({ "name": "a", "type": "sftp", "endpoint": "sftp://-oProxyCommand=x", "account": "me", "identityFile": "id" }),
+            &[
+                "error at /endpoint: `endpoint` is sftp://HOST or sftp://HOST:PORT; a directory goes into `root`",
+                "error at /identityFile: `identityFile` is an absolute path without quotes",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_server_of_ssh_has_a_host_a_port_and_a_directory() {
+        for (endpoint, root, host, port, place) in [
+            ("sftp://nas", None, "nas", None, "sftp://me@nas/~"),
+            (
+                "sftp://nas:2222/",
+                Some("/srv/x/"),
+                "nas",
+                Some("2222"),
+                "sftp://me@nas:2222/srv/x",
+            ),
+            (
+                "sftp://[::1]:22",
+                Some("x"),
+                "::1",
+                Some("22"),
+                "sftp://me@[::1]:22/~/x",
+            ),
+            (
+                "sftp://[fe80::1]",
+                Some("/"),
+                "fe80::1",
+                None,
+                "sftp://me@[fe80::1]",
+            ),
+        ] {
+            let remote = serde_json::json!({
+                "name": "a", "type": "sftp", "account": "me", "endpoint": endpoint, "root": root
+            });
+            let remote: Remote = serde_json::from_value(remote).unwrap();
+            assert_eq!(remote.ssh_host(), (host, port));
+            assert_eq!(remote.place(), place);
+            assert_eq!(remote.check(), []);
+        }
     }
 }

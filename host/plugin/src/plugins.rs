@@ -159,6 +159,16 @@ impl Plugins {
         Ok(plugin)
     }
 
+    /// The file of an installed plugin; nothing if it came with the host.
+    ///
+    /// # Errors
+    /// There is no such plugin.
+    pub async fn file(&self, id: &str) -> Result<Option<PathBuf>> {
+        self.load(id).await?;
+        let installed = self.store.plugin(id).await?;
+        Ok(installed.map(|installed| self.installed.join(installed.file_name)))
+    }
+
     /// Runs a script of a job's own, outside of any plugin.
     ///
     /// # Errors

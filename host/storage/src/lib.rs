@@ -1,7 +1,7 @@
 //! Places that keep objects, as ends of streams. An object is under its key complete and durable, or not at all.
 //!
 //! This crate knows keys and bytes, never jobs or plugins. A [`Place`] is a [`Directory`] of this machine or an
-//! [`ObjectStore`]; a further kind is a module of its own with the same verbs: `put`, `put_tree`, `get`,
+//! [`ObjectStore`] or a directory of an SFTP server ([`SftpStore`]); a further kind is a module of its own with the same verbs: `put`, `put_tree`, `get`,
 //! `get_tree`, `stat`, `find`, `delete`, `space`.
 
 mod direct;
@@ -9,6 +9,8 @@ pub mod directory;
 pub mod key;
 pub mod object;
 mod place;
+mod recovery;
+pub mod sftp;
 mod sink;
 mod writeback;
 
@@ -16,6 +18,7 @@ pub use directory::Directory;
 pub use key::Key;
 pub use object::ObjectStore;
 pub use place::Place;
+pub use sftp::SftpStore;
 
 /// What is at a key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,6 @@ mod list;
 mod parts;
 mod probe;
 mod read;
-mod recovery;
 mod repeat;
 mod sign;
 mod upload;
@@ -29,11 +28,10 @@ use backstay_stream::{Cancel, Context, Recipe, Transfer};
 use opendal::{ErrorKind, Operator};
 use tokio::runtime::Handle;
 
-use crate::{Key, ObjectInfo};
+use crate::{Key, ObjectInfo, recovery};
 
 pub use probe::Probed;
 pub use read::ObjectRecipe;
-pub(crate) use recovery::quote;
 
 /// How to reach an object store, and what applies to all that is stored through it.
 #[derive(Clone)]
@@ -48,6 +46,25 @@ pub struct Access {
     pub storage_class: Option<String>,
     /// How often an operation that may pass next time is tried again.
     pub retries: usize,
+}
+
+impl Access {
+    /// Fails with what is wrong with it without looking at the store.
+    pub(crate) fn refuse_if_wrong(&self) -> Result<()> {
+        let prefix = self.prefix.trim_matches('/');
+        if !prefix.is_empty() {
+            Key::parse(prefix).map_err(|e| e.with_code(Code::Configuration))?;
+        }
+        let (kind, name) = (self.remote.kind, &self.remote.name);
+        if self.storage_class.is_some() && !matches!(kind, RemoteKind::S3 | RemoteKind::Gcs) {
+            return Err(Error::new(
+                Code::Configuration,
+                format!("the remote `{name}` is of type {kind}, which has no storage classes"),
+            )
+            .hint("leave out the storage class"));
+        }
+        Ok(())
+    }
 }
 
 /// Tries again for about two minutes in all: 1, 2, 4, 8, 16, 30 and 30 seconds, each with jitter.
@@ -87,18 +104,7 @@ impl ObjectStore {
     /// # Errors
     /// [`Code::Configuration`] if the settings or the prefix are not usable.
     pub fn open(access: Access, handle: Handle) -> Result<Self> {
-        let prefix = access.prefix.trim_matches('/');
-        if !prefix.is_empty() {
-            Key::parse(prefix).map_err(|e| e.with_code(Code::Configuration))?;
-        }
-        let (kind, name) = (access.remote.kind, &access.remote.name);
-        if access.storage_class.is_some() && !matches!(kind, RemoteKind::S3 | RemoteKind::Gcs) {
-            return Err(Error::new(
-                Code::Configuration,
-                format!("the remote `{name}` is of type {kind}, which has no storage classes"),
-            )
-            .hint("leave out the storage class"));
-        }
+        access.refuse_if_wrong()?;
         let secrets = Secrets::new(access.secret.as_deref());
         let operator = |retries| {
             connect::operator(&access, retries)
@@ -122,6 +128,24 @@ impl ObjectStore {
     /// The place, for a person.
     pub fn place(&self) -> String {
         self.shared.location("")
+    }
+
+    /// Where an object is, for a person.
+    pub fn location(&self, key: &Key) -> String {
+        self.shared.location(key.as_str())
+    }
+
+    /// The command that writes an object to its standard output. `$SECRET` stands for the secret, which is not in it.
+    pub fn recovery_command(&self, key: &Key) -> String {
+        let Access { remote, prefix, .. } = &self.shared.access;
+        let parts = [
+            remote.bucket.as_deref().unwrap_or_default(),
+            remote.root.as_deref().unwrap_or_default().trim_matches('/'),
+            prefix.trim_matches('/'),
+            key.as_str(),
+        ];
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        recovery::command(remote, &parts.join("/"))
     }
 
     /// Stores what a recipe gives, filtered, under a key that is free.
@@ -203,12 +227,17 @@ impl ObjectStore {
     }
 
     pub(crate) fn without_trees(&self) -> Error {
-        Error::new(
-            Code::Configuration,
-            format!("{} keeps streams, no file trees", self.place()),
-        )
-        .hint("store the tree as one tar stream")
+        without_trees(&self.place())
     }
+}
+
+/// That a place keeps no trees.
+pub(crate) fn without_trees(place: &str) -> Error {
+    Error::new(
+        Code::Configuration,
+        format!("{place} keeps streams, no file trees"),
+    )
+    .hint("store the tree as one tar stream")
 }
 
 impl Shared {

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backstay_model::filters::Filters;
+use backstay_model::remote::RemoteKind;
 use backstay_model::{Code, Error, Result};
 use backstay_stream::tree::{KeptTree, Unpacked};
 use backstay_stream::{Context, Recipe, Transfer};
+use tokio::runtime::Handle;
 
-use crate::object::quote;
-use crate::{Directory, Key, ObjectInfo, ObjectStore, Space};
+use crate::object::{Access, Probed};
+use crate::recovery::quote;
+use crate::{Directory, Key, ObjectInfo, ObjectStore, SftpStore, Space};
 
 /// Where objects are kept.
 #[derive(Debug)]
@@ -19,9 +22,34 @@ pub enum Place {
     Directory(Directory),
     /// An object store.
     Object(ObjectStore),
+    /// A directory of an SFTP server.
+    Sftp(SftpStore),
 }
 
 impl Place {
+    /// Makes ready to use a remote. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Code::Configuration`] if the settings or the prefix are not usable.
+    pub fn remote(access: Access, handle: Handle) -> Result<Self> {
+        match access.remote.kind {
+            RemoteKind::Sftp => SftpStore::open(access, handle).map(Place::Sftp),
+            _ => ObjectStore::open(access, handle).map(Place::Object),
+        }
+    }
+
+    /// Tries everything that a backup needs on an object named `name`, and leaves nothing behind.
+    ///
+    /// # Errors
+    /// The first step that fails, why, and what to do. [`Code::Internal`] for a directory, which needs no trial.
+    pub fn probe(&self, name: &str) -> Result<Vec<Probed>> {
+        match self {
+            Place::Directory(_) => Err(Error::internal("a directory is tried by using it")),
+            Place::Object(place) => place.probe(name),
+            Place::Sftp(place) => place.probe(name),
+        }
+    }
+
     /// Stores what a recipe gives, filtered, under a key that is free.
     ///
     /// # Errors
@@ -36,6 +64,7 @@ impl Place {
         match self {
             Place::Directory(place) => place.put(key, recipe, filters, context),
             Place::Object(place) => place.put(key, recipe, filters, context),
+            Place::Sftp(place) => place.put(key, recipe, filters, context),
         }
     }
 
@@ -53,6 +82,7 @@ impl Place {
         match self {
             Place::Directory(place) => place.put_tree(key, tar, index, context),
             Place::Object(place) => Err(place.without_trees()),
+            Place::Sftp(place) => Err(place.without_trees()),
         }
     }
 
@@ -64,6 +94,7 @@ impl Place {
         match self {
             Place::Directory(place) => place.begin_tree(key),
             Place::Object(place) => Err(place.without_trees()),
+            Place::Sftp(place) => Err(place.without_trees()),
         }
     }
 
@@ -81,6 +112,7 @@ impl Place {
         match self {
             Place::Directory(place) => place.end_tree(key, written, index, context),
             Place::Object(place) => Err(place.without_trees()),
+            Place::Sftp(place) => Err(place.without_trees()),
         }
     }
 
@@ -92,6 +124,7 @@ impl Place {
         match self {
             Place::Directory(place) => place.link(key, target),
             Place::Object(place) => Err(place.without_trees()),
+            Place::Sftp(place) => Err(place.without_trees()),
         }
     }
 
@@ -103,6 +136,7 @@ impl Place {
         Ok(match self {
             Place::Directory(place) => Arc::new(place.get(key)?),
             Place::Object(place) => Arc::new(place.get(key)?),
+            Place::Sftp(place) => Arc::new(place.get(key)?),
         })
     }
 
@@ -114,6 +148,7 @@ impl Place {
         match self {
             Place::Directory(place) => place.get_tree(key),
             Place::Object(place) => Err(place.without_trees()),
+            Place::Sftp(place) => Err(place.without_trees()),
         }
     }
 
@@ -125,6 +160,7 @@ impl Place {
         match self {
             Place::Directory(place) => place.stat(key),
             Place::Object(place) => place.stat(key),
+            Place::Sftp(place) => place.stat(key),
         }
     }
 
@@ -136,6 +172,7 @@ impl Place {
         match self {
             Place::Directory(place) => place.find(suffix),
             Place::Object(place) => place.find(suffix),
+            Place::Sftp(place) => place.find(suffix),
         }
     }
 
@@ -147,6 +184,7 @@ impl Place {
         match self {
             Place::Directory(place) => place.delete(key),
             Place::Object(place) => place.delete(key),
+            Place::Sftp(place) => place.delete(key),
         }
     }
 
@@ -155,6 +193,7 @@ impl Place {
         match self {
             Place::Directory(place) => place.location(key),
             Place::Object(place) => place.location(key),
+            Place::Sftp(place) => place.location(key),
         }
     }
 
@@ -164,20 +203,23 @@ impl Place {
         match self {
             Place::Directory(place) => format!("cat {}", quote(&place.location(key))),
             Place::Object(place) => place.recovery_command(key),
+            Place::Sftp(place) => place.recovery_command(key),
         }
     }
 
     /// Room in it.
     ///
     /// # Errors
-    /// It can't tell: object stores never do.
+    /// It can't tell: remotes never do.
     pub fn space(&self) -> Result<Space> {
         match self {
             Place::Directory(place) => place.space(),
-            Place::Object(place) => Err(Error::new(
-                Code::Storage,
-                format!("{} doesn't say how much room it has", place.place()),
-            )),
+            Place::Object(place) => Err(without_room(&place.place())),
+            Place::Sftp(place) => Err(without_room(&place.place())),
         }
     }
+}
+
+fn without_room(place: &str) -> Error {
+    Error::new(Code::Storage, format!("{place} doesn't say how much room it has"))
 }

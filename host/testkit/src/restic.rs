@@ -39,6 +39,11 @@ impl Repository {
         Repository(path.to_owned())
     }
 
+    /// The one that is in a directory.
+    pub fn at(path: &Path) -> Self {
+        Repository(path.to_owned())
+    }
+
     /// Its directory.
     pub fn path(&self) -> &Path {
         &self.0

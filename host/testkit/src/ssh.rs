@@ -37,7 +37,7 @@ impl SshServer {
         let here = directory.display();
         // Of the ways to agree on a key the quickest: each command of a test is a connection.
         let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {here}/host-key\nAuthorizedKeysFile {here}/authorized\nKexAlgorithms curve25519-sha256\nStrictModes no\nPidFile none\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nMaxStartups 100\nPrintMotd no\n"
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {here}/host-key\nAuthorizedKeysFile {here}/authorized\nKexAlgorithms curve25519-sha256\nStrictModes no\nPidFile none\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nMaxStartups 100\nPrintMotd no\nSubsystem sftp internal-sftp\n"
         );
         fs::write(directory.join("config"), config).or_fail("write the configuration of an ssh server");
         let process = serve(directory, port);

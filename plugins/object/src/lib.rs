@@ -1,4 +1,4 @@
-//! The destination `object`: an object store that the job names as a remote.
+//! The destination `object`: an object store, or an SFTP server, that the job names as a remote.
 //!
 //! A stored stream is one object under the artifact's own name; trees come as their tar stream. The host uploads, and
 //! publishes an object whole or not at all; the plugin says which, and where.

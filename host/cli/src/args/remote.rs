@@ -52,6 +52,8 @@ pub enum RemoteType {
     B2,
     /// A WebDAV server, such as Nextcloud
     Webdav,
+    /// An SFTP server, by this system's ssh
+    Sftp,
 }
 
 /// Make an object store known.
@@ -68,21 +70,27 @@ pub struct RemoteAdd {
     /// B2's id of the bucket
     #[arg(long, value_name = "ID")]
     pub bucket_id: Option<String>,
-    /// URL of the server; without it, that of the provider
+    /// URL of the server, for sftp sftp://HOST:PORT; without it, that of the provider
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
     /// Region of an S3 bucket
     #[arg(long)]
     pub region: Option<String>,
-    /// Who signs in: S3's access key id, Azure's account, B2's application key id, the user of a WebDAV server
+    /// Who signs in: S3's access key id, Azure's account, B2's application key id, the user of a WebDAV or SFTP server
     #[arg(long, visible_alias = "access-key-id", visible_alias = "user")]
     pub account: Option<String>,
-    /// Directory within the bucket or on the server, below which everything is kept
+    /// Directory within the bucket or on the server, below which everything is kept; on an SFTP server it must be there
     #[arg(long, value_name = "PATH")]
     pub root: Option<String>,
     /// S3: put the bucket before the host's name instead of into the path
     #[arg(long)]
     pub virtual_host_style: bool,
+    /// SFTP: file with the private key, which stays where it is, instead of a secret
+    #[arg(long, value_name = "FILE")]
+    pub identity_file: Option<String>,
+    /// SFTP: file with the keys of known hosts, instead of those of ssh
+    #[arg(long, value_name = "FILE")]
+    pub known_hosts: Option<String>,
     /// Where its secret comes from
     #[command(flatten)]
     pub secret: SecretFrom,

@@ -3,12 +3,13 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
-use backstay_model::plugin::PluginKind;
+use backstay_model::plugin::{PluginKind, PluginManifest};
 use backstay_model::{Code, Error, Result};
 use serde_json::{Map, json};
 
 use crate::args::Plugin;
 use crate::commands::asks::{Programs, about};
+use crate::commands::plugin_test;
 use crate::output::{Output, table};
 use crate::wire;
 
@@ -17,6 +18,10 @@ use crate::wire;
 /// # Errors
 /// There is no such plugin, or it can't be installed.
 pub async fn run(command: Plugin, data_dir: Option<PathBuf>, output: Output) -> Result<u8> {
+    let command = match command {
+        Plugin::Test(args) => return plugin_test::run(args, data_dir, output).await,
+        other => other,
+    };
     let engine = wire::engine(data_dir).await?;
     match command {
         Plugin::List => {
@@ -83,11 +88,11 @@ pub async fn run(command: Plugin, data_dir: Option<PathBuf>, output: Output) -> 
                 text
             })?;
         }
+        Plugin::Test(_) => {}
         Plugin::Install { file, yes } => {
             let (manifest, _) = engine.plugins.inspect(&file)?;
             if !yes {
-                output.note(&about(&manifest, Programs::Commands));
-                confirm()?;
+                confirm(&manifest, output)?;
             }
             let manifest = engine.plugins.install(&file, engine.clock.now()).await?;
             output.print(&manifest, || {
@@ -101,16 +106,21 @@ pub async fn run(command: Plugin, data_dir: Option<PathBuf>, output: Output) -> 
     Ok(0)
 }
 
-fn confirm() -> Result<()> {
+/// Shows what a plugin asks for, and asks whether it may have it.
+///
+/// # Errors
+/// It may not, or there is nobody to ask.
+pub(super) fn confirm(manifest: &PluginManifest, output: Output) -> Result<()> {
+    output.note(&about(manifest, Programs::Commands));
     let declined = || {
-        Error::new(Code::Security, "not installed: its grants were not confirmed")
+        Error::new(Code::Security, "not done: its grants were not confirmed")
             .hint("pass --yes to grant what it asks for")
     };
     if !std::io::stdin().is_terminal() {
         return Err(declined());
     }
     // The answer counts, not whether the question could be printed.
-    let _ = write!(std::io::stderr().lock(), "grant this and install it? [y/N] ");
+    let _ = write!(std::io::stderr().lock(), "grant this? [y/N] ");
     let mut answer = String::new();
     std::io::stdin()
         .lock()

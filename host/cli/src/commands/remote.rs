@@ -113,6 +113,7 @@ fn settings(add: &RemoteAdd) -> Settings {
             RemoteType::Azure => RemoteKind::Azure,
             RemoteType::B2 => RemoteKind::B2,
             RemoteType::Webdav => RemoteKind::Webdav,
+            RemoteType::Sftp => RemoteKind::Sftp,
         },
         bucket: add.bucket.clone(),
         bucket_id: add.bucket_id.clone(),
@@ -121,6 +122,8 @@ fn settings(add: &RemoteAdd) -> Settings {
         account: add.account.clone(),
         root: add.root.clone(),
         virtual_host_style: add.virtual_host_style,
+        identity_file: add.identity_file.clone(),
+        known_hosts_file: add.known_hosts.clone(),
     }
 }
 
@@ -151,10 +154,12 @@ fn show(known: &KnownRemote) -> String {
         ("region", remote.region.as_deref()),
         ("account", remote.account.as_deref()),
         ("root", remote.root.as_deref()),
+        ("identityFile", remote.identity_file.as_deref()),
+        ("knownHostsFile", remote.known_hosts_file.as_deref()),
         ("secret", Some(secret)),
     ] {
         if let Some(value) = value {
-            text.push_str(&format!("{name:<9} {value}\n"));
+            text.push_str(&format!("{name:<14} {value}\n"));
         }
     }
     text

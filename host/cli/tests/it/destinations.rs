@@ -3,12 +3,12 @@
 //! A new destination is a type in `places` and a line at the end of this file. A new behaviour is a function over any
 //! place, and a line in `behaviours`. What a test looks at is what lies at the place, seen by other means than the plugin.
 
-mod damage;
 mod desk;
 mod gone;
 pub(crate) mod places;
 mod round_trip;
 mod secrets;
+mod trial;
 mod trouble;
 
 pub use desk::{FILTERS, noise};
@@ -30,14 +30,11 @@ macro_rules! destinations {
         $(
             mod $name {
                 behaviours! { $place:
-                    round_trip::a_stream_comes_back
+                    trial::it_does_what_a_destination_must
                     round_trip::a_tree_comes_back
-                    round_trip::an_empty_source_comes_back
                     round_trip::the_printed_commands_restore_it
-                    trouble::a_source_that_fails_leaves_nothing
                     trouble::a_killed_host_leaves_nothing_after_the_next_start
                     trouble::what_is_gone_already_is_removed
-                    damage::damage_is_found_by_the_level_that_can
                     gone::a_place_that_is_away_is_no_damage
                     secrets::no_secret_is_seen
                 }
@@ -52,6 +49,7 @@ destinations! {
     rclone_s3: super::places::RcloneS3;
     rclone_webdav: super::places::RcloneWebDav;
     object_s3: super::places::ObjectS3;
+    object_sftp: super::places::ObjectSftp;
     restic_disk: super::places::ResticDisk;
     rsync_disk: super::places::RsyncDisk;
 }

@@ -23,6 +23,7 @@ mod hostile_plugins;
 mod matrix;
 mod object;
 mod preview;
+mod plugin_test;
 mod proxmox;
 mod prune;
 mod rclone;

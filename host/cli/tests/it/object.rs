@@ -5,3 +5,4 @@ mod lab;
 mod remotes;
 mod round_trip;
 mod secrets;
+mod sftp;

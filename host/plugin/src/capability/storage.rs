@@ -7,7 +7,7 @@ use std::sync::Arc;
 use backstay_model::manifest::Digest;
 use backstay_model::secrets::Secrets;
 use backstay_model::{Error, Result};
-use backstay_storage::object::{Access, ObjectStore, RETRIES};
+use backstay_storage::object::{Access, RETRIES};
 use backstay_storage::{Directory, Key, Place};
 use backstay_stream::Recipe;
 use backstay_stream::digest::Hasher;
@@ -74,9 +74,7 @@ impl Host {
             retries: RETRIES,
         };
         let runtime = tokio::runtime::Handle::current();
-        self.blocking(move || ObjectStore::open(access, runtime))
-            .await
-            .map(Place::Object)
+        self.blocking(move || Place::remote(access, runtime)).await
     }
 
     fn place(&self, store: &Resource<Store>) -> wasmtime::Result<Arc<Place>> {

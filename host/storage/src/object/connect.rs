@@ -18,7 +18,7 @@ use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio::sync::{mpsc, watch};
 
 use super::Access;
-use super::repeat::{Background, Repeating};
+use super::repeat::{Background, Repeating, UploadId};
 
 /// How long it may take until a connection is there.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -66,6 +66,8 @@ pub(super) struct Signs {
     pub(super) failures: mpsc::Receiver<Error>,
     /// How many parts are on their way.
     pub(super) running: watch::Receiver<usize>,
+    /// Which upload it is.
+    pub(super) upload: UploadId,
 }
 
 /// The same operator for one upload.
@@ -75,11 +77,16 @@ pub(super) fn upload(
     handle: &tokio::runtime::Handle,
 ) -> Result<(Operator, Signs)> {
     let (transport, failures) = Repeating::new(Transport::new()?, access.clone(), delays(access.retries));
+    let upload = transport.upload();
     let (background, running) = Background::new(handle.clone());
     let context = OperationContext::new()
         .with_http_transport(HttpTransporter::new(transport))
         .with_executor(Executor::with(background));
-    let signs = Signs { failures, running };
+    let signs = Signs {
+        failures,
+        running,
+        upload,
+    };
     Ok((operator.clone().with_context(context), signs))
 }
 
@@ -160,6 +167,11 @@ fn service(access: &Access) -> Result<Operator> {
                 .application_key_id(&account)
                 .application_key(&secret),
         ),
+        // A place of its own.
+        RemoteKind::Sftp => Err(Error::new(
+            ErrorKind::Unsupported,
+            "an SFTP server is no object store",
+        )),
         RemoteKind::Webdav => {
             let mut builder = Webdav::default()
                 .root(&root)

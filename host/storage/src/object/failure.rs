@@ -228,6 +228,8 @@ mod tests {
             account: Some("me".to_owned()),
             root: None,
             virtual_host_style: false,
+            identity_file: None,
+            known_hosts_file: None,
         };
         // As OpenDAL gives the answer 403 of Amazon.
         let refused = |code: &str| {

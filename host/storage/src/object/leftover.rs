@@ -50,13 +50,35 @@ impl Shared {
         )
     }
 
-    async fn abort_all(&self, key: &Key) -> opendal::Result<()> {
+    /// Gives up one multipart upload of a key.
+    ///
+    /// # Errors
+    /// The store can't be asked, or refuses.
+    pub(super) fn abort_upload(&self, key: &Key, upload: &str) -> Result<()> {
+        if self.access.remote.kind != RemoteKind::S3 {
+            return Ok(());
+        }
+        let doing = "give up what was uploaded of";
+        self.wait(&Cancel::default(), Some(PATIENCE), doing, key.as_str(), async {
+            let query = [("uploadId", upload)];
+            self.request(Method::DELETE, &self.full(key), &query)
+                .await
+                .map(drop)
+        })
+    }
+
+    /// The key in the bucket.
+    fn full(&self, key: &Key) -> String {
         let root = self.operator.info().root().trim_matches('/').to_owned();
-        let full = if root.is_empty() {
+        if root.is_empty() {
             key.as_str().to_owned()
         } else {
             format!("{root}/{key}")
-        };
+        }
+    }
+
+    async fn abort_all(&self, key: &Key) -> opendal::Result<()> {
+        let full = self.full(key);
         // A page of a thousand uploads that begin like this key is more than there ever is.
         let query = [("prefix", full.as_str()), ("uploads", "")];
         let text = self.request(Method::GET, "", &query).await?;

@@ -4,7 +4,7 @@
 //! failed keeps its memory, and whoever waits for that memory would wait for ever. So a part that may pass next time is
 //! repeated here, and what fails for good is reported here at once.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::stream;
@@ -32,7 +32,11 @@ pub(super) struct Repeating {
     failures: mpsc::Sender<Error>,
     /// B2: how to ask for the address of a part. The address of one that failed is not to be used again.
     address: Mutex<Option<request::Parts>>,
+    upload: UploadId,
 }
+
+/// The id of an upload on S3, once a part of it was on its way.
+pub(super) type UploadId = Arc<Mutex<Option<String>>>;
 
 /// An answer of B2.
 #[derive(Deserialize)]
@@ -71,8 +75,26 @@ impl Repeating {
             delays,
             failures,
             address: Mutex::default(),
+            upload: UploadId::default(),
         };
         (transport, receiver)
+    }
+
+    /// Where the id of the upload is to be found.
+    pub(super) fn upload(&self) -> UploadId {
+        Arc::clone(&self.upload)
+    }
+
+    fn note_upload(&self, uri: &http::Uri) {
+        let id = reqwest::Url::parse(&uri.to_string()).ok().and_then(|url| {
+            let mut query = url.query_pairs();
+            query
+                .find(|(name, _)| name == "uploadId")
+                .map(|(_, id)| id.into_owned())
+        });
+        if id.is_some() {
+            *self.upload.lock().unwrap_or_else(PoisonError::into_inner) = id;
+        }
     }
 
     async fn attempt(
@@ -176,6 +198,9 @@ impl HttpTransport for Repeating {
             let (head, body) = request.clone().into_parts();
             drop(body);
             *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
+        }
+        if operation == Some("UploadPart") {
+            self.note_upload(request.uri());
         }
         let is_part = matches!(operation, Some("UploadPart" | "PutBlock"));
         let outcome = self.repeat(request, is_part).await;
@@ -311,6 +336,8 @@ mod tests {
                 account: None,
                 root: None,
                 virtual_host_style: false,
+                identity_file: None,
+                known_hosts_file: None,
             },
             secret: None,
             prefix: String::new(),

@@ -3,7 +3,7 @@
 //! Stores publish an object when the upload is completed, whole or not at all. What is on its way is bounded by
 //! [`parts::MEMORY_MIB`]: memory for a part is had only when an earlier part has gone.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use backstay_model::{Code, Error, Result};
@@ -82,7 +82,9 @@ impl Sink {
             }
             let (size, weight) = self.plan.part(self.number);
             let memory = Arc::clone(&self.memory);
-            let Signs { failures, running } = &mut self.signs;
+            let Signs {
+                failures, running, ..
+            } = &mut self.signs;
             let memory = self
                 .shared
                 .wait(&self.cancel, None, "write", self.key.as_str(), async {
@@ -136,11 +138,16 @@ impl Sink {
         let shared = Arc::clone(&self.shared);
         let path = self.key.as_str();
         let aborting = self.writer.abort();
-        // A writer that was interrupted can't do it; the store itself knows its uploads, too.
-        match shared.wait(&Cancel::default(), Some(ABORT), "give up", path, aborting) {
-            Ok(()) => Ok(()),
-            Err(_) => shared.abort_uploads(&self.key),
+        if shared
+            .wait(&Cancel::default(), Some(ABORT), "give up", path, aborting)
+            .is_ok()
+        {
+            return Ok(());
         }
+        // A writer that was interrupted can't do it. Only this upload: one of a later attempt may be under way.
+        let upload = &self.signs.upload;
+        let upload = upload.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        upload.map_or(Ok(()), |upload| shared.abort_upload(&self.key, &upload))
     }
 }
 
@@ -247,6 +254,7 @@ mod tests {
     use backstay_model::remote::{Remote, RemoteKind};
     use backstay_stream::recipe::TextRecipe;
     use backstay_stream::{Context, pump::pump};
+    use backstay_testkit::process::wait_until;
     use backstay_testkit::proxy::{Fault, Proxy};
     use backstay_testkit::stores::{ACCOUNT, BUCKET, ObjectServer, Protocol, SECRET};
 
@@ -290,6 +298,8 @@ mod tests {
                 account: Some(ACCOUNT.to_owned()),
                 root: None,
                 virtual_host_style: false,
+                identity_file: None,
+                known_hosts_file: None,
             };
             let access = Access {
                 remote,
@@ -369,6 +379,29 @@ mod tests {
             assert!(error.report().contains(says), "{fault:?}: {}", error.report());
             lab.assert_empty();
         }
+    }
+
+    #[test]
+    fn giving_up_an_attempt_leaves_the_next_one_alone() {
+        let lab = Lab::new(Protocol::S3);
+        let store = lab.store();
+        let uploads = || lab.server.unfinished_uploads().matches("\"UploadId\"").count();
+        let begin = |expected| {
+            let key = Key::parse("one/data").unwrap();
+            let mut sink =
+                Sink::start_with(Arc::clone(&store.shared), key, Cancel::default(), SMALL).unwrap();
+            backstay_stream::Sink::write(&mut sink, &vec![1; 11 << 20]).unwrap();
+            wait_until("an upload", Duration::from_secs(60), || uploads() == expected);
+            sink
+        };
+        let (first, second) = (begin(1), begin(2));
+        // It can't be given up in the usual way.
+        lab.proxy.fail("DELETE", "uploadId=", 0, 2, Fault::Answer(503));
+        backstay_stream::Sink::abort(first, Error::new(Code::Cancelled, "enough"));
+        assert_eq!(lab.proxy.struck(), 2);
+        assert_eq!(uploads(), 1);
+        backstay_stream::Sink::abort(second, Error::new(Code::Cancelled, "enough"));
+        lab.assert_empty();
     }
 
     #[test]

@@ -125,11 +125,4 @@ impl<P: Place> Desk<P> {
         let journal = checks.iter().find(|c| c["check"] == "journal").unwrap();
         assert_eq!(journal["says"], "nothing left to undo", "{at}");
     }
-
-    /// The name of the newest backup's data at the place.
-    pub fn object(&self) -> String {
-        let backups = self.backstay.json(&["backups"]);
-        let object = backups[0]["manifest"]["artifacts"][0]["object"].as_str().unwrap();
-        object.to_owned()
-    }
 }

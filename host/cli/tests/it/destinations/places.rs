@@ -1,6 +1,7 @@
 //! The destinations, each with a place of its own that the tests can look into, damage, take away and bring back.
 
 mod restic;
+mod sftp;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +12,7 @@ use backstay_testkit::rclone::{self, Protocol, Server};
 use backstay_testkit::stores::{ACCOUNT, BUCKET, ObjectServer, SECRET};
 
 pub use restic::ResticDisk;
+pub use sftp::ObjectSftp;
 
 /// A place for backups.
 pub trait Place {
@@ -19,12 +21,6 @@ pub trait Place {
 
     /// Whether the place has directories that can be empty, and so can be left behind.
     const HAS_DIRECTORIES: bool = true;
-
-    /// Whether it keeps a stream of no bytes.
-    const TAKES_EMPTY_STREAMS: bool = true;
-
-    /// What can happen to what is stored there.
-    const DAMAGE: &[Damage] = &[Damage::Changed, Damage::Truncated, Damage::Empty, Damage::Deleted];
 
     /// Makes it, with all its files below `directory`, which is its own.
     fn start(directory: &Path) -> Self;
@@ -70,11 +66,6 @@ pub trait Place {
         found
     }
 
-    /// The file that is damaged so that an object is.
-    fn file_of(&self, object: &str, _: Damage) -> PathBuf {
-        self.files().join(object)
-    }
-
     /// Somebody removes all that is stored. False if there was more meanwhile.
     fn lose_all(&self) -> bool {
         let entries = fs::read_dir(self.files()).unwrap();
@@ -106,29 +97,6 @@ pub trait Place {
     /// Passwords and keys that nobody may get to see.
     fn hidden(&self) -> Vec<String> {
         Vec::new()
-    }
-}
-
-/// What somebody or something did to a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Damage {
-    Changed,
-    Truncated,
-    Empty,
-    Deleted,
-}
-
-impl Damage {
-    pub fn happens_to(self, file: &Path, whole: &[u8]) {
-        let mut changed = whole.to_vec();
-        changed[whole.len() / 2] ^= 1;
-        let damaged = match self {
-            Damage::Changed => &changed[..],
-            Damage::Truncated => &whole[..1000],
-            Damage::Empty => &[],
-            Damage::Deleted => return fs::remove_file(file).unwrap(),
-        };
-        fs::write(file, damaged).unwrap();
     }
 }
 

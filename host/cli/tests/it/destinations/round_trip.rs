@@ -10,9 +10,6 @@ use backstay_testkit::{compare, tools};
 use super::desk::{Desk, FILTERS, noise};
 use super::places::Place;
 
-/// More than a piece of an upload to S3.
-const STREAM_BYTES: usize = 6 << 20;
-
 /// Names and kinds of files that stores without directories or with names of their own could lose.
 fn plant(root: &Path) {
     fs::create_dir_all(root.join("empty")).unwrap();
@@ -26,19 +23,6 @@ fn plant(root: &Path) {
     std::os::unix::fs::symlink("nowhere", root.join("link")).unwrap();
 }
 
-pub fn a_stream_comes_back<P: Place>() {
-    let desk = Desk::<P>::new();
-    let data = noise(STREAM_BYTES);
-    fs::write(desk.at("noise"), &data).unwrap();
-    desk.script(&format!("cat {}", desk.at("noise").display()));
-    for (name, filters) in FILTERS {
-        desk.stream_job(filters);
-        desk.run().ok();
-        desk.verify("archive").ok();
-        assert!(desk.restore("-").ok().stdout_bytes == data, "{name}");
-    }
-}
-
 pub fn a_tree_comes_back<P: Place>() {
     let desk = Desk::<P>::new();
     let source = desk.at("source");
@@ -50,29 +34,6 @@ pub fn a_tree_comes_back<P: Place>() {
         desk.restore(target.to_str().unwrap()).ok();
         compare::trees(&source, &target).unwrap();
     }
-}
-
-pub fn an_empty_source_comes_back<P: Place>() {
-    let desk = Desk::<P>::new();
-    desk.script("true");
-    desk.stream_job("");
-    if P::TAKES_EMPTY_STREAMS {
-        desk.run().ok();
-        desk.verify("checksum").ok();
-        assert!(desk.restore("-").ok().stdout_bytes.is_empty());
-    } else {
-        let failed = desk.run().code(5);
-        let error = failed.json()["error"]["message"].as_str().unwrap().to_owned();
-        assert!(error.contains("keeps no empty stream"), "{error}");
-        desk.holds_what_it_should("after an empty stream");
-    }
-    let source = desk.at("source");
-    fs::create_dir(&source).unwrap();
-    desk.tree_job(&source, "");
-    desk.run().ok();
-    let target = desk.at("target");
-    desk.restore(target.to_str().unwrap()).ok();
-    compare::trees(&source, &target).unwrap();
 }
 
 pub fn the_printed_commands_restore_it<P: Place>() {

@@ -34,20 +34,6 @@ impl<P: Place> Desk<P> {
     }
 }
 
-pub fn a_source_that_fails_leaves_nothing<P: Place>() {
-    let desk = Desk::<P>::new();
-    desk.script("head -c 8M /dev/urandom; echo the disk is broken >&2; exit 3");
-    desk.stream_job("");
-    let failed = desk.run().code(4);
-    let error = failed.json()["error"]["message"].as_str().unwrap().to_owned();
-    assert!(error.contains("the disk is broken"), "{error}");
-    assert_eq!(desk.stored(), BTreeSet::new());
-    desk.has_nothing_to_undo("after a source that failed");
-    desk.script("echo whole");
-    desk.run().ok();
-    assert_eq!(desk.restore("-").ok().stdout, "whole\n");
-}
-
 pub fn a_killed_host_leaves_nothing_after_the_next_start<P: Place>() {
     let desk = Desk::<P>::new();
     desk.script("echo good");

@@ -132,6 +132,9 @@ fn what_is_wrong_with_them_and_with_jobs() {
         "remote add a/b --type azure --bucket b --account k --root ../x",
         "remote add a --type s3 --bucket b --account k --region eu-central-1",
         "remote add plain --type webdav --endpoint http://nas/dav",
+        "remote add a --type sftp --endpoint nas --identity-file id",
+        "remote add a --type sftp --endpoint sftp://-oProxyCommand=x --account me --region eu",
+        "remote add a --type s3 --bucket b --account k --region eu-central-1 --known-hosts /etc/known",
         "remote add a --type s3 --secret hunter2",
         "remote show nobody",
         "remote list",
@@ -145,6 +148,7 @@ fn what_is_wrong_with_them_and_with_jobs() {
         "{ remote: plain, prefix: ../x }",
         "{ remote: plain, storageClass: DEEP_ARCHIVE }",
         "{ remote: plain, storageClass: warm }",
+        "{ remote: plain, objectLock: { mode: GOVERNANCE, retainFor: 30d } }",
         "{}",
     ] {
         let job = format!(

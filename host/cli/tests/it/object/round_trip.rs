@@ -8,7 +8,7 @@ use backstay_testkit::stores::{Protocol, SECRET};
 use backstay_testkit::tools;
 use backstay_testkit::tree::{self, Size};
 
-use super::lab::{Lab, noise, said};
+use super::lab::{Lab, noise};
 use crate::roundtrip::key;
 
 const BOTH: [Protocol; 2] = [Protocol::S3, Protocol::WebDav];
@@ -91,44 +91,4 @@ fn the_recovery_kit_needs_only_rclone_and_the_secret() {
         assert!(with.status.success(), "{}", String::from_utf8_lossy(&with.stderr));
         compare::trees(&lab.at("source"), &target).unwrap();
     }
-}
-
-#[test]
-fn damage_in_the_store_is_found() {
-    let lab = Lab::new(Protocol::S3);
-    lab.write("noise", &noise(1 << 20));
-    lab.apply("");
-    lab.back_up();
-    let object = lab
-        .server
-        .objects()
-        .into_iter()
-        .find(|o| o.ends_with("data.tar"))
-        .unwrap();
-    let file = lab.server.files().join(object);
-    let whole = fs::read(&file).unwrap();
-    let mut flipped = whole.clone();
-    flipped[whole.len() / 2] ^= 1;
-    let cases: [(&str, &[u8], &str); 2] = [
-        ("flipped", &flipped, "checksum"),
-        ("shortened", &whole[..whole.len() - 512], "size"),
-    ];
-    for (what, bytes, level) in cases {
-        fs::write(&file, bytes).unwrap();
-        let output = lab
-            .backstay
-            .run(&["verify", "latest:data", "--level", level])
-            .code(8);
-        assert!(said(&output).contains("data.tar"), "{what}: {}", said(&output));
-    }
-    fs::remove_file(&file).unwrap();
-    let output = lab
-        .backstay
-        .run(&["verify", "latest:data", "--level", "size"])
-        .code(8);
-    assert!(
-        said(&output).contains("not there") || said(&output).contains("gone"),
-        "{}",
-        output.stderr
-    );
 }

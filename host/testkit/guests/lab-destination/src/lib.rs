@@ -280,6 +280,10 @@ fn move_to(config: &Config, act: Act, key: &str, content: Content) -> Result<()>
         &config.path
     };
     let store = Store::directory(path)?;
+    // The journal would have what is there removed.
+    if store.stat(key)?.is_some() {
+        return Err(Failure::storage(format!("{key} exists already")));
+    }
     journal::record(&key, When::OnAbort)?;
     match content {
         Content::Bytes(stream) => {

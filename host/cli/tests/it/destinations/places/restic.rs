@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use backstay_testkit::restic::{PASSWORD, Repository};
 
-use super::{Damage, Disk, Place, Secret};
+use super::{Disk, Place, Secret};
 
 /// A restic repository in a directory.
 pub struct ResticDisk {
@@ -17,9 +17,6 @@ pub struct ResticDisk {
 impl Place for ResticDisk {
     const AWAY: i32 = 5;
     const HAS_DIRECTORIES: bool = false;
-    const TAKES_EMPTY_STREAMS: bool = false;
-    // After a file of the repository that is gone or too short restic 0.14 looks for most of a minute.
-    const DAMAGE: &[Damage] = &[Damage::Changed, Damage::Deleted];
 
     fn start(directory: &Path) -> Self {
         let disk = Disk::new(directory);
@@ -28,10 +25,7 @@ impl Place for ResticDisk {
     }
 
     fn destination(&self) -> String {
-        format!(
-            "{{ plugin: restic, config: {{ repository: '{}', passwordSecret: restic }} }}",
-            self.name()
-        )
+        destination(&self.disk.backups())
     }
 
     fn files(&self) -> PathBuf {
@@ -40,27 +34,6 @@ impl Place for ResticDisk {
 
     fn stored(&self) -> BTreeSet<String> {
         self.repository.paths()
-    }
-
-    /// A snapshot is deleted as a whole; its data is in the largest file.
-    fn file_of(&self, object: &str, damage: Damage) -> PathBuf {
-        if damage == Damage::Deleted {
-            let path = format!("/{object}");
-            let snapshots = self.repository.snapshots();
-            let of_object = snapshots.iter().find(|s| s["paths"][0] == path.as_str()).unwrap();
-            return self
-                .files()
-                .join("snapshots")
-                .join(of_object["id"].as_str().unwrap());
-        }
-        let mut packs = Vec::new();
-        for directory in fs::read_dir(self.files().join("data")).unwrap() {
-            for file in fs::read_dir(directory.unwrap().path()).unwrap() {
-                let file = file.unwrap();
-                packs.push((file.metadata().unwrap().len(), file.path()));
-            }
-        }
-        packs.into_iter().max().unwrap().1
     }
 
     fn lose_all(&self) -> bool {
@@ -98,4 +71,43 @@ impl Place for ResticDisk {
     fn hidden(&self) -> Vec<String> {
         vec![PASSWORD.to_owned()]
     }
+}
+
+impl ResticDisk {
+    /// One more repository on the same disk: the destination, and its directory.
+    pub fn another(&self, number: usize) -> (String, PathBuf) {
+        let directory = self.disk.0.join(format!("repository-{number}"));
+        if !directory.exists() {
+            Repository::create(&directory);
+        }
+        (destination(&directory), directory)
+    }
+
+    /// The file that says what the one backup of an object is.
+    pub fn snapshot_of(repository: &Path, object: &str) -> PathBuf {
+        let path = format!("/{object}");
+        let snapshots = Repository::at(repository).snapshots();
+        let of_object = snapshots.iter().find(|s| s["paths"][0] == path.as_str()).unwrap();
+        let id = of_object["id"].as_str().unwrap();
+        repository.join("snapshots").join(id)
+    }
+
+    /// The file with the data.
+    pub fn largest_pack(repository: &Path) -> PathBuf {
+        let mut packs = Vec::new();
+        for directory in fs::read_dir(repository.join("data")).unwrap() {
+            for file in fs::read_dir(directory.unwrap().path()).unwrap() {
+                let file = file.unwrap();
+                packs.push((file.metadata().unwrap().len(), file.path()));
+            }
+        }
+        packs.into_iter().max().unwrap().1
+    }
+}
+
+fn destination(repository: &Path) -> String {
+    format!(
+        "{{ plugin: restic, config: {{ repository: '{}', passwordSecret: restic }} }}",
+        repository.display()
+    )
 }
