@@ -308,6 +308,9 @@ impl<'a> Delivery<'a> {
         };
         let sealing = self.engine.seal(lane, stored, told);
         let backup = self.meanwhile(sealing).await?;
+        // What is warned of while the manifest is stored comes too late for that, and not for the run.
+        let (late, _) = lane.notes().take();
+        self.tell(&late);
         self.gathered.backups.push(backup);
         self.gathered
             .backups

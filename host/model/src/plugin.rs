@@ -136,7 +136,7 @@ pub struct ExecRequest {
 /// quotes (`"`, `'` or a backtick) it stays between them: of that quote it stands only for a doubled one, and between
 /// `'` for no backslash.
 /// `{config.FIELD}` stands for exactly the value in the
-/// job's configuration (`{config.FIELD:-TEXT}` for TEXT where the job has none), `{target}` for exactly the
+/// job's configuration, `{config.OUTER.INNER}` for one in an object there (`{config.FIELD:-TEXT}` for TEXT where the job has none), `{target}` for exactly the
 /// target of a restore, and `{scratch}` for the call's scratch directory. Where the
 /// value of a field is a list, an optional group may come any number of times, each time with one of its values.
 /// `**` alone at the end of the list stands for any further arguments.

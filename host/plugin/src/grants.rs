@@ -138,7 +138,14 @@ impl Values<'_> {
 
     /// The value of a text that is one placeholder for a field.
     fn field(&self, text: &str) -> Option<&Value> {
-        self.config.get(text.strip_prefix("{config.")?.strip_suffix('}')?)
+        self.within(text.strip_prefix("{config.")?.strip_suffix('}')?)
+    }
+
+    /// The value of a field, or of one in an object: `outer.inner`.
+    fn within(&self, name: &str) -> Option<&Value> {
+        let mut names = name.split('.');
+        let outer = self.config.get(names.next()?)?;
+        names.try_fold(outer, |object, name| object.get(name))
     }
 
     fn value(&self, name: &str) -> Option<String> {
@@ -152,7 +159,7 @@ impl Values<'_> {
             Some((field, otherwise)) => (field, Some(otherwise.to_owned())),
             None => (field, None),
         };
-        match self.config.get(field) {
+        match self.within(field) {
             None | Some(Value::Null) => otherwise,
             Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
             Some(Value::Number(number)) => Some(number.to_string()),

@@ -123,6 +123,14 @@ pub fn judge(output: &Output) -> Result<Option<Complaint>> {
 /// Exit statuses of a connection that could not be made or broke: rsync's own, and those that ssh passes on.
 const CONNECTION: [i32; 6] = [10, 12, 30, 35, 127, 255];
 
+/// rsync's exit status for a file that could not be read or written.
+const FILE_TROUBLE: i32 = 11;
+
+/// Whether rsync ended over a file without saying that the disk is full, which may be lost on its way from another machine.
+pub fn may_be_full(output: &Output) -> bool {
+    output.status == FILE_TROUBLE && !whole_lines(&output.stderr).iter().any(|line| says_full(line))
+}
+
 /// The most that the host keeps of what a program complained, in bytes: the last of it.
 const KEPT_BYTES: usize = 16 << 10;
 

@@ -68,6 +68,98 @@ pub struct Config {
     /// of both, and so also replaces what has been damaged in the snapshot.
     #[serde(default)]
     pub compare_content: bool,
+    /// Where each new snapshot of a directory of this machine is copied on to, after it is whole: an object store.
+    #[serde(default)]
+    pub sync_to_s3: Option<SyncToS3>,
+}
+
+/// An object store that snapshots are copied on to by rclone.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SyncToS3 {
+    /// Whether it is done. True unless told.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// A remote of the rclone configuration and a path in it without `/` at its end, such as `s3:my-bucket/off-site`.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.+@ -]*:[^\x00-\x1f\x7f]*[^/\x00-\x1f\x7f]$"))]
+    pub remote: String,
+    /// Directory below it. `YYYY`, `MM`, `DD`, `hh`, `mm` and `ss` stand for the time at which the run began, in UTC, such as
+    /// in `rsync/YYYY-MM-DD`.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^([^/\x00-\x1f\x7f][^\x00-\x1f\x7f]*)?$"))]
+    pub s3_prefix: String,
+    /// Storage class of what is uploaded. The store's own unless told.
+    #[serde(default)]
+    pub storage_class: Option<StorageClass>,
+    /// Whether what is gone from the snapshot is deleted there.
+    #[serde(default)]
+    pub delete_from_s3: bool,
+    /// Absolute path of the rclone configuration. Without it, the usual one of the user that the host runs as.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^/"))]
+    pub config_file: Option<String>,
+    /// Name of the secret with the password of an encrypted rclone configuration.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"))]
+    pub config_password_secret: Option<String>,
+}
+
+/// A storage class of S3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum StorageClass {
+    /// For what is read often.
+    Standard,
+    /// For what is read seldom.
+    StandardIa,
+    /// For what is read hardly ever, and hours after it was asked for.
+    Glacier,
+    /// For what is read hardly ever, and at once.
+    GlacierIr,
+}
+
+impl StorageClass {
+    /// Its name at S3.
+    pub fn name(self) -> &'static str {
+        match self {
+            StorageClass::Standard => "STANDARD",
+            StorageClass::StandardIa => "STANDARD_IA",
+            StorageClass::Glacier => "GLACIER",
+            StorageClass::GlacierIr => "GLACIER_IR",
+        }
+    }
+}
+
+impl SyncToS3 {
+    /// Whether what is there can't be read, and so not be copied there either, until somebody has it thawed.
+    pub fn is_frozen(&self) -> bool {
+        self.storage_class == Some(StorageClass::Glacier)
+    }
+
+    fn check(&self, is_remote: bool) -> Vec<Diagnostic> {
+        let mut diagnostics = Vec::new();
+        if is_remote {
+            diagnostics.push(
+                Diagnostic::error(
+                    "/syncToS3",
+                    "not-here",
+                    "only snapshots on this machine can be copied on",
+                )
+                .hint("use `localDestination`, or add a second destination such as `rclone` to the job"),
+            );
+        }
+        for (field, path) in [("remote", &self.remote), ("s3Prefix", &self.s3_prefix)] {
+            if path.split('/').any(|name| name == "." || name == "..") {
+                let message = format!("`{path}` must not contain `.` or `..` as a name");
+                diagnostics.push(Diagnostic::error(
+                    format!("/syncToS3/{field}"),
+                    "bad-path",
+                    message,
+                ));
+            }
+        }
+        diagnostics
+    }
 }
 
 fn sixteen_mebibytes() -> u64 {
@@ -124,6 +216,9 @@ impl Config {
                 let message = format!("`{path}` {fault}");
                 diagnostics.push(Diagnostic::error(format!("/{field}"), "bad-path", message));
             }
+        }
+        if let Some(to) = &self.sync_to_s3 {
+            diagnostics.extend(to.check(self.host.is_some()));
         }
         if diagnostics.is_empty() {
             diagnostics = self.directory().check();

@@ -14,6 +14,7 @@ mod latest;
 mod owner;
 mod place;
 mod remote;
+mod s3;
 mod snapshot;
 mod ssh;
 
@@ -52,6 +53,9 @@ impl Destination for Rsync {
             if let Err(failure) = command::version().run_ok() {
                 let hint = "install it, for example with `apt-get install rsync`";
                 diagnostics.push(Diagnostic::from_failure("", "no-rsync", failure.hint(hint)));
+            }
+            if let Some(to) = &config.sync_to_s3 {
+                diagnostics.extend(s3::look(to));
             }
             match Remote::of(config) {
                 Some(remote) => diagnostics.extend(remote.inspect()),

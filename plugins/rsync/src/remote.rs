@@ -131,6 +131,24 @@ impl<'a> Remote<'a> {
         self.right(self.config.directory().refuse_too_little(available, bytes))
     }
 
+    /// Why a copy of so many bytes, or fewer, ended in the middle: rsync removes what it could not write to its end, so a
+    /// full disk has some room again.
+    pub fn explain_trouble(&self, failure: Failure, bytes: u64) -> Failure {
+        match self.look(None) {
+            Ok(seen) if seen.available < bytes => {
+                let message = format!(
+                    "{}; {} has {} bytes left, and up to {bytes} were to be stored",
+                    failure.message,
+                    self.name(),
+                    seen.available
+                );
+                Failure::disk_space(message)
+                    .hint("make room there or shorten the retention; earlier snapshots are untouched")
+            }
+            _ => failure,
+        }
+    }
+
     /// Refuses to say anything about what is missing while the disk of earlier runs is not mounted there.
     ///
     /// # Errors

@@ -6,12 +6,12 @@ use backstay_sdk::directory::Receipt;
 use backstay_sdk::{ByteStream, CopyOptions, Listing, Result, RunInfo, Tree, TreeCopy, log, progress};
 use serde::Serialize;
 
-use crate::answer::{Complaint, Statistics, judge};
+use crate::answer::{Complaint, Statistics, judge, may_be_full};
 use crate::complaint::connection;
 use crate::config::Config;
 use crate::owner::{Owner, complete};
 use crate::place::Place;
-use crate::{command, ssh};
+use crate::{command, s3, ssh};
 
 /// What is kept with the run.
 #[derive(Serialize)]
@@ -19,6 +19,9 @@ use crate::{command, ssh};
 struct Stages {
     /// The copy into the directory.
     stage1: Statistics,
+    /// The copy on to an object store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage2: Option<s3::Statistics>,
 }
 
 /// Copies a tree into a directory of its own, linked to the newest complete snapshot that isn't known to be damaged, and
@@ -63,7 +66,11 @@ pub fn take(config: &Config, place: &Place<'_>, run: &RunInfo, key: &str, tree: 
     }
     let command = command::take(config, limit, before.as_deref(), &partial);
     let output = copy.start(&command, Listing::Taken, Some(""))?;
-    complaints.extend(judge(&output)?);
+    let judged = judge(&output).map_err(|failure| match place {
+        Place::Remote(remote) if may_be_full(&output) => remote.explain_trouble(failure, size.allocated),
+        _ => failure,
+    });
+    complaints.extend(judged?);
     if size.is_directory {
         let output = copy.start(&command::root(config, &partial), Listing::Nothing, None)?;
         complaints.extend(judge(&output)?);
@@ -82,7 +89,9 @@ pub fn take(config: &Config, place: &Place<'_>, run: &RunInfo, key: &str, tree: 
         "{} of {} bytes in {} files were new",
         stage1.bytes_transferred, size.bytes, stage1.files_transferred
     ));
-    progress::statistics(&Stages { stage1 })?;
+    let (_, name) = key.rsplit_once('/').unwrap_or(("", key));
+    let stage2 = s3::sync(config, run, name, &place.location(key))?;
+    progress::statistics(&Stages { stage1, stage2 })?;
     Ok(receipt)
 }
 

@@ -219,7 +219,7 @@ fn by_hand(config: &Config, words: &str) -> Command {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use serde_json::Value;
 
     use super::*;
@@ -255,7 +255,7 @@ mod tests {
     }
 
     /// Whether arguments match patterns as the host matches them.
-    fn matches(patterns: &[Value], args: &[String]) -> bool {
+    pub fn matches(patterns: &[Value], args: &[String]) -> bool {
         match (patterns.split_first(), args.split_first()) {
             (None, rest) => rest.is_none(),
             (Some((Value::Array(group), rest)), _) => {

@@ -2,6 +2,7 @@
 //! from the source, what changes meanwhile, and what a killed rsync leaves.
 
 mod lab;
+mod second_stage;
 mod snapshots;
 mod ssh;
 mod trouble;

@@ -302,6 +302,23 @@ mod tests {
     }
 
     #[test]
+    fn a_field_may_be_in_an_object() {
+        let copy = pattern(
+            json!(["copy", ["--class={config.to.class}"], "{config.to.remote}/*"]),
+            json!({ "to": { "remote": "s3:b", "more": { "x": "y" } }, "to.remote": "other:" }),
+        );
+        assert!(matches(&copy, "copy s3:b/x"));
+        for line in ["copy --class= s3:b/x", "copy other:/x", "copy s3:c/x"] {
+            assert!(!matches(&copy, line), "{line}");
+        }
+        let object = pattern(
+            json!(["{config.to.more}"]),
+            json!({ "to": { "more": { "x": "y" } } }),
+        );
+        assert!(!matches(&object, "y"));
+    }
+
+    #[test]
     fn a_star_in_a_path_never_leads_out_of_it() {
         let scratch = pattern(json!(["{scratch}/*"]), json!({}));
         assert!(matches(&scratch, "/var/scratch/1/a/b..c"));

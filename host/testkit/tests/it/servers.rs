@@ -5,6 +5,7 @@ use std::path::Path;
 use backstay_testkit::mariadb::MariaDb;
 use backstay_testkit::postgres::Postgres;
 use backstay_testkit::rclone::{Protocol, Server, program};
+use backstay_testkit::ssh::SshServer;
 
 /// Asserts that nothing is left of a server, also when its test fails.
 #[track_caller]
@@ -92,4 +93,41 @@ fn rclone() {
         std::fs::remove_dir_all(&root).unwrap();
         assert_gone(&root);
     }
+}
+
+#[test]
+fn ssh() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("ssh");
+    let mut server = SshServer::start(&root);
+    let login = |server: &SshServer, key: &Path| {
+        let output = std::process::Command::new("ssh")
+            .args([
+                "-F",
+                "none",
+                "-oBatchMode=yes",
+                "-oStrictHostKeyChecking=yes",
+                "-oIdentitiesOnly=yes",
+            ])
+            .arg(format!("-oUserKnownHostsFile={}", server.known_hosts().display()))
+            .arg("-i")
+            .arg(key)
+            .arg(format!("-p{}", server.port()))
+            .args(["root@127.0.0.1", "echo in"])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(login(&server, &server.key()), "in\n");
+    assert_eq!(login(&server, &server.other_key()), "");
+    server.forget(true);
+    assert_eq!(login(&server, &server.key()), "");
+    server.remember();
+    server.stop();
+    assert_eq!(login(&server, &server.key()), "");
+    server.restart();
+    assert_eq!(login(&server, &server.key()), "in\n");
+    drop(server);
+    std::fs::remove_dir_all(&root).unwrap();
+    assert_gone(&root);
 }

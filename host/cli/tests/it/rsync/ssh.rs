@@ -236,7 +236,7 @@ fn a_full_disk_there_is_said_before_anything_is_copied_and_while_it_is() {
     away.lab.write("large", noise(1_500_000));
     away.lab.run().ok();
     away.lab.write("new", noise(1_500_000));
-    away.fails(12, "No space left on device");
+    away.fails(12, "rsync ended with status");
     assert_eq!(fs::read_dir(disk.path().join("j")).unwrap().count(), 2);
 }
 

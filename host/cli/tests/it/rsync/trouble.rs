@@ -174,7 +174,8 @@ fn what_somebody_changed_in_the_newest_snapshot_is_carried_over_as_it_is_and_sai
     lab.write("keeps", "here");
     lab.write("goes", "before");
     lab.write("turns", "into a link");
-    lab.apply(json!({ "deleteExtraneous": false }), json!({}));
+    let guards = json!({ "guards": { "maxShrinkPercent": 100 } });
+    lab.apply(json!({ "deleteExtraneous": false }), guards);
     lab.snapshot();
     for name in ["goes", "turns"] {
         fs::remove_file(lab.at("source").join(name)).unwrap();
@@ -278,6 +279,10 @@ fn what_is_wrong_with_a_job_is_said_when_it_is_applied() {
         json!({ "mount": "/nowhere" }),
         json!({ "deleteExtraneous": "no", "excludes": [] }),
         json!({ "minFreeBytes": -1 }),
+        json!({ "host": "nas", "remotePath": "/b" }),
+        json!({ "port": 2222, "fakeSuper": true, "identityFile": "/k/../k" }),
+        json!({ "syncToS3": { "remote": "bucket", "storageClass": "COLD", "s3Prefix": "/x" } }),
+        json!({ "syncToS3": { "remote": "s3:bucket/../x", "s3Prefix": "a/../YYYY" } }),
     ] {
         all += &said(config);
     }
