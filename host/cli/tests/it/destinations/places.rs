@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use backstay_testkit::cli::Backstay;
+use backstay_testkit::compare::Except;
 use backstay_testkit::rclone::{self, Protocol, Server};
 use backstay_testkit::stores::{ACCOUNT, BUCKET, ObjectServer, SECRET};
 
@@ -21,6 +22,9 @@ pub trait Place {
 
     /// Whether the place has directories that can be empty, and so can be left behind.
     const HAS_DIRECTORIES: bool = true;
+
+    /// What the printed commands don't bring back of a tree.
+    const LOST_BY_HAND: &[Except] = &[];
 
     /// Makes it, with all its files below `directory`, which is its own.
     fn start(directory: &Path) -> Self;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use backstay_testkit::compare::Except;
 use backstay_testkit::restic::{PASSWORD, Repository};
 
 use super::{Disk, Place, Secret};
@@ -17,6 +18,8 @@ pub struct ResticDisk {
 impl Place for ResticDisk {
     const AWAY: i32 = 5;
     const HAS_DIRECTORIES: bool = false;
+    // A snapshot has what is in a directory, and not the directory itself.
+    const LOST_BY_HAND: &[Except] = &[Except::Root];
 
     fn start(directory: &Path) -> Self {
         let disk = Disk::new(directory);
