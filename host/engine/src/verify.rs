@@ -312,18 +312,21 @@ pub(crate) async fn check_size(link: &Link, artifact: &StoredArtifact) -> Result
 pub(crate) async fn check_tree(link: &Link, artifact: &StoredArtifact, context: &Context) -> Result<()> {
     match link.stored_tree(artifact).await? {
         Content::Tree(spec) => check_directory(link, artifact, spec, context).await,
-        Content::Stream(tar) => {
-            let context = context.clone();
-            blocking(move || {
-                let mut reading = read(tar, &context)?;
-                match tree::walk(&mut reading, &context) {
-                    Ok(_) => reading.finish().map(drop),
-                    Err(error) => Err(reading.fail(error)),
-                }
-            })
-            .await
-        }
+        Content::Stream(tar) => walk_tar(tar, context).await,
     }
+}
+
+/// Reads a tar stream to its end and checks all of it.
+pub(crate) async fn walk_tar(tar: Arc<dyn Recipe>, context: &Context) -> Result<()> {
+    let context = context.clone();
+    blocking(move || {
+        let mut reading = read(tar, &context)?;
+        match tree::walk(&mut reading, &context) {
+            Ok(_) => reading.finish().map(drop),
+            Err(error) => Err(reading.fail(error)),
+        }
+    })
+    .await
 }
 
 /// Compares the directory of such a tree with its index.

@@ -7,15 +7,14 @@ use std::sync::Arc;
 use backstay_model::plugin::ContentKind;
 use backstay_model::{Code, Error, Result};
 use backstay_plugin::{Content, Moved};
-use backstay_stream::recipe::TextRecipe;
-use backstay_stream::tree::{self, TreeSpec};
+use backstay_stream::recipe::{FileRecipe, TextRecipe};
+use backstay_stream::tree::{self, MendedRecipe, TreeSpec};
 use backstay_stream::{Context, Recipe};
 
 use super::attempt::Kept;
 use super::recipe::{End, Noise};
 use super::{Seen, Trial, wrong};
-use crate::copy::as_tree;
-use crate::verify::{blocking, index_of};
+use crate::verify::{blocking, index_of, walk_tar};
 
 /// Larger than what any destination sends at once.
 const STREAM_BYTES: usize = (17 << 20) + 1;
@@ -79,7 +78,10 @@ impl Trial<'_> {
             }
         };
         self.end(attempt, true).await?;
-        let Moved::Tree { content_bytes, .. } = stored.moved else {
+        let Moved::Tree {
+            content_bytes, index, ..
+        } = stored.moved
+        else {
             return Err(wrong("a tree was stored as a stream"));
         };
         if self.facts(&stored.receipt).await? != Some(content_bytes) {
@@ -89,16 +91,24 @@ impl Trial<'_> {
         }
         let scope = self.looking();
         let fetched = self.plugin.fetch(&scope, &stored.receipt).await?;
-        let fetched = as_tree(fetched, &stored.location)?;
-        let differences = blocking(move || {
-            let context = Context::default();
-            let (expected, actual) = (index_of(&spec, &context)?, index_of(&fetched, &context)?);
-            tree::compare_index(BufReader::new(expected), BufReader::new(actual))
-        })
-        .await?;
-        if !differences.is_empty() {
-            let what = differences.join("; ");
-            return Err(wrong(format!("what comes back is not what was stored: {what}")));
+        match fetched {
+            Content::Tree(fetched) => {
+                let differences = blocking(move || {
+                    let context = Context::default();
+                    let (expected, actual) = (index_of(&spec, &context)?, index_of(&fetched, &context)?);
+                    tree::compare_index(BufReader::new(expected), BufReader::new(actual))
+                })
+                .await?;
+                if !differences.is_empty() {
+                    let what = differences.join("; ");
+                    return Err(wrong(format!("what comes back is not what was stored: {what}")));
+                }
+            }
+            Content::Stream(tar) => {
+                let index = Arc::new(FileRecipe::opened(index, "the index"));
+                let mended = MendedRecipe::new(index, tar, &stored.location);
+                walk_tar(Arc::new(mended), &Context::default()).await?;
+            }
         }
         self.remove(&[&stored.receipt]).await?;
         Ok(None)
