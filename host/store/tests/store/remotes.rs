@@ -22,6 +22,8 @@ fn remote(name: &str) -> Remote {
         account: Some("a".to_owned()),
         root: None,
         virtual_host_style: false,
+        identity_file: None,
+        known_hosts_file: None,
     }
 }
 
