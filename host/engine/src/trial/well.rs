@@ -7,14 +7,14 @@ use std::sync::Arc;
 use backstay_model::plugin::ContentKind;
 use backstay_model::{Code, Error, Result};
 use backstay_plugin::{Content, Moved};
-use backstay_stream::recipe::TextRecipe;
-use backstay_stream::tree::{self, TreeSpec};
+use backstay_stream::read::read;
+use backstay_stream::recipe::{FileRecipe, TextRecipe};
+use backstay_stream::tree::{self, MendedRecipe, TreeSpec};
 use backstay_stream::{Context, Recipe};
 
 use super::attempt::Kept;
 use super::recipe::{End, Noise};
 use super::{Seen, Trial, wrong};
-use crate::copy::as_tree;
 use crate::verify::{blocking, index_of};
 
 /// Larger than what any destination sends at once.
@@ -79,7 +79,10 @@ impl Trial<'_> {
             }
         };
         self.end(attempt, true).await?;
-        let Moved::Tree { content_bytes, .. } = stored.moved else {
+        let Moved::Tree {
+            content_bytes, index, ..
+        } = stored.moved
+        else {
             return Err(wrong("a tree was stored as a stream"));
         };
         if self.facts(&stored.receipt).await? != Some(content_bytes) {
@@ -87,19 +90,16 @@ impl Trial<'_> {
                 "`check` doesn't say the {content_bytes} bytes of the tree's files"
             )));
         }
-        let scope = self.looking();
-        let fetched = self.plugin.fetch(&scope, &stored.receipt).await?;
-        let fetched = as_tree(fetched, &stored.location)?;
-        let differences = blocking(move || {
-            let context = Context::default();
-            let (expected, actual) = (index_of(&spec, &context)?, index_of(&fetched, &context)?);
-            tree::compare_index(BufReader::new(expected), BufReader::new(actual))
+        let fetched = self.plugin.fetch(&self.looking(), &stored.receipt).await?;
+        let place = stored.location;
+        blocking(move || match fetched {
+            Content::Tree(fetched) => same_trees(&spec, &fetched),
+            Content::Stream(tar) => {
+                let index = Arc::new(FileRecipe::opened(index, &place));
+                ends_well(Arc::new(MendedRecipe::new(index, tar, place)))
+            }
         })
         .await?;
-        if !differences.is_empty() {
-            let what = differences.join("; ");
-            return Err(wrong(format!("what comes back is not what was stored: {what}")));
-        }
         self.remove(&[&stored.receipt]).await?;
         Ok(None)
     }
@@ -179,6 +179,28 @@ impl Trial<'_> {
             self.expect_whole(kept).await?;
         }
         Ok(())
+    }
+}
+
+/// Fails unless two directories hold the same.
+fn same_trees(expected: &TreeSpec, actual: &TreeSpec) -> Result<()> {
+    let context = Context::default();
+    let (expected, actual) = (index_of(expected, &context)?, index_of(actual, &context)?);
+    let differences = tree::compare_index(BufReader::new(expected), BufReader::new(actual))?;
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let what = differences.join("; ");
+    Err(wrong(format!("what comes back is not what was stored: {what}")))
+}
+
+/// Fails unless a tar stream that proves itself does so to its end.
+fn ends_well(tar: Arc<dyn Recipe>) -> Result<()> {
+    let context = Context::default();
+    let mut reading = read(tar, &context)?;
+    match tree::walk(&mut reading, &context) {
+        Ok(_) => reading.finish().map(drop),
+        Err(error) => Err(reading.fail(error)),
     }
 }
 
