@@ -1,0 +1,8 @@
+//! The HTTP interface of the service: what it shows and does, whom it lets in, and what it withstands.
+
+mod act;
+mod events;
+mod guard;
+mod lab;
+mod limits;
+mod read;
