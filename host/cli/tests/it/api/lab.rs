@@ -114,8 +114,7 @@ impl Lab {
         }
         fs::write(backstay.scratch_dir().join("small/file"), "content").unwrap();
         fs::write(backstay.scratch_dir().join("large/file"), vec![7; 4_000_000]).unwrap();
-        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = port.local_addr().unwrap().port();
+        let port = free_port();
         let service = serve(&backstay, port, settings);
         Lab {
             backstay,
@@ -167,7 +166,11 @@ impl Lab {
     }
 
     pub fn connect(&self) -> TcpStream {
-        TcpStream::connect(("127.0.0.1", self.port)).unwrap()
+        {
+            let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream
+        }
     }
 
     /// Sends these bytes by the network, and reads what comes back.
@@ -238,6 +241,12 @@ pub fn request(what: &str, host: &str, headers: &[(&str, &str)], body: &str) -> 
     format!("{text}\r\n{body}")
 }
 
+/// One that nobody uses now.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
 #[track_caller]
 fn serve(backstay: &Backstay, port: u16, settings: &str) -> Running {
     let file = backstay.scratch_dir().join("config.yaml");
@@ -250,6 +259,7 @@ fn serve(backstay: &Backstay, port: u16, settings: &str) -> Running {
         };
         let host = format!("127.0.0.1:{port}");
         let mut bytes = Vec::new();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
             .write_all(request("GET /health", &host, &[], "").as_bytes())
             .and_then(|()| stream.read_to_end(&mut bytes))
