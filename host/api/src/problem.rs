@@ -22,7 +22,7 @@ pub struct Problem {
     #[serde(rename = "type")]
     pub kind: String,
     /// The kind in words.
-    pub title: String,
+    pub title: &'static str,
     /// The status of the answer.
     pub status: u16,
     /// What went wrong this time.
@@ -34,8 +34,8 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
     /// All that is wrong with the body, each with a JSON pointer to its place.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<Diagnostic>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub errors: Box<[Diagnostic]>,
     /// Seconds after which it may be tried again.
     #[serde(skip)]
     retry_after: Option<u32>,
@@ -43,15 +43,15 @@ pub struct Problem {
 
 impl Problem {
     /// A problem of a kind.
-    pub fn new(status: StatusCode, kind: &str, title: &str, detail: impl Into<String>) -> Self {
+    pub fn new(status: StatusCode, kind: &str, title: &'static str, detail: impl Into<String>) -> Self {
         Problem {
             kind: format!("urn:backstay:problem:{kind}"),
-            title: title.to_owned(),
+            title,
             status: status.as_u16(),
             detail: detail.into(),
             hint: None,
             code: None,
-            errors: Vec::new(),
+            errors: Box::default(),
             retry_after: None,
         }
     }
@@ -90,7 +90,7 @@ impl Problem {
         };
         Problem {
             code: Some(Code::Configuration),
-            errors,
+            errors: errors.into(),
             ..Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid",

@@ -115,7 +115,7 @@ fn about_jobs() -> Vec<Endpoint> {
             .says("Removes a job, if it is still as its ETag says; its backups stay")
             .answers_nothing("It is removed"),
         Endpoint::post("/api/v1/validate", "job-validate", jobs::validate)
-            .body::<JobSpec>()
+            .body::<Value>()
             .says("Says all that is wrong with a job, without storing it")
             .answers::<Validation>(OK, "What there is to say"),
         Endpoint::post("/api/v1/jobs/{id}/preview", "job-preview", jobs::preview)

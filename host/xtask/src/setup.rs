@@ -35,7 +35,9 @@ type Tool = (&'static str, &'static str);
 
 const DEMO_TOOLS: [Tool; 3] = [("cc", "build-essential"), ("diff", "diffutils"), ("tar", "tar")];
 
-const TEST_TOOLS: [Tool; 33] = [
+const TEST_TOOLS: [Tool; 35] = [
+    ("openssl", "openssl"),
+    ("curl", "curl"),
     ("zfs-fuse", "zfs-fuse"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),

@@ -110,6 +110,9 @@ pub async fn logs(
     Id(id): Id,
     Params(page): Params<PagedLogs>,
 ) -> Result<Json<Page<Event>>, Problem> {
+    if page.cursor < 0 {
+        return Err(Problem::bad_request("`cursor` is negative"));
+    }
     let store = &app.engine.store;
     store.run(id).await.map_err(Problem::absent)?;
     let limit = page.limit.0;

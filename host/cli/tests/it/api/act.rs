@@ -58,7 +58,11 @@ fn a_job_is_added_changed_and_removed_and_no_change_of_others_is_lost() {
             assert!(entry["actor"].as_str().unwrap().starts_with("user:"), "{entry}");
             let outcome = entry["outcome"].as_str().unwrap();
             let text = |key: &str| entry[key].as_str().unwrap().to_owned();
-            format!("{} {}: {}", text("action"), text("subject"), outcome.split(';').next().unwrap()
+            format!(
+                "{} {}: {}",
+                text("action"),
+                text("subject"),
+                outcome.split(';').next().unwrap()
             )
         })
         .collect();

@@ -123,6 +123,25 @@ impl Lab {
         }
     }
 
+    /// With a certificate and its key, once it listens.
+    #[track_caller]
+    pub fn encrypted([certificate, key]: &[PathBuf; 2]) -> Self {
+        let backstay = Backstay::new(env!("CARGO_BIN_EXE_backstay"));
+        let port = free_port();
+        let (certificate, key) = (certificate.display(), key.display());
+        let tls = format!("  tls: {{ certificate: {certificate}, key: {key} }}");
+        let mut service = start(&backstay, port, &tls);
+        wait_until("the service to listen", PATIENCE, || {
+            assert!(service.is_running(), "the service has ended");
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        Lab {
+            backstay,
+            service,
+            port,
+        }
+    }
+
     /// Kills the service and starts it again.
     #[track_caller]
     pub fn crash(&mut self) {
@@ -248,10 +267,16 @@ fn free_port() -> u16 {
 }
 
 #[track_caller]
-fn serve(backstay: &Backstay, port: u16, settings: &str) -> Running {
+fn start(backstay: &Backstay, port: u16, settings: &str) -> Running {
     let file = backstay.scratch_dir().join("config.yaml");
-    fs::write(&file, format!("api:\n  listen: 127.0.0.1:{port}\n{settings}\n")).unwrap();
-    let mut service = backstay.spawn(&["serve", "--config", file.to_str().unwrap()]);
+    let text = format!("api:\n  listen: 127.0.0.1:{port}\n{settings}\n");
+    fs::write(&file, text).unwrap();
+    backstay.spawn(&["serve", "--config", file.to_str().unwrap()])
+}
+
+#[track_caller]
+fn serve(backstay: &Backstay, port: u16, settings: &str) -> Running {
+    let mut service = start(backstay, port, settings);
     wait_until("the service to answer", PATIENCE, || {
         assert!(service.is_running(), "the service has ended");
         let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
