@@ -1,5 +1,6 @@
 //! The command line.
 
+mod access;
 mod plugin;
 mod remote;
 mod schedule;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
+pub use access::{Audit, Role as TokenRole, Token, TokenAdd};
 pub use plugin::{Plugin, PluginTest};
 pub use remote::{Remote, RemoteAdd, RemoteType, SecretFrom};
 pub use schedule::{Schedule, ScheduleNext};
@@ -119,6 +121,14 @@ pub enum Command {
         #[command(subcommand)]
         command: Secret,
     },
+    /// Make tokens, by which programs use the HTTP interface of the service
+    Token {
+        /// What to do with them
+        #[command(subcommand)]
+        command: Token,
+    },
+    /// Show who changed what, newest first
+    Audit(Audit),
     /// Check this machine: tools, database, leftovers
     Doctor,
     /// Print a completion script for a shell

@@ -2,6 +2,7 @@
 
 pub mod apply;
 mod asks;
+pub mod audit;
 pub mod backups;
 pub mod cancel;
 pub mod catalog;
@@ -24,6 +25,7 @@ pub mod secret;
 mod secret_text;
 pub mod serve;
 pub mod throttle;
+pub mod token;
 pub mod verify;
 
 use backstay_engine::Engine;
@@ -31,6 +33,11 @@ use backstay_model::{Code, Error, Result};
 use backstay_store::Backup;
 
 use crate::output::Output;
+
+/// Who runs this command, as it is written down with what they change.
+pub fn user() -> String {
+    format!("user:{}", rustix::process::getuid().as_raw())
+}
 
 /// The backup that `latest:JOB` or an id names.
 ///

@@ -25,7 +25,7 @@ use backstay_model::event::Level;
 use backstay_model::job::Job;
 use backstay_model::run::{Run, RunKind, RunReason, RunStatus};
 use backstay_model::{Code, Error, Result};
-use backstay_store::NewEvent;
+use backstay_store::{NewEvent, Outcome, RequestKey};
 use backstay_stream::codec::Identities;
 use backstay_stream::context::Cancel;
 use jiff::Timestamp;
@@ -119,23 +119,28 @@ impl Daemon {
         })
     }
 
-    /// Puts a run of a job into the queue and returns its id. If one of the job waits there already, that is the one.
+    /// Puts a run of a job into the queue, unless one of the job waits there or is under way: then that is the one. A
+    /// request with a key that comes again gets what came of it the first time.
     ///
     /// # Errors
     /// [`Code::Configuration`] if the job was removed; or the database can't be written.
-    pub async fn enqueue(&self, job: &Job, reason: RunReason) -> Result<Uuid> {
-        let waiting = self.engine.store.waiting_runs().await?;
-        if let Some(run) = waiting.iter().find(|run| run.job_id == job.id) {
-            return Ok(run.id);
-        }
+    pub async fn enqueue(
+        &self,
+        job: &Job,
+        reason: RunReason,
+        key: Option<&RequestKey>,
+    ) -> Result<Outcome<Uuid>> {
         let run = Run {
             reason,
             ..self.engine.new_run(job, RunKind::Backup)
         };
         let event = queued_event(&run, "waits for its turn".to_owned());
-        self.engine.store.enqueue_run(&run, &event).await?;
-        self.wake.notify_one();
-        Ok(run.id)
+        let outcome = self.engine.store.enqueue_run(&run, &event, key).await?;
+        if matches!(outcome, Outcome::Done(_)) {
+            self.observer.event(&event);
+            self.wake.notify_one();
+        }
+        Ok(outcome)
     }
 
     /// Ends a run, see [`Engine::cancel`].

@@ -7,6 +7,7 @@
 //! A new use case is a file of its own with a method on [`Engine`].
 
 mod attempts;
+mod audit;
 pub mod backup;
 pub mod cancel;
 pub mod catalog;

@@ -17,7 +17,7 @@ pub trait Observer: Debug + Send + Sync {
     fn event(&self, event: &NewEvent);
 
     /// How far it is, a few times a second.
-    fn progress(&self, progress: &Progress);
+    fn progress(&self, run: Uuid, progress: &Progress);
 }
 
 /// Watches nothing.
@@ -27,7 +27,7 @@ pub struct Silent;
 impl Observer for Silent {
     fn event(&self, _: &NewEvent) {}
 
-    fn progress(&self, _: &Progress) {}
+    fn progress(&self, _: Uuid, _: &Progress) {}
 }
 
 /// Keeps what happens in one run.
@@ -119,7 +119,7 @@ impl Recorder {
 
     /// Shows progress to whoever watches.
     pub fn show(&self, progress: &Progress) {
-        self.0.observer.progress(progress);
+        self.0.observer.progress(self.0.run_id, progress);
     }
 
     /// What a plugin says goes here under its name.

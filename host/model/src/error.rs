@@ -6,13 +6,14 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A result whose failure can be shown to a person.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The class of a failure. Each class is one exit code, fixed so that scripts may rely on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Code {
     /// Finished, with something a person should look at.

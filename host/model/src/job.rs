@@ -20,7 +20,7 @@ use crate::span::Span;
 pub use script::ScriptSpec;
 
 /// A stored job: what somebody wrote, and what the host knows about it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Job {
     /// Given by the host, UUIDv7.

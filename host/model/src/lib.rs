@@ -8,6 +8,7 @@
 //! its cross-field rules live in [`job::rules`]); when a job is due is [`schedule`]'s; a new kind of failure goes to [`error`]; what a
 //! backup records about itself goes to [`manifest`].
 
+pub mod access;
 pub mod clock;
 pub mod diagnostic;
 pub mod error;

@@ -1,13 +1,14 @@
 //! One execution of a job.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::{Code, Error};
 
 /// What a run does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RunKind {
     /// Makes backups.
@@ -23,7 +24,7 @@ pub enum RunKind {
 }
 
 /// Where a run is, or how it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RunStatus {
     /// Waits for its turn.
@@ -83,7 +84,7 @@ impl RunStatus {
 }
 
 /// Why a run was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RunReason {
     /// Somebody asked for it.
@@ -107,7 +108,7 @@ impl RunReason {
 }
 
 /// One execution of a job.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
     /// UUIDv7, so that ids sort by time.
@@ -139,7 +140,7 @@ pub struct Run {
 }
 
 /// Why a run failed, in the form that is stored and shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunError {
     /// The class, which decides the exit code.
@@ -162,7 +163,7 @@ impl From<&Error> for RunError {
 }
 
 /// Something that somebody should look at, kept with the run and in the manifest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Warning {
     /// A stable word for programs, such as `unreadable` or `changed-while-read`.
@@ -178,7 +179,7 @@ pub struct Warning {
 pub const MAX_WARNINGS: usize = 1_000;
 
 /// What a run moved. The last word of each name is its unit.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Stats {
     /// Content of the source.
@@ -196,7 +197,7 @@ pub struct Stats {
 }
 
 /// How far a run is.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
     /// What is being done, such as `transferring` or the plugin's own word.

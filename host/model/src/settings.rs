@@ -1,5 +1,7 @@
 //! Settings of a host that runs as a service. Every one has a default.
 
+mod api;
+
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -10,6 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::error::{Code, Error, Result};
 use crate::job::check::against_schema;
 use crate::span::Span;
+pub use api::{ApiSettings, Listen, TlsSettings};
 
 /// Settings of a host that runs as a service.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +22,8 @@ pub struct Settings {
     pub runs: RunSettings,
     /// What the service says, and where.
     pub log: LogSettings,
+    /// The HTTP interface.
+    pub api: ApiSettings,
     /// Files with age private keys, for `verify.afterRun` on encrypted backups. Absolute.
     pub identities: Vec<PathBuf>,
 }
@@ -145,6 +150,7 @@ impl Settings {
     }
 
     fn check(&self, found: &mut Vec<Diagnostic>) {
+        self.api.check(found);
         let files = self.identities.iter().enumerate();
         let files = files
             .map(|(index, path)| (format!("/identities/{index}"), path))

@@ -26,6 +26,7 @@ pub(crate) const BY_ID: &str = select!("WHERE id = ?1 AND removed_by IS NULL");
 pub(crate) const NEWEST: &str = select!("WHERE removed_by IS NULL ORDER BY id DESC LIMIT ?1");
 pub(crate) const NEWEST_OF_JOB: &str =
     select!("WHERE job_id = ?2 AND removed_by IS NULL ORDER BY id DESC LIMIT ?1");
+pub(crate) const PAGE: &str = select!("WHERE id < ?1 AND removed_by IS NULL ORDER BY id DESC LIMIT ?2");
 pub(crate) const PAGE_OF_JOB: &str =
     select!("WHERE job_id = ?1 AND id < ?2 AND removed_by IS NULL ORDER BY id DESC LIMIT ?3");
 pub(crate) const NEWEST_OF_NAME: &str =
@@ -234,6 +235,19 @@ impl Store {
     ) -> Result<Vec<Backup>> {
         let rows = sqlx::query_as(PAGE_OF_JOB)
             .bind(job_id.to_string())
+            .bind(before.unwrap_or(Uuid::max()).to_string())
+            .bind(limit)
+            .fetch_all(&self.inner.readers)
+            .await;
+        self.read_backups(rows)
+    }
+
+    /// The next page of all backups, newest first: those before one, or the newest. Any page costs the same.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub async fn all_backups_before(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<Backup>> {
+        let rows = sqlx::query_as(PAGE)
             .bind(before.unwrap_or(Uuid::max()).to_string())
             .bind(limit)
             .fetch_all(&self.inner.readers)

@@ -17,6 +17,9 @@ const ROWS: usize = 500;
 pub(crate) const OF_RUN: &str = "SELECT id, at, run_id, level, origin, message, status FROM events \
      WHERE run_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
 
+pub(crate) const ALL: &str = "SELECT id, at, run_id, level, origin, message, status FROM events \
+     WHERE id > ?1 ORDER BY id LIMIT ?2";
+
 /// An event that has no number yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEvent {
@@ -92,6 +95,34 @@ impl Store {
             .map(Event::try_from)
             .collect::<Result<_, _>>()
             .map_err(self.unreadable("an event"))
+    }
+
+    /// The first `limit` events of all runs after the one numbered `after`, oldest first.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub async fn all_events(&self, after: i64, limit: u32) -> Result<Vec<Event>> {
+        let rows: Vec<Row> = sqlx::query_as(ALL)
+            .bind(after)
+            .bind(limit)
+            .fetch_all(&self.inner.readers)
+            .await
+            .map_err(self.failed("read events"))?;
+        rows.into_iter()
+            .map(Event::try_from)
+            .collect::<Result<_, _>>()
+            .map_err(self.unreadable("an event"))
+    }
+
+    /// The number of the newest event; 0 if there is none.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub async fn newest_event(&self) -> Result<i64> {
+        sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM events")
+            .fetch_one(&self.inner.readers)
+            .await
+            .map_err(self.failed("ask for the newest event"))
     }
 
     /// Adds events to a transaction that is under way.

@@ -30,6 +30,7 @@ macro_rules! select {
 pub(crate) const BY_ID: &str = select!("WHERE jobs.id = ?1");
 pub(crate) const BY_NAME: &str = select!("WHERE jobs.name = ?1");
 pub(crate) const ALL: &str = select!("ORDER BY jobs.name");
+pub(crate) const PAGE: &str = select!("WHERE jobs.name > ?1 ORDER BY jobs.name LIMIT ?2");
 pub(crate) const ACTIVE_RUN: &str =
     "SELECT id, job_name FROM runs WHERE job_id = ?1 AND finished_at IS NULL ORDER BY id LIMIT 1";
 
@@ -45,7 +46,7 @@ pub enum Applied {
 }
 
 #[derive(FromRow)]
-struct Row {
+pub(crate) struct Row {
     id: String,
     name: String,
     spec: String,
@@ -161,6 +162,23 @@ impl Store {
         each.into_iter().map(|(_, job)| job).collect()
     }
 
+    /// The first `limit` jobs whose names come after one, by name. Any page costs the same.
+    ///
+    /// # Errors
+    /// The database can't be read, or a job in it.
+    pub async fn jobs_after(&self, name: &str, limit: u32) -> Result<Vec<Job>> {
+        let rows: Vec<Row> = sqlx::query_as(PAGE)
+            .bind(name)
+            .bind(limit)
+            .fetch_all(&self.inner.readers)
+            .await
+            .map_err(self.failed("read the jobs"))?;
+        rows.into_iter()
+            .map(Job::try_from)
+            .collect::<Result<_, _>>()
+            .map_err(self.unreadable("a job"))
+    }
+
     /// All jobs by name, each on its own: one that can't be read doesn't hide the others.
     ///
     /// # Errors
@@ -197,8 +215,28 @@ impl Store {
     /// [`Code::Configuration`] if there is none, or while it has a run that has not ended;
     /// or the database can't be written.
     pub async fn remove_job(&self, id: Uuid) -> Result<()> {
+        self.remove_job_as_seen(id, None).await.map(|_| ())
+    }
+
+    /// As [`Store::remove_job`], if the job is still as it was at `seen`, its time of the last change. False if it isn't.
+    ///
+    /// # Errors
+    /// As [`Store::remove_job`].
+    pub async fn remove_job_as_seen(&self, id: Uuid, seen: Option<Timestamp>) -> Result<bool> {
         const DOING: &str = "remove a job";
         let mut transaction = self.begin(Durability::Now, DOING).await?;
+        if let Some(seen) = seen {
+            let changed: Option<String> =
+                sqlx::query_scalar("SELECT updated_at FROM jobs WHERE id = ?1 AND updated_at <> ?2")
+                    .bind(id.to_string())
+                    .bind(time(seen))
+                    .fetch_optional(&mut *transaction)
+                    .await
+                    .map_err(self.failed(DOING))?;
+            if changed.is_some() {
+                return Ok(false);
+            }
+        }
         let active: Option<(String, String)> = sqlx::query_as(ACTIVE_RUN)
             .bind(id.to_string())
             .fetch_optional(&mut *transaction)
@@ -217,7 +255,8 @@ impl Store {
             .await
             .map_err(self.failed(DOING))?
             .rows_affected();
-        keep_if_found(removed, transaction, self, DOING, id).await
+        keep_if_found(removed, transaction, self, DOING, id).await?;
+        Ok(true)
     }
 
     /// Stops all deletion of a job's backups for a reason, or allows it again with `None`.
@@ -278,7 +317,7 @@ async fn keep_if_found(
 }
 
 /// A UUIDv7 of the injected clock's time.
-fn new_id(now: Timestamp) -> Uuid {
+pub(crate) fn new_id(now: Timestamp) -> Uuid {
     let seconds = u64::try_from(now.as_second()).unwrap_or(0);
     let nanoseconds = u32::try_from(now.subsec_nanosecond()).unwrap_or(0);
     Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanoseconds))

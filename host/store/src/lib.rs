@@ -1,4 +1,5 @@
-//! The database of Backstay: jobs, runs, events, the catalogue of backups, the undo journal, plugins, remotes, secrets.
+//! The database of Backstay: jobs, runs, events, the catalogue of backups, the undo journal, plugins, remotes, secrets,
+//! tokens, and who changed what.
 //!
 //! Only this crate knows SQL; nobody outside sees a row, a pool or a database error of their own kind.
 //! It keeps and finds things: it never decides (what retention deletes, when a job is due, which entry
@@ -11,6 +12,7 @@
 //! Where to add things: a noun has a file with its queries; a table or a column is a new file in
 //! `migrations/sqlite` (released ones never change); what a database error means to a person is in `failure`.
 
+mod audit;
 mod backups;
 mod catalogue;
 mod columns;
@@ -25,10 +27,12 @@ mod plugins;
 mod queue;
 mod remotes;
 mod removals;
+mod requests;
 mod runs;
 mod secrets;
 mod state;
 mod throttle;
+mod tokens;
 mod transaction;
 mod vault;
 
@@ -50,9 +54,11 @@ pub use open::FILE_NAME;
 pub use plugins::InstalledPlugin;
 pub use queue::{Changes, Considered, Dealt};
 pub use remotes::KnownRemote;
+pub use requests::{Edited, Outcome, RequestKey};
 pub use runs::RunFilter;
 pub use secrets::KnownSecret;
 pub use state::{MAX_KEY_BYTES, MAX_NOTE_BYTES, MAX_NOTES};
+pub use tokens::TOKEN_PREFIX;
 pub use vault::{CREDENTIAL_NAME, KEY_FILE_NAME, KeyState, Rotated};
 
 /// An open database. Clones are cheap and share it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use backstay_model::clock::SystemClock;
 use sqlx::AssertSqlSafe;
 
-use crate::{Store, backups, events, jobs, journal, runs};
+use crate::{Store, audit, backups, events, jobs, journal, requests, runs, tokens};
 
 /// The steps of a query's plan, one a line.
 async fn plan(query: &str) -> Vec<String> {
@@ -38,6 +38,11 @@ async fn no_list_looks_at_more_rows_than_it_returns() {
         journal::OF_RUN,
         jobs::BY_ID,
         jobs::BY_NAME,
+        audit::PAGE,
+        backups::PAGE,
+        events::ALL,
+        requests::UNFINISHED_BACKUP,
+        tokens::BY_HASH,
     ] {
         let steps = plan(query).await;
         assert!(
@@ -54,8 +59,12 @@ async fn lists_come_out_of_the_index_in_order() {
         runs::PAGE_OF_JOB,
         backups::NEWEST,
         backups::NEWEST_OF_JOB,
+        backups::PAGE,
         backups::PAGE_OF_JOB,
         backups::NEWEST_OF_NAME,
+        audit::PAGE,
+        events::ALL,
+        jobs::PAGE,
     ] {
         let steps = plan(query).await;
         assert!(

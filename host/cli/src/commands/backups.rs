@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use backstay_api::view::BackupView;
 use backstay_model::Result;
 use backstay_store::{Backup, BackupFilter};
 use indicatif::HumanBytes;
 
 use crate::args::Backups;
-use crate::output::summary::{backup_json, place, verified};
+use crate::output::summary::{place, verified};
 use crate::output::{Output, table};
 use crate::wire;
 
@@ -26,11 +27,7 @@ pub async fn run(args: Backups, data_dir: Option<PathBuf>, output: Output) -> Re
     let is_own = |backup: &Backup| backup.manifest.instance_id == engine.store.instance_id();
     let values: Vec<_> = backups
         .iter()
-        .map(|backup| {
-            let mut value = backup_json(backup);
-            value["own"] = is_own(backup).into();
-            value
-        })
+        .map(|backup| BackupView::listed(backup, &engine.store))
         .collect();
     output.print(&values, || {
         if backups.is_empty() {

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backstay_api::client::Client;
 use backstay_model::run::Run;
 use backstay_model::{Code, Error, Result};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::args::Cancel;
+use crate::commands::user;
 use crate::output::{Lines, Output};
 use crate::wire;
 
@@ -48,8 +50,19 @@ pub async fn run(args: Cancel, data_dir: Option<PathBuf>, output: Output) -> Res
         .hint("`backstay runs` shows how they ended"));
     }
     // All are asked before the first is waited for.
+    let service = Client::find(&engine.data_dir)?;
     for id in &ids {
-        engine.cancel(*id).await?;
+        match &service {
+            Some(service) if !engine.store.run(*id).await?.status.is_final() => {
+                service.post(&format!("/api/v1/runs/{id}/cancel"), None).await?;
+            }
+            _ => {
+                let cancel = engine.cancel(*id);
+                engine
+                    .audited(&user(), "run.cancel", &id.to_string(), cancel)
+                    .await?;
+            }
+        }
     }
     let mut ended: Vec<Run> = Vec::new();
     for id in ids {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use backstay_api::view::Validation;
 use backstay_model::job::Job as Stored;
 use backstay_model::run::RunStatus;
 use backstay_model::{Code, Error, Result};
@@ -9,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::args::Job;
-use crate::commands::jobfile;
+use crate::commands::{jobfile, user};
 use crate::output::{Output, table};
 use crate::wire;
 
@@ -61,7 +62,10 @@ pub async fn run(command: Job, data_dir: Option<PathBuf>, output: Output) -> Res
         }
         Job::Rm { job } => {
             let job = engine.store.job(&job).await?;
-            engine.store.remove_job(job.id).await?;
+            let removed = engine.store.remove_job(job.id);
+            engine
+                .audited(&user(), "job.remove", &job.spec.name, removed)
+                .await?;
             output.print(&json!({ "removed": job.id }), || {
                 format!("removed job {}; its backups stay", job.spec.name)
             })?;
@@ -82,18 +86,19 @@ pub async fn run(command: Job, data_dir: Option<PathBuf>, output: Output) -> Res
             for job in &jobs {
                 all.extend(engine.validate(job).await?.diagnostics);
             }
-            let is_wrong = all.iter().any(backstay_model::Diagnostic::is_error);
-            output.print(&json!({ "ok": !is_wrong, "diagnostics": all }), || {
+            let validation = Validation::from(all);
+            output.print(&validation, || {
+                let all = &validation.diagnostics;
                 if all.is_empty() {
                     "ok".to_owned()
                 } else {
                     all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
                 }
             })?;
-            return Ok(if is_wrong {
-                Code::Configuration.exit_code()
-            } else {
+            return Ok(if validation.ok {
                 0
+            } else {
+                Code::Configuration.exit_code()
             });
         }
     }

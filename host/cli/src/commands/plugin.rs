@@ -3,9 +3,10 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
+use backstay_api::view::{PluginDetails, PluginView};
 use backstay_model::plugin::{PluginKind, PluginManifest};
 use backstay_model::{Code, Error, Result};
-use serde_json::{Map, json};
+use serde_json::Map;
 
 use crate::args::Plugin;
 use crate::commands::asks::{Programs, about};
@@ -28,7 +29,10 @@ pub async fn run(command: Plugin, data_dir: Option<PathBuf>, output: Output) -> 
             let plugins = engine.plugins.list().await?;
             let values: Vec<_> = plugins
                 .iter()
-                .map(|(m, bundled)| json!({ "manifest": m, "bundled": bundled }))
+                .map(|(manifest, bundled)| PluginView {
+                    manifest: manifest.clone(),
+                    bundled: *bundled,
+                })
                 .collect();
             output.print(&values, || {
                 let rows = plugins.iter().map(|(m, bundled)| {
@@ -55,8 +59,13 @@ pub async fn run(command: Plugin, data_dir: Option<PathBuf>, output: Output) -> 
                 PluginKind::Source => plugin.source_schema(&scope).await?,
                 PluginKind::Destination => plugin.destination_schema(&scope).await?,
             };
-            let value = json!({ "manifest": manifest, "digest": plugin.digest(), "bundled": plugin.is_bundled(), "configSchema": schema });
-            output.print(&value, || {
+            let details = PluginDetails {
+                manifest: manifest.clone(),
+                digest: plugin.digest().to_owned(),
+                bundled: plugin.is_bundled(),
+                config_schema: schema.clone(),
+            };
+            output.print(&details, || {
                 let programs = if commands {
                     Programs::Commands
                 } else {

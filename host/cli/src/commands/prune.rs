@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use backstay_api::view::RunView;
 use backstay_engine::backup::Report;
 use backstay_engine::prune::{Place, Plan, Planned, PruneOptions};
-use backstay_model::Result;
+use backstay_model::{Error, Result};
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use crate::args::Prune;
-use crate::output::summary::{report_json, report_text};
+use crate::output::summary::report_text;
 use crate::output::{Lines, Output, table};
 use crate::wire;
 
@@ -44,7 +45,8 @@ pub async fn run(args: Prune, data_dir: Option<PathBuf>, output: Output) -> Resu
         run: pruned.run,
         backups: Vec::new(),
     };
-    let mut value = report_json(&report);
+    let mut value = serde_json::to_value(RunView::from(&report))
+        .map_err(|e| Error::internal("cannot write JSON").because(e))?;
     for (key, part) in plan_json(&pruned.plan, false)
         .as_object_mut()
         .into_iter()

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use backstay_api::view::RunView;
 use backstay_engine::restore::RestoreOptions;
 use backstay_model::Result;
 use backstay_stream::codec::Identities;
 
 use crate::args::Restore;
 use crate::commands::find_good_backup;
-use crate::output::summary::{report_json, report_text};
+use crate::output::summary::report_text;
 use crate::output::{Lines, Output};
 use crate::wire;
 
@@ -54,7 +55,7 @@ pub async fn run(args: Restore, data_dir: Option<PathBuf>, output: Output) -> Re
     let lines = Arc::new(Lines::new());
     let report = engine.restore(&backup, &options, Arc::clone(&lines) as _).await?;
     drop(lines);
-    output.print(&report_json(&report), || report_text(&report))?;
+    output.print(&RunView::from(&report), || report_text(&report))?;
     Ok(report.exit_code())
 }
 

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use backstay_api::view::NextRuns;
 use backstay_model::clock::{Clock as _, SystemClock};
 use backstay_model::job::Job;
 use backstay_model::schedule::{Schedule, Timetable};
 use backstay_model::{Code, Error, Result};
 use jiff::Timestamp;
-use serde_json::json;
 
 use crate::args::{Schedule as Command, ScheduleNext};
 use crate::output::Output;
@@ -85,7 +85,11 @@ async fn of_jobs(
             None => "  not by itself: it is disabled".to_owned(),
         };
         texts.push(format!("{}:\n{text}", job.spec.name));
-        values.push(json!({ "id": job.id, "job": job.spec.name, "next": times }));
+        values.push(NextRuns {
+            id: job.id,
+            job: job.spec.name.clone(),
+            next: times,
+        });
     }
     output.print(&values, || {
         if texts.is_empty() {

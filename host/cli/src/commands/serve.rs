@@ -1,5 +1,6 @@
 //! `backstay serve`: the wiring of the service, its signals, its settings, and what it tells systemd.
 
+mod first_token;
 mod log;
 mod rotation;
 mod settings;
@@ -8,13 +9,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backstay_api::{App, Live, Server};
 use backstay_engine::daemon::{Daemon, Policy, Stop};
 use backstay_model::settings::Settings;
 use backstay_model::{Code, Error, Result};
 use backstay_stream::codec::Identities;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::args::Serve;
 use crate::output::Output;
@@ -48,7 +50,8 @@ pub async fn run(args: Serve, data_dir: Option<PathBuf>, output: Output) -> Resu
     let mut signals = Signals::new()?;
 
     let engine = Arc::new(wire::engine(data_dir).await?);
-    let daemon = Daemon::open(Arc::clone(&engine), policy, Arc::new(Logged))?;
+    let live = Arc::new(Live::new(Arc::new(Logged)));
+    let daemon = Arc::new(Daemon::open(Arc::clone(&engine), policy, Arc::clone(&live) as _)?);
     // Before anything begins, what a crash left is undone. What that leaves when it is stopped is undone at the next
     // start, as after a crash.
     notify(&[NotifyState::Status("undoing what a crash left")]);
@@ -71,14 +74,32 @@ pub async fn run(args: Serve, data_dir: Option<PathBuf>, output: Output) -> Resu
         tracing::warn!("{}", warning.message);
     }
 
+    let app = App::new(Arc::clone(&engine), Arc::clone(&daemon), live, settings.clone());
+    let app = Arc::new(app);
+    let server = Server::open(Arc::clone(&app), &settings.api).await?;
+    if let Some(address) = server.address()? {
+        tracing::info!("listening on {address}");
+        first_token::offer(&engine).await?;
+    }
+    let (ended, ending) = oneshot::channel::<()>();
+    let serving = tokio::spawn(server.run(async {
+        // It has ended too if nobody is left to say so.
+        let _ = ending.await;
+    }));
+
     let (stop, stopping) = watch::channel(Stop::No);
     tracing::info!("backstay {} is ready", engine.version);
     notify(&[NotifyState::Ready, NotifyState::Status("ready")]);
-    let attend = attend(&daemon, stop, signals, file, log);
+    let attend = attend(&daemon, &app, stop, signals, file, log);
     tokio::select! {
         () = Box::pin(daemon.run(stopping)) => {}
         // It goes on until the daemon has ended.
         () = attend => {}
+    }
+    // While runs end, it can still be asked about them.
+    let _ = ended.send(());
+    if let Err(error) = serving.await {
+        tracing::error!("the HTTP interface ended badly: {error}");
     }
     tracing::info!("ended");
     Ok(0)
@@ -87,6 +108,7 @@ pub async fn run(args: Serve, data_dir: Option<PathBuf>, output: Output) -> Resu
 /// Heeds signals and edits of the settings for as long as the daemon runs.
 async fn attend(
     daemon: &Daemon,
+    app: &App,
     stop: watch::Sender<Stop>,
     mut signals: Signals,
     mut file: SettingsFile,
@@ -96,7 +118,7 @@ async fn attend(
     loop {
         tokio::select! {
             heard = signals.heard() => match heard {
-                Heard::Reload => reload(daemon, &mut file, &log),
+                Heard::Reload => reload(daemon, app, &mut file, &log),
                 Heard::End(name) => {
                     let how = if *stop.borrow() == Stop::No {
                         tracing::info!("{name}: no new runs, those under way may end");
@@ -111,7 +133,7 @@ async fn attend(
             },
             () = tokio::time::sleep(LOOK) => {
                 if file.has_changed() {
-                    reload(daemon, &mut file, &log);
+                    reload(daemon, app, &mut file, &log);
                 }
             }
         }
@@ -125,7 +147,7 @@ async fn attend(
 }
 
 /// Goes on by what the settings say now, or by what they said before if that can't be used.
-fn reload(daemon: &Daemon, file: &mut SettingsFile, log: &Log) {
+fn reload(daemon: &Daemon, app: &App, file: &mut SettingsFile, log: &Log) {
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         notify(&[NotifyState::Reloading, now]);
     }
@@ -136,6 +158,7 @@ fn reload(daemon: &Daemon, file: &mut SettingsFile, log: &Log) {
         Ok((policy, settings)) => {
             daemon.set_policy(policy);
             log.follow(&settings.log);
+            app.follow(settings);
             tracing::info!("the settings were read again");
         }
         Err(error) => {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use backstay_api::view::RunView;
 use backstay_engine::Engine;
 use backstay_model::Result;
 use backstay_model::job::VerifyLevel;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use crate::args::{Level, Verify};
 use crate::commands::find_backup;
-use crate::output::summary::{report_json, report_text};
+use crate::output::summary::report_text;
 use crate::output::{Lines, Output, Reports};
 use crate::wire;
 
@@ -43,7 +44,7 @@ pub async fn run(args: Verify, data_dir: Option<PathBuf>, output: Output) -> Res
             .verify(&backup, level, &identities, &context, Arc::clone(&lines) as _)
             .await?;
         drop(lines);
-        output.print(&report_json(&report), || report_text(&report))?;
+        output.print(&RunView::from(&report), || report_text(&report))?;
         return Ok(report.exit_code());
     };
     work.truncate(args.limit.unwrap_or(usize::MAX));

@@ -9,6 +9,7 @@ use backstay_model::event::Level;
 use backstay_model::run::Progress;
 use backstay_store::NewEvent;
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use uuid::Uuid;
 
 /// How often progress is said in a pipe.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -74,7 +75,7 @@ impl Observer for Lines {
         self.line(&event_line(event.at, event.level, &event.origin, &event.message));
     }
 
-    fn progress(&self, progress: &Progress) {
+    fn progress(&self, _: Uuid, progress: &Progress) {
         if self.quiet {
             return;
         }

@@ -1,11 +1,12 @@
 //! The runs of several checks, each printed when it has ended: none is lost if a later one takes long or is cancelled,
 //! and they take no memory.
 
+use backstay_api::view::RunView;
 use backstay_engine::backup::Report;
 use backstay_model::{Code, Error, Result};
 
 use super::Output;
-use super::summary::{report_json, report_text};
+use super::summary::report_text;
 
 /// A list of runs that grows. As JSON it is one array.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl Reports {
     /// Standard output can't be written to.
     pub fn add(&mut self, report: &Report) -> Result<()> {
         let text = if self.output.json {
-            let value = serde_json::to_string_pretty(&report_json(report))
+            let value = serde_json::to_string_pretty(&RunView::from(report))
                 .map_err(|e| Error::internal("cannot write JSON").because(e))?;
             let before = if self.is_open { "," } else { "[" };
             format!("{before}\n  {}", value.replace('\n', "\n  "))

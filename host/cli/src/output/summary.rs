@@ -4,49 +4,6 @@ use backstay_engine::backup::Report;
 use backstay_model::run::{Run, RunKind, RunStatus};
 use backstay_store::Backup;
 use indicatif::{HumanBytes, HumanCount};
-use serde_json::{Value, json};
-
-/// A backup for programs.
-pub fn backup_json(backup: &Backup) -> Value {
-    let manifest = &backup.manifest;
-    json!({
-        "id": manifest.id,
-        "job": manifest.job.name,
-        "jobId": manifest.job.id,
-        "runId": backup.run_id,
-        "createdAt": backup.created_at,
-        "destination": manifest.destination.plugin,
-        "location": backup.location,
-        "critical": backup.critical,
-        "instanceId": manifest.instance_id,
-        "device": manifest.device,
-        "dependsOn": manifest.depends_on,
-        "sourceBytes": manifest.content_bytes(),
-        "storedBytes": backup.manifest.stored_bytes(),
-        "verifiedAt": backup.verified_at,
-        "verifiedLevel": backup.verified_level,
-        "verifiedOk": backup.verified_ok,
-        "manifest": manifest,
-    })
-}
-
-/// A run and its backups for programs.
-pub fn report_json(report: &Report) -> Value {
-    let run = &report.run;
-    json!({
-        "id": run.id,
-        "job": run.job_name,
-        "jobId": run.job_id,
-        "kind": run.kind,
-        "status": run.status,
-        "startedAt": run.started_at,
-        "finishedAt": run.finished_at,
-        "error": run.error,
-        "warnings": run.warnings,
-        "backups": report.backups.iter().map(backup_json).collect::<Vec<_>>(),
-        "stats": run.stats,
-    })
-}
 
 /// A run and its backups for people.
 pub fn report_text(report: &Report) -> String {

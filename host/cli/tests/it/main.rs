@@ -8,6 +8,7 @@
 )]
 
 mod abort;
+mod api;
 mod catalog;
 mod configuration;
 mod crash;

@@ -48,7 +48,7 @@ async fn a_waiting_run_is_taken_once_or_ended() {
     let job = job(&lab.store, "flash").await;
     let (first, second) = (run(&job), run(&job));
     for run in [&first, &second] {
-        lab.store.enqueue_run(run, &event(run, "waits")).await.unwrap();
+        lab.store.begin_run(run, &[event(run, "waits")]).await.unwrap();
     }
     let now = at("2026-03-01T03:00:05Z");
     assert!(lab.store.take_run(first.id, now).await.unwrap());

@@ -14,6 +14,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload::Handle;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry};
+use uuid::Uuid;
 
 use super::rotation::DailyFiles;
 
@@ -66,7 +67,7 @@ fn filter(settings: &LogSettings) -> EnvFilter {
     EnvFilter::try_from_env("BACKSTAY_LOG").unwrap_or_else(|_| {
         let level = settings.level.name();
         EnvFilter::new(format!(
-            "error,backstay={level},backstay_engine={level},backstay_plugin={level},backstay_stream={level}"
+            "error,backstay={level},backstay_api={level},backstay_engine={level},backstay_plugin={level},backstay_stream={level}"
         ))
     })
 }
@@ -112,5 +113,5 @@ impl Observer for Logged {
         }
     }
 
-    fn progress(&self, _: &Progress) {}
+    fn progress(&self, _: Uuid, _: &Progress) {}
 }

@@ -1,0 +1,129 @@
+//! Talks to the service of a data directory by its socket, for the program's other commands.
+
+use std::path::{Path, PathBuf};
+
+use backstay_model::{Code, Error, Result};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+use crate::listen::connect;
+
+/// The service of a data directory.
+#[derive(Debug, Clone)]
+pub struct Client {
+    data_dir: PathBuf,
+}
+
+impl Client {
+    /// The service, if one is there.
+    ///
+    /// # Errors
+    /// There is one, and this user may not use it.
+    pub fn find(data_dir: &Path) -> Result<Option<Self>> {
+        let found = connect(data_dir)?;
+        Ok(found.map(|_| Client {
+            data_dir: data_dir.to_owned(),
+        }))
+    }
+
+    /// Asks the service to do something. With a key it is done once, however often it is asked.
+    ///
+    /// # Errors
+    /// Those of the service, as if this process had done it; or the service is gone.
+    pub async fn post(&self, path: &str, key: Option<&str>) -> Result<Value> {
+        let Some(stream) = connect(&self.data_dir)? else {
+            return Err(gone());
+        };
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(header::HOST, "localhost");
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let request = request
+            .body(Empty::<Bytes>::new())
+            .map_err(|e| Error::internal("a request can't be made").because(e))?;
+        let (status, body) = exchange(stream, request).await.map_err(|e| gone().because(e))?;
+        let value: Value = serde_json::from_slice(&body)
+            .map_err(|e| Error::internal("the service doesn't answer in JSON").because(e))?;
+        if status.is_success() {
+            Ok(value)
+        } else {
+            Err(failure(status, &value))
+        }
+    }
+}
+
+async fn exchange(stream: UnixStream, request: Request<Empty<Bytes>>) -> hyper::Result<(StatusCode, Bytes)> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let answer = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok((status, body))
+    };
+    // The connection moves only as long as somebody waits for it.
+    let connection = async {
+        let _ = connection.await;
+        std::future::pending().await
+    };
+    tokio::select! {
+        answer = answer => answer,
+        never = connection => never,
+    }
+}
+
+/// A name as a part of a path.
+pub fn segment(name: &str) -> String {
+    let mut text = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"._~-".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    // These would lead elsewhere.
+    match text.as_str() {
+        "" | "." | ".." => "%00".to_owned(),
+        _ => text,
+    }
+}
+
+fn gone() -> Error {
+    Error::new(Code::Environment, "the service has gone away").hint("`backstay runs` shows what it has done")
+}
+
+/// The failure that a problem tells of.
+fn failure(status: StatusCode, problem: &Value) -> Error {
+    let code = serde_json::from_value(problem["code"].clone()).unwrap_or(match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Code::Permission,
+        status if status.is_client_error() => Code::Configuration,
+        _ => Code::Environment,
+    });
+    let detail = problem["detail"].as_str().unwrap_or("the service can't do it");
+    let error = Error::new(code, detail);
+    match problem["hint"].as_str() {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_one_part_of_a_path() {
+        assert_eq!(segment("flash-1.daily"), "flash-1.daily");
+        assert_eq!(segment("a/../b?c"), "a%2F..%2Fb%3Fc");
+        assert_eq!(segment("größe"), "gr%C3%B6%C3%9Fe");
+        assert_eq!([segment(""), segment("..")], ["%00", "%00"]);
+    }
+}

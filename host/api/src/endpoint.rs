@@ -1,0 +1,262 @@
+//! The entry of an endpoint: where it is, who may use it, what goes in and comes out. Both the routes and the OpenAPI
+//! document are made from it, so that they can't say different things.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use backstay_model::access::Role;
+use http::StatusCode;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::Value;
+
+use crate::app::{App, Caller};
+use crate::{Problem, query};
+
+/// Longer than a write waits for the database, so that its own word is heard.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// Makes a schema.
+pub type Make = fn(&mut SchemaGenerator) -> Schema;
+
+/// An endpoint.
+pub struct Endpoint {
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) summary: &'static str,
+    /// The least role; nothing for who needs none.
+    pub(crate) role: Option<Role>,
+    /// Of what stands in braces in the path: its schema, and what it is.
+    pub(crate) place: Option<(Value, &'static str)>,
+    pub(crate) query: Make,
+    pub(crate) headers: Vec<Header>,
+    pub(crate) body: Option<Make>,
+    pub(crate) answers: Vec<Answer>,
+    route: MethodRouter<Arc<App>>,
+}
+
+/// A header of a request.
+pub struct Header {
+    pub(crate) name: &'static str,
+    pub(crate) is_required: bool,
+    pub(crate) summary: &'static str,
+    pub(crate) schema: Value,
+}
+
+/// What comes back when all went well.
+pub struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) summary: &'static str,
+    pub(crate) media_type: &'static str,
+    pub(crate) schema: Option<Make>,
+    pub(crate) has_etag: bool,
+}
+
+fn make<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+impl Endpoint {
+    fn new(
+        method: &'static str,
+        path: &'static str,
+        name: &'static str,
+        route: MethodRouter<Arc<App>>,
+    ) -> Self {
+        Endpoint {
+            method,
+            path,
+            name,
+            summary: "",
+            role: Some(Role::Viewer),
+            place: None,
+            query: make::<query::Nothing>,
+            headers: Vec::new(),
+            body: None,
+            answers: Vec::new(),
+            route,
+        }
+    }
+
+    /// One that shows something.
+    pub fn get<H: Handler<T, Arc<App>>, T: 'static>(
+        path: &'static str,
+        name: &'static str,
+        handler: H,
+    ) -> Self {
+        Self::new("get", path, name, on(MethodFilter::GET, handler))
+    }
+
+    /// One that does something.
+    pub fn post<H: Handler<T, Arc<App>>, T: 'static>(
+        path: &'static str,
+        name: &'static str,
+        handler: H,
+    ) -> Self {
+        Self::new("post", path, name, on(MethodFilter::POST, handler))
+    }
+
+    /// One that replaces something.
+    pub fn put<H: Handler<T, Arc<App>>, T: 'static>(
+        path: &'static str,
+        name: &'static str,
+        handler: H,
+    ) -> Self {
+        Self::new("put", path, name, on(MethodFilter::PUT, handler))
+    }
+
+    /// One that removes something.
+    pub fn delete<H: Handler<T, Arc<App>>, T: 'static>(
+        path: &'static str,
+        name: &'static str,
+        handler: H,
+    ) -> Self {
+        Self::new("delete", path, name, on(MethodFilter::DELETE, handler))
+    }
+
+    /// What it does, in a line.
+    pub fn says(self, summary: &'static str) -> Self {
+        Endpoint { summary, ..self }
+    }
+
+    /// Who may use it; [`Role::Viewer`] if nothing is said.
+    pub fn role(self, role: Role) -> Self {
+        let role = Some(role);
+        Endpoint { role, ..self }
+    }
+
+    /// Everybody may use it, without a token.
+    pub fn open(self) -> Self {
+        Endpoint { role: None, ..self }
+    }
+
+    /// What stands in braces in the path.
+    pub fn place(self, schema: Value, summary: &'static str) -> Self {
+        let place = Some((schema, summary));
+        Endpoint { place, ..self }
+    }
+
+    /// What may stand behind the question mark: the fields of a struct.
+    pub fn query<T: JsonSchema>(self) -> Self {
+        Endpoint {
+            query: make::<T>,
+            ..self
+        }
+    }
+
+    /// A header that it heeds.
+    pub fn header(mut self, header: Header) -> Self {
+        self.headers.push(header);
+        self
+    }
+
+    /// What the body must be.
+    pub fn body<T: JsonSchema>(self) -> Self {
+        let body: Option<Make> = Some(make::<T>);
+        Endpoint { body, ..self }
+    }
+
+    /// What comes back as JSON.
+    pub fn answers<T: JsonSchema>(mut self, status: StatusCode, summary: &'static str) -> Self {
+        self.answers.push(Answer {
+            status,
+            summary,
+            media_type: "application/json",
+            schema: Some(make::<T>),
+            has_etag: false,
+        });
+        self
+    }
+
+    /// Nothing comes back.
+    pub fn answers_nothing(mut self, summary: &'static str) -> Self {
+        self.answers.push(Answer {
+            status: StatusCode::NO_CONTENT,
+            summary,
+            media_type: "application/json",
+            schema: None,
+            has_etag: false,
+        });
+        self
+    }
+
+    /// Events come back for as long as somebody listens.
+    pub fn streams(mut self, summary: &'static str) -> Self {
+        self.answers.push(Answer {
+            status: StatusCode::OK,
+            summary,
+            media_type: "text/event-stream",
+            schema: Some(make::<String>),
+            has_etag: false,
+        });
+        self
+    }
+
+    /// With an `ETag`, for `If-Match`.
+    pub fn with_etag(mut self) -> Self {
+        for answer in &mut self.answers {
+            answer.has_etag = true;
+        }
+        self
+    }
+
+    /// Its path, and what is routed there.
+    pub fn into_route(self) -> (&'static str, MethodRouter<Arc<App>>) {
+        let route = match self.role {
+            Some(role) => for_role(self.route, role),
+            None => self.route,
+        };
+        (self.path, route)
+    }
+}
+
+/// A route that only those may use who have a role, and that answers within a bounded time.
+pub fn for_role(route: MethodRouter<Arc<App>>, role: Role) -> MethodRouter<Arc<App>> {
+    route.route_layer(from_fn(move |request: Request, next: Next| {
+        enter(role, request, next)
+    }))
+}
+
+async fn enter(role: Role, request: Request, next: Next) -> Response {
+    match request.extensions().get::<Caller>() {
+        Some(caller) if caller.role >= role => {}
+        Some(caller) => {
+            return Problem::new(
+                StatusCode::FORBIDDEN,
+                "role",
+                "This token doesn't allow it",
+                format!(
+                    "it takes the role {}, and {} is {}",
+                    role.name(),
+                    caller.actor,
+                    caller.role.name()
+                ),
+            )
+            .hint("`backstay token add` makes a token with another role")
+            .into_response();
+        }
+        None => return unknown_caller().into_response(),
+    }
+    match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            Problem::unavailable(format!("it took longer than {} s", TIME_LIMIT.as_secs())).into_response()
+        }
+    }
+}
+
+/// Somebody without a token, or with a wrong one.
+pub fn unknown_caller() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "token",
+        "A token is needed",
+        "there is no token in the request, or it is unknown, removed or expired",
+    )
+    .hint("send `Authorization: Bearer TOKEN`; `backstay token add` makes one")
+}

@@ -1,0 +1,209 @@
+//! Who is let in: the right host, no foreign page, a known token.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use backstay_model::access::Role;
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, StatusCode, header};
+
+use crate::Problem;
+use crate::app::{App, Caller};
+use crate::endpoint::unknown_caller;
+
+/// What can be asked without a token.
+const OPEN: &str = "/health";
+
+/// Names that people give to tokens in addresses, where they end up in logs and histories.
+const TOKENS: [&str; 6] = [
+    "token",
+    "access_token",
+    "api_key",
+    "apikey",
+    "auth",
+    "authorization",
+];
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Peer {
+    /// From this machine by the socket, of a user who may use it.
+    User(u32),
+    /// By the network.
+    Network(SocketAddr),
+}
+
+/// Lets a request in, and says who sends it.
+pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match identify(&app, &parts).await {
+        Ok(caller) => {
+            if let Some(caller) = caller {
+                parts.extensions.insert(caller);
+            }
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn identify(app: &App, request: &Parts) -> Result<Option<Caller>, Problem> {
+    let Some(peer) = request.extensions.get::<Peer>() else {
+        return Err(unknown_caller());
+    };
+    let headers = &request.headers;
+    if let Peer::Network(_) = peer {
+        let host = host(request)?;
+        if !is_ours(&host, &app.settings().api.hosts) {
+            return Err(Problem::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "host",
+                "This host doesn't go by that name",
+                format!("`{}` is no name of this host", host.host()),
+            )
+            .hint("add the name to `api.hosts` in the settings of the service"));
+        }
+        refuse_foreign_pages(headers, &host)?;
+    }
+    let named = |pair: &str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        TOKENS.iter().any(|token| name.eq_ignore_ascii_case(token))
+    };
+    if request.uri.query().unwrap_or_default().split('&').any(named) {
+        return Err(
+            Problem::bad_request("there is a token in the address, where it ends up in logs")
+                .hint("send it as `Authorization: Bearer TOKEN`, and replace this one"),
+        );
+    }
+    if request.uri.path() == OPEN {
+        return Ok(None);
+    }
+    match (headers.get(header::AUTHORIZATION), peer) {
+        (Some(value), peer) => {
+            let text = value.to_str().unwrap_or_default();
+            let address = match peer {
+                Peer::User(_) => IpAddr::from([127, 0, 0, 1]),
+                Peer::Network(address) => address.ip(),
+            };
+            bearer(app, text, address).await.map(Some)
+        }
+        (None, Peer::User(uid)) => Ok(Some(Caller {
+            actor: format!("user:{uid}"),
+            role: Role::Admin,
+        })),
+        (None, Peer::Network(_)) => Err(unknown_caller()),
+    }
+}
+
+async fn bearer(app: &App, value: &str, address: IpAddr) -> Result<Caller, Problem> {
+    let token = match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => return Err(unknown_caller()),
+    };
+    let now = Instant::now();
+    if let Some(seconds) = app.logins.wait(address, token, now) {
+        return Err(Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-attempts",
+            "Too many wrong tokens",
+            format!("{address} has sent too many wrong tokens"),
+        )
+        .retry_after(u32::try_from(seconds).unwrap_or(u32::MAX)));
+    }
+    match app.engine.store.token_of(token).await? {
+        Some(token_known) => {
+            app.logins.succeeded(token);
+            Ok(Caller {
+                actor: format!("token:{}", token_known.name),
+                role: token_known.role,
+            })
+        }
+        None => {
+            app.logins.failed(address, now);
+            tracing::warn!("a wrong token from {address}");
+            Err(unknown_caller())
+        }
+    }
+}
+
+/// The host that the client means to talk to.
+fn host(request: &Parts) -> Result<Authority, Problem> {
+    let mut given = request.headers.get_all(header::HOST).iter();
+    let wrong = || Problem::bad_request("the request doesn't name one host");
+    let (Some(value), None) = (given.next(), given.next()) else {
+        return Err(wrong());
+    };
+    let host = Authority::try_from(value.as_bytes()).map_err(|_| wrong())?;
+    match request.uri.authority() {
+        Some(other) if *other != host => Err(wrong()),
+        _ => Ok(host),
+    }
+}
+
+/// Whether a name is one of this host. A page elsewhere may have its own name lead here (DNS rebinding), but not an
+/// address, nor a name that somebody wrote into the settings.
+fn is_ours(host: &Authority, names: &[String]) -> bool {
+    let host = host.host();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    address.parse::<IpAddr>().is_ok()
+        || host.eq_ignore_ascii_case("localhost")
+        || names.iter().any(|name| host.eq_ignore_ascii_case(name))
+}
+
+/// A browser says which page sends a request; it must be one of ours.
+fn refuse_foreign_pages(headers: &HeaderMap, host: &Authority) -> Result<(), Problem> {
+    let foreign = |detail: String| {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "origin",
+            "A page of another host sends this",
+            detail,
+        )
+    };
+    for origin in headers.get_all(header::ORIGIN) {
+        let origin = origin.to_str().unwrap_or_default();
+        let of = origin.split_once("://").map_or("", |(_, of)| of);
+        if !of.eq_ignore_ascii_case(host.as_str()) {
+            return Err(foreign(format!("the origin of the request is `{origin}`")));
+        }
+    }
+    match headers.get("sec-fetch-site").map(|site| site.as_bytes()) {
+        Some(b"cross-site" | b"same-site") => {
+            Err(foreign("the browser says that another site sends it".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_own_names_are_ours() {
+        let names = ["backup.example.org".to_owned()];
+        let check = |host: &str| is_ours(&host.parse().unwrap(), &names);
+        for host in [
+            "localhost:1201",
+            "127.0.0.1",
+            "[::1]:1201",
+            "192.0.2.7:80",
+            "Backup.Example.org:443",
+        ] {
+            assert!(check(host), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:1201",
+            "example.org",
+        ] {
+            assert!(!check(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Takes connections and serves them, each within limits: nobody can keep the others out for long, whatever they send or
+//! don't send or don't read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::middleware::from_fn_with_state;
+use backstay_model::settings::ApiSettings;
+use backstay_model::{Error, Result};
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
+
+use crate::app::App;
+use crate::guard::{Peer, guard};
+use crate::tls::Tls;
+use crate::{Problem, listen, v1};
+
+/// So many connections at once, by the network and by the socket each; more wait.
+const MOST_CONNECTIONS: usize = 256;
+
+/// How long a client may take to send the head of a request, and how long a connection may lie idle.
+const HEAD: Duration = Duration::from_secs(20);
+
+/// How long a client may go without taking what is sent to it.
+const READS: Duration = Duration::from_secs(30);
+
+/// Room for the head of a request, in bytes.
+const HEAD_BYTES: usize = 32 << 10;
+
+/// How many headers a request may have.
+const HEADERS: usize = 64;
+
+/// How long requests under way may take to their end when it stops.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How long to wait when the system can't open another connection.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// The interface, ready to be served.
+#[derive(Debug)]
+pub struct Server {
+    app: Arc<App>,
+    socket: UnixListener,
+    network: Option<TcpListener>,
+    tls: Option<Arc<Tls>>,
+    router: Router,
+}
+
+impl Server {
+    /// Listens on the socket in the data directory and where the settings say. Nobody gets an answer before [`Server::run`].
+    ///
+    /// # Errors
+    /// It can't listen there.
+    pub async fn open(app: Arc<App>, settings: &ApiSettings) -> Result<Self> {
+        let tls = settings.tls.as_ref().map(Tls::open).transpose()?.map(Arc::new);
+        let network = listen::network(settings).await?;
+        let socket = listen::socket(app.engine.data_dir())?;
+        let router = router(Arc::clone(&app));
+        Ok(Server {
+            app,
+            socket,
+            network,
+            tls,
+            router,
+        })
+    }
+
+    /// Where it listens on the network.
+    ///
+    /// # Errors
+    /// The system doesn't say.
+    pub fn address(&self) -> Result<Option<std::net::SocketAddr>> {
+        let address = self.network.as_ref().map(TcpListener::local_addr).transpose();
+        address.map_err(|e| Error::internal("the system doesn't say where it listens").because(e))
+    }
+
+    /// Answers until `stop` is over, then lets requests under way end.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let graceful = GracefulShutdown::new();
+        let by_network = async {
+            if let Some(listener) = &self.network {
+                by_network(listener, self.tls.as_ref(), &self.router, &graceful).await;
+            }
+        };
+        let follow = async {
+            if let Some(tls) = &self.tls {
+                tls.follow().await;
+            }
+        };
+        let notice = v1::notice(Arc::clone(&self.app));
+        tokio::select! {
+            _ = async { tokio::join!(by_socket(&self.socket, &self.router, &graceful), by_network, follow, notice) } => {}
+            () = stop => {}
+        }
+        // Nobody else gets in; who is in may end.
+        drop((self.socket, self.network));
+        self.app.stopping.send_replace(true);
+        if tokio::time::timeout(LAST_WORDS, graceful.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::debug!("some clients were cut off");
+        }
+    }
+}
+
+/// All routes, behind the guard.
+fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new();
+    for endpoint in v1::endpoints() {
+        let (path, route) = endpoint.into_route();
+        router = router.route(path, route);
+    }
+    router
+        .fallback(async || Problem::not_found("there is nothing at this address"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                http::StatusCode::METHOD_NOT_ALLOWED,
+                "method",
+                "This can't be done to it",
+                "there is something at this address, but the method of the request is none of its own",
+            )
+        })
+        .layer(from_fn_with_state(Arc::clone(&app), guard))
+        .with_state(app)
+}
+
+async fn by_socket(listener: &UnixListener, router: &Router, graceful: &GracefulShutdown) {
+    let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    while let Ok(permit) = Arc::clone(&connections).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => match listen::user_of(&stream) {
+                Some(uid) => {
+                    let peer = Peer::User(uid);
+                    spawn(serve(stream, router.clone(), peer, graceful.watcher()), permit);
+                }
+                None => tracing::warn!("somebody tried to use the socket who may not"),
+            },
+            Err(error) => wait_a_little(&error).await,
+        }
+    }
+}
+
+async fn by_network(
+    listener: &TcpListener,
+    tls: Option<&Arc<Tls>>,
+    router: &Router,
+    graceful: &GracefulShutdown,
+) {
+    let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    while let Ok(permit) = Arc::clone(&connections).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                let (router, peer) = (router.clone(), Peer::Network(address));
+                let watcher = graceful.watcher();
+                match tls.cloned() {
+                    None => spawn(serve(stream, router, peer, watcher), permit),
+                    Some(tls) => spawn(
+                        async move {
+                            if let Some(stream) = tls.accept(stream).await {
+                                serve(stream, router, peer, watcher).await;
+                            }
+                        },
+                        permit,
+                    ),
+                }
+            }
+            Err(error) => wait_a_little(&error).await,
+        }
+    }
+}
+
+fn spawn(connection: impl Future<Output = ()> + Send + 'static, permit: OwnedSemaphorePermit) {
+    tokio::spawn(async move {
+        connection.await;
+        drop(permit);
+    });
+}
+
+async fn wait_a_little(error: &std::io::Error) {
+    tracing::warn!("a connection can't be taken: {error}");
+    tokio::time::sleep(BREATH).await;
+}
+
+/// Serves one connection to its end. What goes wrong with it is its client's business.
+async fn serve<S>(stream: S, router: Router, peer: Peer, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(READS));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request.map(Body::new))
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEADERS)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!("a connection ended: {error}");
+    }
+}

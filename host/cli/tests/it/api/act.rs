@@ -1,0 +1,260 @@
+//! What the interface does: jobs are changed and run, each request once, and it is written down who asked.
+
+use std::fs;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use super::lab::Lab;
+
+#[test]
+fn a_job_is_added_changed_and_removed_and_no_change_of_others_is_lost() {
+    let lab = Lab::new();
+    let mut spec = lab.spec("documents");
+    let added = lab.local_with("POST /api/v1/jobs", &[], &spec.to_string());
+    let first = added.header("etag").unwrap().to_owned();
+    assert_eq!(added.json(201)["name"], "documents");
+    lab.local_with("POST /api/v1/jobs", &[], &spec.to_string())
+        .problem(409, "conflict");
+    let job = "/api/v1/jobs/documents";
+    let put = |etag: Option<&str>, spec: &Value| {
+        let headers: Vec<(&str, &str)> = etag.map(|etag| ("If-Match", etag)).into_iter().collect();
+        lab.local_with(&format!("PUT {job}"), &headers, &spec.to_string())
+    };
+    spec["enabled"] = false.into();
+    put(None, &spec).problem(428, "if-match");
+    let changed = put(Some(&first), &spec);
+    assert_eq!(changed.json(200)["enabled"], false);
+    let second = changed.header("etag").unwrap().to_owned();
+    assert_ne!(first, second);
+    spec["enabled"] = true.into();
+    let stale = put(Some(&first), &spec).problem(412, "stale");
+    assert!(
+        stale["detail"]
+            .as_str()
+            .unwrap()
+            .contains(second.trim_matches('"')),
+        "{stale}"
+    );
+    put(Some("\"nonsense\""), &spec).problem(412, "stale");
+    assert_eq!(lab.local(&format!("GET {job}")).json(200)["enabled"], false);
+    // A run changes what is known about a job, not what somebody wrote.
+    lab.backstay.run(&["run", "documents"]).ok();
+    assert_eq!(lab.local(&format!("GET {job}")).header("etag"), Some(&*second));
+    let renamed = put(Some(&second), &lab.spec("papers")).problem(422, "invalid");
+    assert_eq!(renamed["errors"][0]["pointer"], "/name");
+    lab.local_with(&format!("DELETE {job}"), &[("If-Match", &first)], "")
+        .problem(412, "stale");
+    let removed = lab.local_with(&format!("DELETE {job}"), &[("If-Match", &second)], "");
+    assert_eq!((removed.status, &*removed.body), (204, ""));
+    lab.local(&format!("GET {job}")).problem(404, "not-found");
+    let audit = lab.backstay.json(&["audit"]);
+    let lines: Vec<String> = audit
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .map(|entry| {
+            assert!(entry["actor"].as_str().unwrap().starts_with("user:"), "{entry}");
+            let outcome = entry["outcome"].as_str().unwrap();
+            let text = |key: &str| entry[key].as_str().unwrap().to_owned();
+            format!(
+                "{} {}: {}",
+                text("action"),
+                text("subject"),
+                outcome.split(';').next().unwrap()
+            )
+        })
+        .collect();
+    let expected = [
+        "job.create documents: done",
+        "job.create documents: there is a job `documents` already",
+        "job.change documents: done",
+        "job.change documents: the job `documents` is not as If-Match says",
+        "job.run documents: done",
+        "job.remove documents: the job `documents` is not as If-Match says",
+        "job.remove documents: done",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn all_that_is_wrong_with_a_job_is_said_as_on_the_command_line() {
+    let lab = Lab::new();
+    let wrong = json!({
+        "name": "a b", "sorce": {},
+        "source": { "plugin": "path", "config": { "path": "relative", "strem": true } },
+        "destinations": [{ "plugin": "locl" }],
+        "schedule": { "cron": "0 3 * *" },
+    });
+    let problem = lab
+        .local_with("POST /api/v1/jobs", &[], &wrong.to_string())
+        .problem(422, "invalid");
+    let file = lab.file("wrong.yaml");
+    fs::write(&file, wrong.to_string()).unwrap();
+    let said = lab
+        .backstay
+        .run_json(&["job", "validate", "-f", file.to_str().unwrap()])
+        .code(2)
+        .json();
+    assert_eq!(problem["errors"], said["diagnostics"]);
+    let pointers: Vec<&str> = problem["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["pointer"].as_str().unwrap())
+        .collect();
+    for pointer in [
+        "/name",
+        "/sorce",
+        "/source/config/strem",
+        "/destinations/0/plugin",
+    ] {
+        assert!(pointers.contains(&pointer), "{pointer} is not in {pointers:?}");
+    }
+    assert_eq!(
+        lab.local_with("POST /api/v1/validate", &[], &wrong.to_string())
+            .json(200),
+        said
+    );
+    assert_eq!(lab.local("GET /api/v1/jobs").json(200)["items"], json!([]));
+    lab.local_with("POST /api/v1/jobs", &[], "{")
+        .problem(400, "bad-request");
+    lab.job("fine");
+    let preview = lab.local("POST /api/v1/jobs/fine/preview").json(200);
+    assert_eq!(preview, json!({ "ok": true, "diagnostics": [], "next": [] }));
+}
+
+#[test]
+fn a_hundred_requests_to_run_a_job_make_one_run() {
+    let lab = Lab::new();
+    lab.slow_job("slow");
+    let replies: Vec<_> = thread::scope(|scope| {
+        let ask = || lab.local("POST /api/v1/jobs/slow/run");
+        let asked: Vec<_> = (0..100).map(|_| scope.spawn(ask)).collect();
+        asked.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(replies.iter().filter(|reply| reply.status == 202).count(), 1);
+    let ids: std::collections::BTreeSet<String> = replies
+        .iter()
+        .map(|reply| serde_json::from_str::<Value>(&reply.body).unwrap()["id"].to_string())
+        .collect();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    assert_eq!(lab.backstay.json(&["runs"]).as_array().unwrap().len(), 1);
+    let id = replies[0].json(replies[0].status)["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    lab.wait_for_run(&id, "transferring");
+    lab.local(&format!("POST /api/v1/runs/{id}/cancel")).json(202);
+    let run = lab.wait_for_run(&id, "cancelled");
+    assert_eq!(run["error"]["message"], "somebody cancelled it");
+    // Asked again, it is as it is.
+    lab.local(&format!("POST /api/v1/runs/{id}/cancel")).json(200);
+    assert_eq!(
+        fs::read_dir(lab.file("place")).unwrap().count(),
+        0,
+        "something was left"
+    );
+}
+
+#[test]
+fn a_request_with_a_key_is_done_once_also_after_a_crash() {
+    let mut lab = Lab::new();
+    lab.job("documents");
+    lab.job("papers");
+    let run = |lab: &Lab, job: &str, key: &str| {
+        lab.local_with(
+            &format!("POST /api/v1/jobs/{job}/run"),
+            &[("Idempotency-Key", key)],
+            "",
+        )
+    };
+    let first = run(&lab, "documents", "one").json(202)["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    lab.wait_for_run(&first, "succeeded");
+    assert_eq!(run(&lab, "documents", "one").json(200)["id"], *first);
+    lab.crash();
+    assert_eq!(run(&lab, "documents", "one").json(200)["id"], *first);
+    run(&lab, "papers", "one").problem(422, "key-reused");
+    let second = run(&lab, "documents", "two").json(202)["id"].clone();
+    assert_ne!(second, *first);
+    run(&lab, "documents", "").problem(400, "bad-request");
+    let keyed = |spec: &Value| {
+        lab.local_with(
+            "POST /api/v1/jobs",
+            &[("Idempotency-Key", "job")],
+            &spec.to_string(),
+        )
+    };
+    let added = keyed(&lab.spec("third")).json(201);
+    assert_eq!(keyed(&lab.spec("third")).json(201)["id"], added["id"]);
+    keyed(&lab.spec("fourth")).problem(422, "key-reused");
+}
+
+#[test]
+fn commands_go_through_the_service_and_print_the_same() {
+    let lab = Lab::new();
+    lab.job("documents");
+    let through = lab.backstay.run(&["run", "documents", "--json"]).ok();
+    let shape = |value: &Value| {
+        let mut keys: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+        keys.sort();
+        keys
+    };
+    let text = lab.backstay.run(&["run", "documents"]).ok();
+    assert!(
+        text.stdout
+            .starts_with("backup of documents: succeeded\n  backup       "),
+        "{}",
+        text.stdout
+    );
+    assert!(
+        text.stderr.contains("host: waits for its turn"),
+        "{}",
+        text.stderr
+    );
+    let unknown = lab.backstay.run(&["run", "documnets"]).code(2);
+    assert!(
+        unknown.stderr.contains("did you mean documents?"),
+        "{}",
+        unknown.stderr
+    );
+    let entries = lab.backstay.json(&["audit"]);
+    assert!(
+        entries
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|entry| entry["action"] == "job.run"),
+        "{entries}"
+    );
+    lab.slow_job("slow");
+    let running = lab.backstay.spawn(&["run", "slow", "--json"]);
+    let id = loop {
+        let runs = lab.local("GET /api/v1/runs?job=slow").json(200);
+        if let Some(run) = runs["items"].get(0) {
+            break run["id"].as_str().unwrap().to_owned();
+        }
+        thread::sleep(std::time::Duration::from_millis(50));
+    };
+    lab.wait_for_run(&id, "transferring");
+    running.terminate();
+    let ended = running.wait().code(4).json();
+    assert_eq!(
+        (&ended["id"], &ended["status"]),
+        (&id.into(), &"cancelled".into())
+    );
+    let by_itself = {
+        let mut lab = lab;
+        lab.service.kill();
+        lab.backstay.run(&["run", "documents", "--json"]).ok().json()
+    };
+    assert_eq!(shape(&through.json()), shape(&by_itself));
+    assert_eq!(
+        shape(&through.json()["backups"][0]),
+        shape(&by_itself["backups"][0])
+    );
+}

@@ -1,0 +1,63 @@
+//! Who may do what through the HTTP interface, and what they did.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// What somebody may do. Each role may do all that the ones before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Look at everything.
+    Viewer,
+    /// Start and end runs.
+    Operator,
+    /// Change jobs.
+    Admin,
+}
+
+impl Role {
+    /// The word used in JSON, in the database and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+            Role::Admin => "admin",
+        }
+    }
+}
+
+/// What is known about a token. The token itself is told once, when it is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Token {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// Whose it is, unique.
+    pub name: String,
+    /// What it allows.
+    pub role: Role,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when on it is refused; never if absent.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// One thing that somebody wanted to change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEntry {
+    /// Counts up.
+    pub id: i64,
+    /// When.
+    pub at: Timestamp,
+    /// Who: `token:NAME`, or `user:UID` for somebody on this machine.
+    pub actor: String,
+    /// What: a noun and a verb, such as `job.change`.
+    pub action: String,
+    /// What of: a job's name, a run's id, a token's name.
+    pub subject: String,
+    /// What came of it: `done`, or why not. Absent if the host stopped before that was known.
+    pub outcome: Option<String>,
+}
