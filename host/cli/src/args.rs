@@ -1,5 +1,7 @@
 //! The command line.
 
+mod import;
+mod notification;
 mod plugin;
 mod remote;
 mod schedule;
@@ -10,6 +12,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
+pub use import::{Import, Tool};
+pub use notification::Notification;
 pub use plugin::{Plugin, PluginTest};
 pub use remote::{Remote, RemoteAdd, RemoteType, SecretFrom};
 pub use schedule::{Schedule, ScheduleNext};
@@ -119,6 +123,19 @@ pub enum Command {
         #[command(subcommand)]
         command: Secret,
     },
+    /// Make jobs of the configuration of another tool, and say what could not be carried over
+    ///
+    /// Prints the jobs, or writes them to a file for `backstay apply`; nothing is stored. Passwords are not repeated: the
+    /// jobs name secrets, and the report says which. Exit code 1 if something was left behind.
+    Import(Import),
+    /// Look at who is told what happens, and try it
+    Notification {
+        /// What to do
+        #[command(subcommand)]
+        command: Notification,
+    },
+    /// Print what is known about jobs and runs as metrics for Prometheus
+    Metrics,
     /// Check this machine: tools, database, leftovers
     Doctor,
     /// Print a completion script for a shell

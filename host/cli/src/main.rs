@@ -67,6 +67,9 @@ async fn dispatch(args: Args, output: Output) -> backstay_model::Result<u8> {
         Command::Plugin { command } => commands::plugin::run(command, data_dir, output).await,
         Command::Remote { command } => commands::remote::run(command, data_dir, output).await,
         Command::Secret { command } => commands::secret::run(command, data_dir, output).await,
+        Command::Import(command) => commands::import::run(command, output).await,
+        Command::Notification { command } => commands::notification::run(command, data_dir, output).await,
+        Command::Metrics => commands::metrics::run(data_dir, output).await,
         Command::Doctor => commands::doctor::run(data_dir, output).await,
         Command::Completions { shell } => commands::completions::run(shell),
     }

@@ -35,7 +35,7 @@ type Tool = (&'static str, &'static str);
 
 const DEMO_TOOLS: [Tool; 3] = [("cc", "build-essential"), ("diff", "diffutils"), ("tar", "tar")];
 
-const TEST_TOOLS: [Tool; 33] = [
+const TEST_TOOLS: [Tool; 36] = [
     ("zfs-fuse", "zfs-fuse"),
     ("setfacl", "acl"),
     ("setfattr", "attr"),
@@ -69,6 +69,9 @@ const TEST_TOOLS: [Tool; 33] = [
     ("pg_ctlcluster", "postgresql"),
     ("mariadbd", "mariadb-server"),
     ("sqlite3", "sqlite3"),
+    ("aiosmtpd", "python3-aiosmtpd"),
+    ("openssl", "openssl"),
+    ("promtool", "prometheus"),
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {

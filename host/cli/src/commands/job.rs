@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::args::Job;
-use crate::commands::jobfile;
+use crate::commands::{jobfile, outbox};
 use crate::output::{Output, table};
 use crate::wire;
 
@@ -80,7 +80,9 @@ pub async fn run(command: Job, data_dir: Option<PathBuf>, output: Output) -> Res
             };
             let mut all = Vec::new();
             for job in &jobs {
-                all.extend(engine.validate(job).await?.diagnostics);
+                let checked = engine.validate(job).await?;
+                all.extend(checked.diagnostics);
+                all.extend(checked.spec.iter().flat_map(outbox::check_job));
             }
             let is_wrong = all.iter().any(backstay_model::Diagnostic::is_error);
             output.print(&json!({ "ok": !is_wrong, "diagnostics": all }), || {

@@ -9,6 +9,7 @@ use backstay_stream::codec::Identities;
 
 use crate::args::Run;
 use crate::output::preview::preview_text;
+use crate::commands::outbox::Outbox;
 use crate::output::summary::{report_json, report_text};
 use crate::output::{Lines, Output};
 use crate::wire;
@@ -32,9 +33,11 @@ pub async fn run(args: Run, data_dir: Option<PathBuf>, output: Output) -> Result
         identities,
         context,
     };
+    let outbox = Outbox::begin(&engine, output);
     let lines = Arc::new(Lines::new());
     let report = engine.backup(&job, options, Arc::clone(&lines) as _).await?;
     drop(lines);
     output.print(&report_json(&report), || report_text(&report))?;
+    outbox.end(&engine).await;
     Ok(report.exit_code())
 }
