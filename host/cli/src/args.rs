@@ -123,7 +123,7 @@ pub enum Command {
         #[command(subcommand)]
         command: Secret,
     },
-    /// Make jobs of the configuration of another tool, and say what could not be carried over
+    /// Make jobs of another tool's configuration
     ///
     /// Prints the jobs, or writes them to a file for `backstay apply`; nothing is stored. Passwords are not repeated: the
     /// jobs name secrets, and the report says which. Exit code 1 if something was left behind.

@@ -202,7 +202,7 @@ impl Store {
         maybe(since, |since| read_time(&since)).map_err(self.unreadable("when something went wrong"))
     }
 
-    /// Makes deliveries of a notice, all or nothing. Of those to a `ping/…`, what waited for the same is replaced. False if
+    /// Makes deliveries of a notice, all or nothing. Of those to a `ping/…`, what waited in vain for the same is replaced. False if
     /// somebody else has done it; then nothing was kept.
     ///
     /// # Errors
@@ -243,7 +243,8 @@ impl Store {
         for delivery in deliveries {
             if delivery.channel.starts_with("ping/") {
                 sqlx::query(
-                    "UPDATE deliveries SET state = 'replaced' WHERE channel = ?1 AND state = 'waiting'",
+                    "UPDATE deliveries SET state = 'replaced' \
+                     WHERE channel = ?1 AND state = 'waiting' AND attempts > 0",
                 )
                 .bind(&delivery.channel)
                 .execute(&mut *transaction)

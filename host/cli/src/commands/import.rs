@@ -28,7 +28,10 @@ pub async fn run(args: Import, output: Output) -> Result<u8> {
     let mut report = Report::default();
     let mut jobs = match args.tool {
         Tool::Backrest => backrest::import(&document(&args.file, &text)?, &mut report)?,
-        Tool::Resticprofile => resticprofile::import(&document(&args.file, &text)?, &mut report)?,
+        Tool::Resticprofile => {
+            refuse_templates(&args.file, &text)?;
+            resticprofile::import(&document(&args.file, &text)?, &mut report)?
+        }
         Tool::Borgmatic => {
             borgmatic::import(&document(&args.file, &text)?, destinations.is_some(), &mut report)?
         }
@@ -85,13 +88,21 @@ fn write(path: &PathBuf, text: &str) -> Result<()> {
     file.write_all(text.as_bytes()).map_err(failed)
 }
 
+fn refuse_templates(path: &std::path::Path, text: &str) -> Result<()> {
+    if !(text.contains("{{") && text.contains("}}")) {
+        return Ok(());
+    }
+    let what = format!(
+        "{} has templates, whose outcome only its own tool knows",
+        path.display()
+    );
+    Err(Error::new(Code::Configuration, what)
+        .hint("put what they stand for in their place in a copy, and import that"))
+}
+
 /// A configuration in YAML, of which JSON is a part.
 fn document(path: &std::path::Path, text: &str) -> Result<Value> {
     let wrong = |what: &str| Error::new(Code::Configuration, format!("{} {what}", path.display()));
-    if text.contains("{{") && text.contains("}}") {
-        return Err(wrong("has templates, whose outcome only its own tool knows")
-            .hint("put what they stand for in their place in a copy, and import that"));
-    }
     // What its error says could repeat a password of the file.
     serde_saphyr::from_str(text).map_err(|_| {
         wrong("is not valid YAML or JSON")
