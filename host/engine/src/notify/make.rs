@@ -29,7 +29,7 @@ const MAX_PING_BYTES: usize = 10_000;
 #[serde(rename_all = "camelCase")]
 pub(super) enum Payload {
     /// To a channel.
-    Message(Message),
+    Message(Box<Message>),
     /// To whoever watches that a job is alive.
     Ping(Ping),
 }
@@ -177,7 +177,7 @@ impl Courier {
                     name.to_owned(),
                     &message.job,
                     event.name(),
-                    &Payload::Message(message.clone()),
+                    &Payload::Message(Box::new(message.clone())),
                 )
             })
             .collect()
