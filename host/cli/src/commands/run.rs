@@ -8,8 +8,8 @@ use backstay_model::Result;
 use backstay_stream::codec::Identities;
 
 use crate::args::Run;
-use crate::output::preview::preview_text;
 use crate::commands::outbox::Outbox;
+use crate::output::preview::preview_text;
 use crate::output::summary::{report_json, report_text};
 use crate::output::{Lines, Output};
 use crate::wire;
