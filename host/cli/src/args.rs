@@ -1,6 +1,8 @@
 //! The command line.
 
 mod access;
+mod import;
+mod notification;
 mod plugin;
 mod remote;
 mod schedule;
@@ -12,6 +14,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub use access::{Audit, Role as TokenRole, Token, TokenAdd};
+pub use import::{Import, Tool};
+pub use notification::Notification;
 pub use plugin::{Plugin, PluginTest};
 pub use remote::{Remote, RemoteAdd, RemoteType, SecretFrom};
 pub use schedule::{Schedule, ScheduleNext};
@@ -129,6 +133,19 @@ pub enum Command {
     },
     /// Show who changed what, newest first
     Audit(Audit),
+    /// Make jobs of another tool's configuration
+    ///
+    /// Prints the jobs, or writes them to a file for `backstay apply`; nothing is stored. Passwords are not repeated: the
+    /// jobs name secrets, and the report says which. Exit code 1 if something was left behind.
+    Import(Import),
+    /// Look at who is told what happens, and try it
+    Notification {
+        /// What to do
+        #[command(subcommand)]
+        command: Notification,
+    },
+    /// Print what is known about jobs and runs as metrics for Prometheus
+    Metrics,
     /// Check this machine: tools, database, leftovers
     Doctor,
     /// Print a completion script for a shell

@@ -69,6 +69,9 @@ async fn dispatch(args: Args, output: Output) -> backstay_model::Result<u8> {
         Command::Secret { command } => commands::secret::run(command, data_dir, output).await,
         Command::Token { command } => commands::token::run(command, data_dir, output).await,
         Command::Audit(command) => commands::audit::run(command, data_dir, output).await,
+        Command::Import(command) => commands::import::run(command, output).await,
+        Command::Notification { command } => commands::notification::run(command, data_dir, output).await,
+        Command::Metrics => commands::metrics::run(data_dir, output).await,
         Command::Doctor => commands::doctor::run(data_dir, output).await,
         Command::Completions { shell } => commands::completions::run(shell),
     }

@@ -47,13 +47,7 @@ pub struct Report {
 impl Report {
     /// The exit code of the run.
     pub fn exit_code(&self) -> u8 {
-        match (self.run.status, &self.run.error) {
-            (RunStatus::Succeeded, _) => 0,
-            (RunStatus::Warning, _) => Code::Warning.exit_code(),
-            (RunStatus::Skipped, _) => Code::Skipped.exit_code(),
-            (_, Some(error)) => error.code.exit_code(),
-            (_, None) => Code::Internal.exit_code(),
-        }
+        self.run.exit_code()
     }
 }
 

@@ -23,6 +23,8 @@ pub mod kit;
 mod lanes;
 pub mod latest;
 pub mod lock;
+pub mod metrics;
+pub mod notify;
 mod outcome;
 pub mod preview;
 pub mod prune;

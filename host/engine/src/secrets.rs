@@ -48,6 +48,7 @@ impl Engine {
             .scripts()
             .flat_map(|(_, script)| script.secret_environment.values().cloned())
             .collect();
+        named.extend(job.spec.ping.iter().filter_map(|ping| ping.url_secret.clone()));
         for (kind, plugin, config) in ends(&job.spec) {
             match self.plugins.get(plugin, kind).await {
                 Ok(plugin) => named.extend(plugin.secrets(config)),

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::filters::Filters;
 use crate::guards::Guards;
+use crate::notify::{NotifyTo, PingSpec};
 use crate::run::RunStatus;
 use crate::schedule::Schedule;
 use crate::span::Span;
@@ -83,9 +84,13 @@ pub struct JobSpec {
     /// Undo what a failed run left behind. The host always does.
     #[serde(default = "yes")]
     pub cleanup_on_failure: bool,
-    /// Names of notification channels.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notify: Vec<String>,
+    /// Notification channels that are told of it, by name or with the events; without this all that are for jobs that
+    /// don't say, with an empty list none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Vec<NotifyTo>>,
+    /// Who is told at the start and the end of each run, and misses it if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ping: Option<PingSpec>,
     /// Runs before anything else. If it fails, so does the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<ScriptSpec>,

@@ -18,6 +18,7 @@ pub mod guards;
 pub mod job;
 pub mod journal;
 pub mod manifest;
+pub mod notify;
 pub mod plugin;
 pub mod rate;
 pub mod remote;

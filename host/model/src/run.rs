@@ -139,6 +139,19 @@ pub struct Run {
     pub stats: Stats,
 }
 
+impl Run {
+    /// The exit code of a command that waited for its end.
+    pub const fn exit_code(&self) -> u8 {
+        match (self.status, &self.error) {
+            (RunStatus::Succeeded, _) => 0,
+            (RunStatus::Warning, _) => Code::Warning.exit_code(),
+            (RunStatus::Skipped, _) => Code::Skipped.exit_code(),
+            (_, Some(error)) => error.code.exit_code(),
+            (_, None) => Code::Internal.exit_code(),
+        }
+    }
+}
+
 /// Why a run failed, in the form that is stored and shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::diagnostic::Diagnostic;
 use crate::error::{Code, Error, Result};
 use crate::job::check::against_schema;
+use crate::notify::{NotificationSettings, fault_of_url};
 use crate::span::Span;
 pub use api::{ApiSettings, Listen, TlsSettings};
 
@@ -26,6 +27,10 @@ pub struct Settings {
     pub api: ApiSettings,
     /// Files with age private keys, for `verify.afterRun` on encrypted backups. Absolute.
     pub identities: Vec<PathBuf>,
+    /// Where numbers about jobs and runs go.
+    pub metrics: MetricsSettings,
+    /// Who is told what happens.
+    pub notifications: NotificationSettings,
 }
 
 /// How many runs there may be, and how they end with the service.
@@ -75,6 +80,59 @@ impl Default for LogSettings {
             format: LogFormat::default(),
             file: None,
             keep: 14,
+        }
+    }
+}
+
+/// Where numbers about jobs and runs go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct MetricsSettings {
+    /// A file for node_exporter's textfile collector, absolute, with a name that ends in `.prom`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub textfile: Option<PathBuf>,
+    /// URL of a Pushgateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pushgateway: Option<String>,
+    /// How often, at least a second.
+    pub every: Span,
+}
+
+impl Default for MetricsSettings {
+    fn default() -> Self {
+        MetricsSettings {
+            textfile: None,
+            pushgateway: None,
+            every: Span::seconds(60),
+        }
+    }
+}
+
+impl MetricsSettings {
+    fn check(&self, found: &mut Vec<Diagnostic>) {
+        let is_prom = |path: &PathBuf| path.extension().is_some_and(|end| end == "prom");
+        if self.textfile.as_ref().is_some_and(|path| !is_prom(path)) {
+            found.push(
+                Diagnostic::error(
+                    "/metrics/textfile",
+                    "bad-name",
+                    "node_exporter reads only files whose name ends in `.prom`",
+                )
+                .hint("such as /var/lib/prometheus/node-exporter/backstay.prom"),
+            );
+        }
+        if let Some(fault) = self.pushgateway.as_deref().and_then(fault_of_url) {
+            found.push(Diagnostic::error(
+                "/metrics/pushgateway",
+                "bad-url",
+                format!("`pushgateway` {fault}"),
+            ));
+        }
+        if self.every < Span::seconds(1) {
+            found.push(
+                Diagnostic::error("/metrics/every", "out-of-range", "it is less than a second")
+                    .hint("the default is 60s"),
+            );
         }
     }
 }
@@ -151,10 +209,18 @@ impl Settings {
 
     fn check(&self, found: &mut Vec<Diagnostic>) {
         self.api.check(found);
+        self.metrics.check(found);
+        self.notifications.check("/notifications", found);
         let files = self.identities.iter().enumerate();
         let files = files
             .map(|(index, path)| (format!("/identities/{index}"), path))
-            .chain(self.log.file.iter().map(|path| ("/log/file".to_owned(), path)));
+            .chain(self.log.file.iter().map(|path| ("/log/file".to_owned(), path)))
+            .chain(
+                self.metrics
+                    .textfile
+                    .iter()
+                    .map(|path| ("/metrics/textfile".to_owned(), path)),
+            );
         for (pointer, path) in files {
             if !path.is_absolute() {
                 found.push(

@@ -20,6 +20,9 @@ pub(crate) const OF_RUN: &str = "SELECT id, at, run_id, level, origin, message, 
 pub(crate) const ALL: &str = "SELECT id, at, run_id, level, origin, message, status FROM events \
      WHERE id > ?1 ORDER BY id LIMIT ?2";
 
+pub(crate) const LAST_OF_RUN: &str = "SELECT id, at, run_id, level, origin, message, status FROM events \
+     WHERE run_id = ?1 ORDER BY id DESC LIMIT ?2";
+
 /// An event that has no number yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEvent {
@@ -109,6 +112,24 @@ impl Store {
             .await
             .map_err(self.failed("read events"))?;
         rows.into_iter()
+            .map(Event::try_from)
+            .collect::<Result<_, _>>()
+            .map_err(self.unreadable("an event"))
+    }
+
+    /// The last `limit` events of a run, oldest first.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub async fn last_events(&self, run_id: Uuid, limit: u32) -> Result<Vec<Event>> {
+        let rows: Vec<Row> = sqlx::query_as(LAST_OF_RUN)
+            .bind(run_id.to_string())
+            .bind(limit)
+            .fetch_all(&self.inner.readers)
+            .await
+            .map_err(self.failed("read the events of a run"))?;
+        rows.into_iter()
+            .rev()
             .map(Event::try_from)
             .collect::<Result<_, _>>()
             .map_err(self.unreadable("an event"))

@@ -23,6 +23,7 @@ mod jobs;
 mod journal;
 mod names;
 mod open;
+mod outbox;
 mod plugins;
 mod queue;
 mod remotes;
@@ -33,6 +34,7 @@ mod secrets;
 mod state;
 mod throttle;
 mod tokens;
+mod totals;
 mod transaction;
 mod vault;
 
@@ -51,6 +53,7 @@ pub use backups::{Backup, BackupFilter};
 pub use events::NewEvent;
 pub use jobs::Applied;
 pub use open::FILE_NAME;
+pub use outbox::{ChannelState, Delivery, DeliveryState, Notice, TroubleChange, What};
 pub use plugins::InstalledPlugin;
 pub use queue::{Changes, Considered, Dealt};
 pub use remotes::KnownRemote;
@@ -59,6 +62,7 @@ pub use runs::RunFilter;
 pub use secrets::KnownSecret;
 pub use state::{MAX_KEY_BYTES, MAX_NOTE_BYTES, MAX_NOTES};
 pub use tokens::TOKEN_PREFIX;
+pub use totals::{BackupTotal, DURATION_LIMITS, DurationTotal, RunTotal};
 pub use vault::{CREDENTIAL_NAME, KEY_FILE_NAME, KeyState, Rotated};
 
 /// An open database. Clones are cheap and share it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use backstay_model::clock::SystemClock;
 use sqlx::AssertSqlSafe;
 
-use crate::{Store, audit, backups, events, jobs, journal, requests, runs, tokens};
+use crate::{Store, audit, backups, events, jobs, journal, outbox, requests, runs, tokens, totals};
 
 /// The steps of a query's plan, one a line.
 async fn plan(query: &str) -> Vec<String> {
@@ -26,6 +26,7 @@ async fn no_list_looks_at_more_rows_than_it_returns() {
         runs::PAGE,
         runs::PAGE_OF_JOB,
         events::OF_RUN,
+        events::LAST_OF_RUN,
         backups::BY_ID,
         backups::NEWEST_OF_JOB,
         backups::PAGE_OF_JOB,
@@ -76,6 +77,21 @@ async fn lists_come_out_of_the_index_in_order() {
         plan(runs::UNFINISHED).await[0],
         "SCAN runs USING INDEX runs_unfinished"
     );
+    // Each second, so never a look at what was sent.
+    for query in [outbox::DUE, outbox::NEXT] {
+        let steps = plan(query).await;
+        assert!(
+            steps.iter().any(|step| step.contains("deliveries_waiting")),
+            "{query}\n{steps:#?}"
+        );
+    }
+    let steps = plan(totals::OF_RUNS).await;
+    assert!(
+        steps[0].starts_with("SCAN t") && steps[1].starts_with("SEARCH r"),
+        "{steps:#?}"
+    );
+    let steps = plan(totals::OF_BACKUPS).await;
+    assert!(steps[0].contains("COVERING INDEX backups_in_brief"), "{steps:#?}");
     assert_eq!(
         plan(backups::BEING_REMOVED).await,
         ["SCAN backups USING INDEX backups_being_removed"]

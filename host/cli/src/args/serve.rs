@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub struct Serve {
     /// The settings file [default: /etc/backstay/config.yaml for root, else ~/.config/backstay/config.yaml]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "BACKSTAY_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// Print a systemd unit for this program and end
     #[arg(long, conflicts_with = "print_config")]

@@ -8,7 +8,7 @@ use backstay_store::Applied;
 use serde_json::{Value, json};
 
 use crate::args::Apply;
-use crate::commands::{jobfile, user};
+use crate::commands::{jobfile, outbox, user};
 use crate::output::Output;
 use crate::wire;
 
@@ -23,7 +23,10 @@ pub async fn run(args: Apply, data_dir: Option<PathBuf>, output: Output) -> Resu
     let mut wrong = 0;
     let mut said = Vec::new();
     for (index, job) in jobs.iter().enumerate() {
-        let checked = engine.validate(job).await?;
+        let mut checked = engine.validate(job).await?;
+        checked
+            .diagnostics
+            .extend(checked.spec.iter().flat_map(outbox::check_job));
         let name = job
             .get("name")
             .and_then(Value::as_str)

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::args::Drill;
 use crate::commands::find_good_backup;
+use crate::commands::outbox::Outbox;
 use crate::output::{Lines, Output, Reports};
 use crate::wire;
 
@@ -23,6 +24,7 @@ pub async fn run(args: Drill, data_dir: Option<PathBuf>, output: Output) -> Resu
     let engine = wire::recovered(data_dir, output).await?;
     let identities = Identities::from_files(&args.identity)?;
     let backups = chosen(&engine, args.what.as_deref(), output).await?;
+    let outbox = Outbox::begin(&engine, output);
     let lines = Arc::new(Lines::new());
     let mut reports = Reports::new("there are no backups to try out", output);
     for backup in &backups {
@@ -35,7 +37,9 @@ pub async fn run(args: Drill, data_dir: Option<PathBuf>, output: Output) -> Resu
         reports.add(&report)?;
     }
     drop(lines);
-    reports.end()
+    let code = reports.end();
+    outbox.end(&engine).await;
+    code
 }
 
 async fn chosen(engine: &Engine, what: Option<&str>, output: Output) -> Result<Vec<Backup>> {

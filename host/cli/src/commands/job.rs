@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::args::Job;
-use crate::commands::{jobfile, user};
+use crate::commands::{jobfile, outbox, user};
 use crate::output::{Output, table};
 use crate::wire;
 
@@ -84,7 +84,9 @@ pub async fn run(command: Job, data_dir: Option<PathBuf>, output: Output) -> Res
             };
             let mut all = Vec::new();
             for job in &jobs {
-                all.extend(engine.validate(job).await?.diagnostics);
+                let checked = engine.validate(job).await?;
+                all.extend(checked.diagnostics);
+                all.extend(checked.spec.iter().flat_map(outbox::check_job));
             }
             let validation = Validation::from(all);
             output.print(&validation, || {

@@ -11,6 +11,7 @@ use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use crate::args::Prune;
+use crate::commands::outbox::Outbox;
 use crate::output::summary::report_text;
 use crate::output::{Lines, Output, table};
 use crate::wire;
@@ -37,6 +38,7 @@ pub async fn run(args: Prune, data_dir: Option<PathBuf>, output: Output) -> Resu
         output.print(&value, || plan_text(&plan, true))?;
         return Ok(0);
     }
+    let outbox = Outbox::begin(&engine, output);
     let lines = Arc::new(Lines::new());
     let pruned = engine.prune(&job, &options, Arc::clone(&lines) as _).await?;
     drop(lines);
@@ -57,6 +59,7 @@ pub async fn run(args: Prune, data_dir: Option<PathBuf>, output: Output) -> Resu
     output.print(&value, || {
         format!("{}{}", plan_text(&pruned.plan, false), report_text(&report))
     })?;
+    outbox.end(&engine).await;
     Ok(exit_code)
 }
 

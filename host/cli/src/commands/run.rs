@@ -18,6 +18,7 @@ use backstay_stream::codec::Identities;
 use uuid::Uuid;
 
 use crate::args::Run;
+use crate::commands::outbox::Outbox;
 use crate::output::preview::preview_text;
 use crate::output::summary::report_text;
 use crate::output::{Lines, Output};
@@ -45,6 +46,7 @@ pub async fn run(args: Run, data_dir: Option<PathBuf>, output: Output) -> Result
         output.print(&preview, || preview_text(&preview))?;
         return Ok(preview.exit_code());
     }
+    let outbox = Outbox::begin(&engine, output);
     let lines = Arc::new(Lines::new());
     // What only whoever types it can answer for isn't handed on.
     let is_plain = args.identity.is_empty() && !args.accept_shrink;
@@ -67,6 +69,7 @@ pub async fn run(args: Run, data_dir: Option<PathBuf>, output: Output) -> Result
     };
     drop(lines);
     output.print(&RunView::from(&report), || report_text(&report))?;
+    outbox.end(&engine).await;
     Ok(report.exit_code())
 }
 

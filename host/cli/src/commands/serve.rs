@@ -3,15 +3,19 @@
 mod first_token;
 mod log;
 mod rotation;
-mod settings;
+pub mod settings;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_api::{App, Live, Server};
+use backstay_engine::Engine;
 use backstay_engine::daemon::{Daemon, Policy, Stop};
-use backstay_model::settings::Settings;
+use backstay_engine::metrics::Reporter;
+use backstay_engine::notify::Courier;
+use backstay_model::notify::NotificationSettings;
+use backstay_model::settings::{MetricsSettings, Settings};
 use backstay_model::{Code, Error, Result};
 use backstay_stream::codec::Identities;
 use sd_notify::NotifyState;
@@ -19,6 +23,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use crate::args::Serve;
+use crate::commands::outbox;
 use crate::output::Output;
 use crate::wire;
 use log::{Log, Logged};
@@ -26,6 +31,9 @@ use settings::SettingsFile;
 
 /// How often the settings file is looked at, and systemd told that all is well.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long the end waits for notifications to be taken.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Runs the command. It ends when a signal says so.
 ///
@@ -50,6 +58,11 @@ pub async fn run(args: Serve, data_dir: Option<PathBuf>, output: Output) -> Resu
     let mut signals = Signals::new()?;
 
     let engine = Arc::new(wire::engine(data_dir).await?);
+    outbox::refuse_wrong(&engine, &settings.notifications)?;
+    let (notifications, followed) = watch::channel(settings.notifications.clone());
+    let courier = Courier::new(&engine, followed)?;
+    let (metrics, metrics_followed) = watch::channel(settings.metrics.clone());
+    let reporter = Reporter::new()?;
     let live = Arc::new(Live::new(Arc::new(Logged)));
     let daemon = Arc::new(Daemon::open(Arc::clone(&engine), policy, Arc::clone(&live) as _)?);
     // Before anything begins, what a crash left is undone. What that leaves when it is stopped is undone at the next
@@ -90,11 +103,38 @@ pub async fn run(args: Serve, data_dir: Option<PathBuf>, output: Output) -> Resu
     let (stop, stopping) = watch::channel(Stop::No);
     tracing::info!("backstay {} is ready", engine.version);
     notify(&[NotifyState::Ready, NotifyState::Status("ready")]);
-    let attend = attend(&daemon, &app, stop, signals, file, log);
+    let attend = attend(
+        Attended {
+            engine: &engine,
+            daemon: &daemon,
+            app: &app,
+            notifications,
+            metrics,
+            log,
+        },
+        stop,
+        signals,
+        file,
+    );
+    let (end, ending) = watch::channel(false);
+    let work = async {
+        tokio::select! {
+            () = Box::pin(daemon.run(stopping)) => {}
+            // They go on until the daemon has ended.
+            () = attend => {}
+            () = Box::pin(report(&reporter, &engine, metrics_followed.clone())) => {}
+        }
+        end.send_replace(true);
+        tokio::time::sleep(LAST_WORDS).await;
+    };
     tokio::select! {
-        () = Box::pin(daemon.run(stopping)) => {}
-        // It goes on until the daemon has ended.
-        () = attend => {}
+        () = work => {}
+        // How the last runs ended is told too; what can't be sent by then is sent after the next start.
+        () = Box::pin(courier.run(ending)) => {}
+    }
+    let last = metrics_followed.borrow().clone();
+    if let Ok(Err(error)) = tokio::time::timeout(LAST_WORDS, reporter.report(&engine, &last)).await {
+        tracing::warn!("{}", error.report());
     }
     // While runs end, it can still be asked about them.
     let _ = ended.send(());
@@ -105,20 +145,28 @@ pub async fn run(args: Serve, data_dir: Option<PathBuf>, output: Output) -> Resu
     Ok(0)
 }
 
+/// What follows the settings.
+struct Attended<'a> {
+    engine: &'a Engine,
+    daemon: &'a Daemon,
+    app: &'a App,
+    notifications: watch::Sender<NotificationSettings>,
+    metrics: watch::Sender<MetricsSettings>,
+    log: Log,
+}
+
 /// Heeds signals and edits of the settings for as long as the daemon runs.
 async fn attend(
-    daemon: &Daemon,
-    app: &App,
+    attended: Attended<'_>,
     stop: watch::Sender<Stop>,
     mut signals: Signals,
     mut file: SettingsFile,
-    log: Log,
 ) {
     let mut turns = 0;
     loop {
         tokio::select! {
             heard = signals.heard() => match heard {
-                Heard::Reload => reload(daemon, app, &mut file, &log),
+                Heard::Reload => reload(&attended, &mut file),
                 Heard::End(name) => {
                     let how = if *stop.borrow() == Stop::No {
                         tracing::info!("{name}: no new runs, those under way may end");
@@ -133,12 +181,12 @@ async fn attend(
             },
             () = tokio::time::sleep(LOOK) => {
                 if file.has_changed() {
-                    reload(daemon, app, &mut file, &log);
+                    reload(&attended, &mut file);
                 }
             }
         }
         // A loop that stands still is for systemd to restart.
-        let now = daemon.turns();
+        let now = attended.daemon.turns();
         if now != turns || *stop.borrow() != Stop::No {
             turns = now;
             notify(&[NotifyState::Watchdog]);
@@ -147,18 +195,20 @@ async fn attend(
 }
 
 /// Goes on by what the settings say now, or by what they said before if that can't be used.
-fn reload(daemon: &Daemon, app: &App, file: &mut SettingsFile, log: &Log) {
+fn reload(attended: &Attended<'_>, file: &mut SettingsFile) {
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         notify(&[NotifyState::Reloading, now]);
     }
-    match file
-        .read()
-        .and_then(|settings| Ok((policy(&settings)?, settings)))
-    {
+    match file.read().and_then(|settings| {
+        outbox::refuse_wrong(attended.engine, &settings.notifications)?;
+        Ok((policy(&settings)?, settings))
+    }) {
         Ok((policy, settings)) => {
-            daemon.set_policy(policy);
-            log.follow(&settings.log);
-            app.follow(settings);
+            attended.daemon.set_policy(policy);
+            attended.log.follow(&settings.log);
+            attended.notifications.send_replace(settings.notifications.clone());
+            attended.metrics.send_replace(settings.metrics.clone());
+            attended.app.follow(settings);
             tracing::info!("the settings were read again");
         }
         Err(error) => {
@@ -171,6 +221,28 @@ fn reload(daemon: &Daemon, app: &App, file: &mut SettingsFile, log: &Log) {
         }
     }
     notify(&[NotifyState::Ready]);
+}
+
+/// Takes the metrics to where the settings say, again and again.
+async fn report(reporter: &Reporter, engine: &Engine, mut settings: watch::Receiver<MetricsSettings>) {
+    let mut failure = None;
+    loop {
+        let now = settings.borrow_and_update().clone();
+        let said = reporter
+            .report(engine, &now)
+            .await
+            .err()
+            .map(|error| error.report());
+        if let Some(said) = said.as_ref().filter(|said| failure.as_ref() != Some(*said)) {
+            tracing::warn!("{said}");
+        }
+        failure = said;
+        tokio::select! {
+            // Without a sender the service is about to end.
+            changed = settings.changed() => if changed.is_err() { return std::future::pending().await },
+            () = tokio::time::sleep(now.every.duration()) => {}
+        }
+    }
 }
 
 fn policy(settings: &Settings) -> Result<Policy> {

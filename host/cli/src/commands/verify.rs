@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::args::{Level, Verify};
 use crate::commands::find_backup;
+use crate::commands::outbox::Outbox;
 use crate::output::summary::report_text;
 use crate::output::{Lines, Output, Reports};
 use crate::wire;
@@ -25,6 +26,7 @@ pub async fn run(args: Verify, data_dir: Option<PathBuf>, output: Output) -> Res
     let context = wire::cancellable()?;
     let engine = wire::recovered(data_dir, output).await?;
     let identities = Identities::from_files(&args.identity)?;
+    let outbox = Outbox::begin(&engine, output);
     let level = args.level.map(|level| match level {
         Level::Size => VerifyLevel::Size,
         Level::Checksum => VerifyLevel::Checksum,
@@ -45,10 +47,13 @@ pub async fn run(args: Verify, data_dir: Option<PathBuf>, output: Output) -> Res
             .await?;
         drop(lines);
         output.print(&RunView::from(&report), || report_text(&report))?;
+        outbox.end(&engine).await;
         return Ok(report.exit_code());
     };
     work.truncate(args.limit.unwrap_or(usize::MAX));
-    many(&engine, work, &identities, &context, output).await
+    let code = many(&engine, work, &identities, &context, output).await;
+    outbox.end(&engine).await;
+    code
 }
 
 /// All backups of a job, or of all.

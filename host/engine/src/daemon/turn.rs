@@ -1,6 +1,6 @@
 //! One turn of the loop: notice changes, write down what is due, start what may start.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(super) struct View {
     pub(super) jobs: HashMap<Uuid, Job>,
     pub(super) waiting: Vec<Run>,
     /// What was said about jobs that can't run by themselves, so that it is said once.
-    said: HashSet<String>,
+    said: BTreeSet<String>,
     /// When it was last looked at; nothing while it must be made anew.
     looked_at: Option<Timestamp>,
 }
@@ -117,15 +117,16 @@ impl Daemon {
     async fn load(&self, view: &mut View, now: Timestamp) -> Result<()> {
         let store = &self.engine.store;
         let mut jobs = Vec::new();
-        let mut wrong = HashSet::new();
+        let mut wrong = BTreeMap::new();
         for (name, job) in store.each_job().await? {
             match job {
                 Ok(job) => jobs.push(job),
                 Err(error) => {
-                    wrong.insert(format!("job {name} can't run by itself: {}", error.report()));
+                    wrong.insert(name, error.report());
                 }
             }
         }
+        let mut doubts = BTreeSet::new();
         let mut considered = HashMap::new();
         for (id, kept) in store.considered().await? {
             match kept {
@@ -135,21 +136,26 @@ impl Daemon {
                 // A start too many is better than one too few.
                 Err(error) => {
                     let why = error.report();
-                    wrong.insert(format!(
+                    doubts.insert(format!(
                         "the due times of the job {id} count from its last change on: {why}"
                     ));
                 }
             }
         }
         let loaded = Scheduler::load(&jobs, &considered, now)?;
-        wrong.extend(loaded.failed.iter().map(|failed| {
-            let why = failed.error.report();
-            format!("job {} can't run by itself: {why}", failed.job_name)
-        }));
-        for message in wrong.difference(&view.said) {
+        let failed = loaded.failed.iter();
+        wrong.extend(failed.map(|failed| (failed.job_name.clone(), failed.error.report())));
+        let mut said = doubts;
+        said.extend(
+            wrong
+                .iter()
+                .map(|(name, why)| format!("job {name} can't run by itself: {why}")),
+        );
+        for message in said.difference(&view.said) {
             tracing::error!("{message}");
         }
-        view.said = wrong;
+        store.set_unable(&wrong).await?;
+        view.said = said;
         let new: Vec<Dealt> = loaded.new.into_iter().map(Dealt::from).collect();
         store.deal_with(&new).await?;
         view.scheduler = loaded.scheduler;

@@ -77,6 +77,9 @@ pub fn check(job: &JobSpec) -> Vec<Diagnostic> {
     if let Some(retention) = &job.retention {
         check_retention(retention, job, &mut found);
     }
+    if let Some(ping) = &job.ping {
+        found.extend(ping.check("/ping"));
+    }
     for (name, script) in job.scripts() {
         found.extend(script.check(&format!("/{name}")));
     }

@@ -8,16 +8,19 @@ use serde_json::{Value, json};
 use crate::root;
 
 /// Each room of the host, and the rooms it may import. A new crate needs a line here.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("store", &["model"]),
     ("stream", &["model"]),
     ("confine", &["model"]),
     ("storage", &["model", "stream"]),
+    ("notify", &["model"]),
     ("plugin", &["model", "store", "stream", "confine", "storage"]),
     (
         "engine",
-        &["model", "store", "stream", "confine", "storage", "plugin"],
+        &[
+            "model", "store", "stream", "confine", "storage", "notify", "plugin",
+        ],
     ),
     (
         "api",
@@ -36,11 +39,12 @@ const LAYERS: [(&str, &[&str]); 11] = [
 ];
 
 /// What only some rooms may know: the beginning of a crate's name, and the rooms.
-const OWNED: [(&str, &[&str]); 8] = [
+const OWNED: [(&str, &[&str]); 9] = [
     ("wasmtime", &["plugin"]),
     ("sqlx", &["store"]),
     ("opendal", &["storage"]),
     ("cap-std", &["storage", "plugin", "confine"]),
+    ("lettre", &["notify"]),
     ("axum", &["api"]),
     ("utoipa", &["api"]),
     ("tower-http", &["api"]),

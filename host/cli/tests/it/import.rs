@@ -1,0 +1,74 @@
+//! Configurations of other tools become jobs, and what can't is said.
+
+use std::fs;
+
+use backstay_testkit::cli::Backstay;
+
+/// What stands for all passwords in the files.
+const PLANTED: &str = "pl4nted";
+
+#[test]
+fn each_tools_file_becomes_jobs_that_are_accepted_and_a_report_without_its_secrets() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/import");
+    let to = "{ plugin: local, config: { path: DIR } }";
+    for (tool, file, more) in [
+        ("backrest", "backrest.json", &[][..]),
+        ("resticprofile", "resticprofile.yaml", &[]),
+        ("borgmatic", "borgmatic.yaml", &["--destination", to]),
+        ("proxsave", "backup.env", &[]),
+    ] {
+        let backstay = Backstay::new(env!("CARGO_BIN_EXE_backstay"));
+        let dir = backstay.scratch_dir().to_str().unwrap().to_owned();
+        let more: Vec<String> = more.iter().map(|text| text.replace("DIR", &dir)).collect();
+        let file = format!("{directory}/{file}");
+        let jobs = format!("{dir}/jobs.yaml");
+        let mut args = vec!["import", tool, &file, "--output", &jobs];
+        args.extend(more.iter().map(String::as_str));
+        let output = backstay.run(&args).code(1);
+        let made = fs::read_to_string(&jobs).unwrap();
+        assert!(
+            !made.contains(PLANTED) && !output.stderr.contains(PLANTED),
+            "{made}{}",
+            output.stderr
+        );
+        let mut settings = insta::Settings::clone_current();
+        settings.add_filter(&dir, "DIR");
+        settings.bind(|| insta::assert_snapshot!(tool, format!("{}\n{made}", output.stderr)));
+        // Nothing is wrong with the jobs but what this machine lacks.
+        let checked = backstay.run_json(&["job", "validate", "--file", &jobs]).json();
+        for diagnostic in checked["diagnostics"].as_array().unwrap() {
+            let code = diagnostic["code"].as_str().unwrap();
+            let is_of_the_shape = [
+                "unknown-key",
+                "missing",
+                "wrong-type",
+                "invalid",
+                "out-of-range",
+                "recipient",
+                "plain-secret",
+            ];
+            assert!(!is_of_the_shape.contains(&code), "{tool}: {diagnostic}");
+        }
+        // What somebody may have edited is not written over.
+        assert!(backstay.run(&args).code != 0);
+    }
+}
+
+#[test]
+fn what_is_no_such_file_is_refused_without_repeating_it() {
+    let backstay = Backstay::new(env!("CARGO_BIN_EXE_backstay"));
+    let file = backstay.scratch_dir().join("file");
+    let file = file.to_str().unwrap();
+    for (tool, text, says) in [
+        ("backrest", "{ \"plans\": [] }", "nothing to back up"),
+        ("backrest", "password: [pl4nted", "not valid YAML or JSON"),
+        ("resticprofile", "a: \"{{ .Env.HOME }} pl4nted\"", "has templates"),
+        ("borgmatic", "source_directories: [/etc]", "--destination"),
+        ("proxsave", "pl4nted", "no list of KEY=value"),
+        ("proxsave", "BACKUP_PATH=${NOWHERE}/pl4nted", "BACKUP_PATH"),
+    ] {
+        fs::write(file, text).unwrap();
+        let said = backstay.run(&["import", tool, file]).code(2).stderr;
+        assert!(said.contains(says) && !said.contains(PLANTED), "{tool}: {said}");
+    }
+}
