@@ -299,13 +299,11 @@ fn settled(doing: &str, output: &Output) -> Result<()> {
     if output.is_success() {
         return Ok(());
     }
-    let lines = output
+    let mut lines = output
         .stderr
         .lines()
         .filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    let said = lines
-        .filter(|line| line.level == "error" || line.level == "critical")
-        .last();
+    let said = lines.rfind(|line| line.level == "error" || line.level == "critical");
     let said = said.map_or_else(|| output.complaint(), |line| line.msg);
     Err(Failure::storage(format!("{doing}: {}", said.trim()))
         .hint("the next run tries again; check the remote with `rclone lsd`"))
