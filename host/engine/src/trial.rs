@@ -92,7 +92,7 @@ impl Behaviour {
             Behaviour::Empty => "a stream of no bytes comes back, or is refused",
             Behaviour::Tree => "a tree comes back as it was",
             Behaviour::Listing => "what is stored is found by the end of its name, and nothing else",
-            Behaviour::Taken => "a name that is taken is refused, and what has it stays as it is",
+            Behaviour::Taken => "what is stored under a name that is taken leaves what has it as it is",
             Behaviour::Removal => "what is removed is gone, also if it is removed twice, and nothing else is",
             Behaviour::FailedSource => "a source that fails is the failure that is told, and leaves nothing",
             Behaviour::Cancelled => "a run that is cancelled ends soon, and leaves nothing",
