@@ -1,16 +1,19 @@
 //! What all requests share.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use backstay_engine::Engine;
 use backstay_engine::daemon::Daemon;
-use backstay_model::access::Role;
+use backstay_model::Error;
+use backstay_model::access::{Role, Token};
 use backstay_model::settings::Settings;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
+use crate::Problem;
 use crate::live::Live;
 use crate::logins::Logins;
 use crate::{openapi, v1};
@@ -20,6 +23,13 @@ const STANDSTILL: Duration = Duration::from_secs(15);
 
 /// So many clients may listen to events at once.
 const MOST_LISTENERS: usize = 64;
+
+/// So many requests that only look are answered at once, and so many that change something; others wait. Each has its
+/// answer in memory.
+const MOST_REQUESTS: usize = 16;
+
+/// So many requests at once for which plugins are asked, each of which may start programs.
+const MOST_CHECKS: usize = 4;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -34,7 +44,11 @@ pub struct App {
     /// The number of the newest event, while somebody listens.
     pub(crate) newest: watch::Sender<i64>,
     pub(crate) listeners: Arc<Semaphore>,
+    pub(crate) looks: Semaphore,
+    pub(crate) edits: Semaphore,
+    pub(crate) checks: Semaphore,
     settings: RwLock<Arc<Settings>>,
+    unopened: Mutex<BTreeMap<&'static str, String>>,
     seen: Mutex<(u64, Instant)>,
 }
 
@@ -44,6 +58,8 @@ pub(crate) struct Caller {
     /// As it is written down: `token:NAME` or `user:UID`.
     pub(crate) actor: String,
     pub(crate) role: Role,
+    /// The token that it came with, if it came with one.
+    pub(crate) token: Option<Token>,
 }
 
 impl App {
@@ -59,9 +75,28 @@ impl App {
             live,
             newest: watch::Sender::new(0),
             listeners: Arc::new(Semaphore::new(MOST_LISTENERS)),
+            looks: Semaphore::new(MOST_REQUESTS),
+            edits: Semaphore::new(MOST_REQUESTS),
+            checks: Semaphore::new(MOST_CHECKS),
             settings: RwLock::new(Arc::new(settings)),
+            unopened: Mutex::default(),
             seen: Mutex::new((0, Instant::now())),
         }
+    }
+
+    /// Makes a change to its end, also if its client hangs up or has waited too long meanwhile, and writes down what came of it.
+    pub(crate) async fn change<T: Send + 'static>(
+        self: &Arc<Self>,
+        caller: &Caller,
+        action: &'static str,
+        subject: &str,
+        change: impl Future<Output = Result<T, Problem>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let (app, actor, subject) = (Arc::clone(self), caller.actor.clone(), subject.to_owned());
+        let change = tokio::spawn(async move { app.engine.audited(&actor, action, &subject, change).await });
+        change
+            .await
+            .map_err(|e| Error::internal(format!("{action} ended in the middle")).because(e))?
     }
 
     /// What the daemon goes by now.
@@ -70,12 +105,43 @@ impl App {
     }
 
     /// Takes over what may change while it runs, and says what may not.
-    pub fn follow(&self, settings: Settings) {
+    pub fn follow(&self, mut settings: Settings) {
         let before = self.settings();
         if (&before.api.listen, &before.api.tls) != (&settings.api.listen, &settings.api.tls) {
             tracing::warn!("api.listen and api.tls change with the next start");
         }
+        settings.api.listen.clone_from(&before.api.listen);
+        settings.api.tls.clone_from(&before.api.tls);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// Takes note whether a way in is open, and says what is new about it.
+    pub(crate) fn note<T>(&self, way: &'static str, opened: Result<T, Error>) -> Option<T> {
+        let mut unopened = self.unopened.lock().unwrap_or_else(PoisonError::into_inner);
+        match opened {
+            Ok(opened) => {
+                if unopened.remove(way).is_some() {
+                    tracing::info!("the HTTP interface can be used by {way} now");
+                }
+                Some(opened)
+            }
+            Err(error) => {
+                let hint = error.hint_text().map(|hint| format!("; {hint}"));
+                let why = format!("{}{}", error.report(), hint.unwrap_or_default());
+                let said = format!("the HTTP interface can't be used by {way} for now: {why}");
+                if unopened.get(way) != Some(&said) {
+                    tracing::error!("{said}");
+                    unopened.insert(way, said);
+                }
+                None
+            }
+        }
+    }
+
+    /// What there is to say about ways in that are not open.
+    pub(crate) fn unopened(&self) -> Vec<String> {
+        let unopened = self.unopened.lock().unwrap_or_else(PoisonError::into_inner);
+        unopened.values().cloned().collect()
     }
 
     /// Whether the scheduler has done nothing for longer than it ever should.

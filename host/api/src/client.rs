@@ -1,6 +1,7 @@
 //! Talks to the service of a data directory by its socket, for the program's other commands.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use backstay_model::{Code, Error, Result};
 use bytes::Bytes;
@@ -10,8 +11,12 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use crate::listen::connect;
+
+/// How long the service may take to answer. It gives up what takes it longer itself.
+const LIMIT: Duration = Duration::from_secs(40);
 
 /// The service of a data directory.
 #[derive(Debug, Clone)]
@@ -19,13 +24,22 @@ pub struct Client {
     data_dir: PathBuf,
 }
 
+/// What the service answers when all is well.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Whether it has begun something now: it accepted what was asked, and that was not there before.
+    pub is_accepted: bool,
+    /// What it says.
+    pub body: Value,
+}
+
 impl Client {
     /// The service, if one is there.
     ///
     /// # Errors
-    /// There is one, and this user may not use it.
-    pub fn find(data_dir: &Path) -> Result<Option<Self>> {
-        let found = connect(data_dir)?;
+    /// There is one, and this user may not use it, or it is too busy for anybody.
+    pub async fn find(data_dir: &Path) -> Result<Option<Self>> {
+        let found = timeout(LIMIT, connect(data_dir)).await.map_err(|_| silent())??;
         Ok(found.map(|_| Client {
             data_dir: data_dir.to_owned(),
         }))
@@ -34,13 +48,22 @@ impl Client {
     /// Asks the service to do something. With a key it is done once, however often it is asked.
     ///
     /// # Errors
-    /// Those of the service, as if this process had done it; or the service is gone.
-    pub async fn post(&self, path: &str, key: Option<&str>) -> Result<Value> {
-        let Some(stream) = connect(&self.data_dir)? else {
-            return Err(gone());
-        };
+    /// Those of the service, as if this process had done it; or the service is gone, or doesn't answer.
+    pub async fn post(&self, path: &str, key: Option<&str>) -> Result<Answer> {
+        self.ask(Method::POST, path, key).await
+    }
+
+    /// Asks the service how something is.
+    ///
+    /// # Errors
+    /// As for [`Client::post`].
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        Ok(self.ask(Method::GET, path, None).await?.body)
+    }
+
+    async fn ask(&self, method: Method, path: &str, key: Option<&str>) -> Result<Answer> {
         let mut request = Request::builder()
-            .method(Method::POST)
+            .method(method)
             .uri(path)
             .header(header::HOST, "localhost");
         if let Some(key) = key {
@@ -49,13 +72,20 @@ impl Client {
         let request = request
             .body(Empty::<Bytes>::new())
             .map_err(|e| Error::internal("a request can't be made").because(e))?;
-        let (status, body) = exchange(stream, request).await.map_err(|e| gone().because(e))?;
-        let value: Value = serde_json::from_slice(&body)
+        let answered = async {
+            match connect(&self.data_dir).await? {
+                Some(stream) => exchange(stream, request).await.map_err(|e| gone().because(e)),
+                None => Err(gone()),
+            }
+        };
+        let (status, body) = timeout(LIMIT, answered).await.map_err(|_| silent())??;
+        let body: Value = serde_json::from_slice(&body)
             .map_err(|e| Error::internal("the service doesn't answer in JSON").because(e))?;
         if status.is_success() {
-            Ok(value)
+            let is_accepted = status == StatusCode::ACCEPTED;
+            Ok(Answer { is_accepted, body })
         } else {
-            Err(failure(status, &value))
+            Err(failure(status, &body))
         }
     }
 }
@@ -98,6 +128,12 @@ pub fn segment(name: &str) -> String {
 
 fn gone() -> Error {
     Error::new(Code::Environment, "the service has gone away").hint("`backstay runs` shows what it has done")
+}
+
+fn silent() -> Error {
+    let message = format!("the service didn't answer within {} seconds", LIMIT.as_secs());
+    Error::new(Code::Environment, message)
+        .hint("it may be stopped, or have too many connections; its log may say more")
 }
 
 /// The failure that a problem tells of.

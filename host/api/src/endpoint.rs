@@ -10,15 +10,19 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use backstay_model::access::Role;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::app::{App, Caller};
 use crate::{Problem, query};
 
-/// Longer than a write waits for the database, so that its own word is heard.
+/// For so long an answer is waited for.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// For so long if plugins are asked: a plugin may take a minute for each end of a job.
+const CHECK_LIMIT: Duration = Duration::from_secs(300);
 
 /// Makes a schema.
 pub type Make = fn(&mut SchemaGenerator) -> Schema;
@@ -37,6 +41,7 @@ pub struct Endpoint {
     pub(crate) headers: Vec<Header>,
     pub(crate) body: Option<Make>,
     pub(crate) answers: Vec<Answer>,
+    asks_plugins: bool,
     route: MethodRouter<Arc<App>>,
 }
 
@@ -79,6 +84,7 @@ impl Endpoint {
             headers: Vec::new(),
             body: None,
             answers: Vec::new(),
+            asks_plugins: false,
             route,
         }
     }
@@ -133,6 +139,14 @@ impl Endpoint {
     /// Everybody may use it, without a token.
     pub fn open(self) -> Self {
         Endpoint { role: None, ..self }
+    }
+
+    /// Plugins are asked for it, which may start programs and take long.
+    pub fn asks_plugins(self) -> Self {
+        Endpoint {
+            asks_plugins: true,
+            ..self
+        }
     }
 
     /// What stands in braces in the path.
@@ -206,47 +220,69 @@ impl Endpoint {
     }
 
     /// Its path, and what is routed there.
-    pub fn into_route(self) -> (&'static str, MethodRouter<Arc<App>>) {
-        let route = match self.role {
-            Some(role) => for_role(self.route, role),
-            None => self.route,
+    pub fn into_route(self, app: &Arc<App>) -> (&'static str, MethodRouter<Arc<App>>) {
+        let entry = match self.role {
+            Some(role) => Entry {
+                role,
+                asks_plugins: self.asks_plugins,
+                app: Arc::clone(app),
+            },
+            None => return (self.path, self.route),
         };
+        let route = self
+            .route
+            .route_layer(from_fn(move |request: Request, next: Next| {
+                let entry = entry.clone();
+                async move { entry.enter(request, next).await }
+            }));
         (self.path, route)
     }
 }
 
-/// A route that only those may use who have a role, and that answers within a bounded time.
-pub fn for_role(route: MethodRouter<Arc<App>>, role: Role) -> MethodRouter<Arc<App>> {
-    route.route_layer(from_fn(move |request: Request, next: Next| {
-        enter(role, request, next)
-    }))
+/// What stands before a handler: only those go in who have the role, only so many at once, and only for so long.
+#[derive(Clone)]
+struct Entry {
+    role: Role,
+    asks_plugins: bool,
+    app: Arc<App>,
 }
 
-async fn enter(role: Role, request: Request, next: Next) -> Response {
-    match request.extensions().get::<Caller>() {
-        Some(caller) if caller.role >= role => {}
-        Some(caller) => {
-            return Problem::new(
-                StatusCode::FORBIDDEN,
-                "role",
-                "This token doesn't allow it",
-                format!(
-                    "it takes the role {}, and {} is {}",
-                    role.name(),
-                    caller.actor,
-                    caller.role.name()
-                ),
-            )
-            .hint("`backstay token add` makes a token with another role")
-            .into_response();
+impl Entry {
+    async fn enter(&self, request: Request, next: Next) -> Response {
+        match request.extensions().get::<Caller>() {
+            Some(caller) if caller.role >= self.role => {}
+            Some(caller) => return self.wrong_role(caller).into_response(),
+            None => return unknown_caller().into_response(),
         }
-        None => return unknown_caller().into_response(),
+        let (places, limit) = match *request.method() {
+            _ if self.asks_plugins => (&self.app.checks, CHECK_LIMIT),
+            Method::GET | Method::HEAD => (&self.app.looks, TIME_LIMIT),
+            _ => (&self.app.edits, TIME_LIMIT),
+        };
+        let Ok(Ok(_place)) = timeout(TIME_LIMIT, places.acquire()).await else {
+            return Problem::unavailable("too many others ask at the same time").into_response();
+        };
+        match timeout(limit, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => {
+                Problem::unavailable(format!("it took longer than {} s", limit.as_secs())).into_response()
+            }
+        }
     }
-    match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            Problem::unavailable(format!("it took longer than {} s", TIME_LIMIT.as_secs())).into_response()
-        }
+
+    fn wrong_role(&self, caller: &Caller) -> Problem {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "role",
+            "This token doesn't allow it",
+            format!(
+                "it takes the role {}, and {} is {}",
+                self.role.name(),
+                caller.actor,
+                caller.role.name()
+            ),
+        )
+        .hint("`backstay token add` makes a token with another role")
     }
 }
 

@@ -95,6 +95,7 @@ async fn identify(app: &App, request: &Parts) -> Result<Option<Caller>, Problem>
         (None, Peer::User(uid)) => Ok(Some(Caller {
             actor: format!("user:{uid}"),
             role: Role::Admin,
+            token: None,
         })),
         (None, Peer::Network(_)) => Err(unknown_caller()),
     }
@@ -121,6 +122,7 @@ async fn bearer(app: &App, value: &str, address: IpAddr) -> Result<Caller, Probl
             Ok(Caller {
                 actor: format!("token:{}", token_known.name),
                 role: token_known.role,
+                token: Some(token_known),
             })
         }
         None => {

@@ -22,6 +22,7 @@ mod openapi;
 mod problem;
 mod query;
 mod server;
+mod shares;
 mod tls;
 mod v1;
 pub mod view;

@@ -3,8 +3,9 @@
 use std::fs::{File, Permissions};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
+use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use backstay_model::settings::ApiSettings;
 use backstay_model::{Code, Error, Result};
@@ -14,6 +15,9 @@ use crate::SOCKET;
 
 /// The longest path that a socket's address has room for on all systems, in bytes.
 const LONGEST: usize = 100;
+
+/// Between two tries to connect to a daemon that is busy.
+const BUSY: Duration = Duration::from_millis(100);
 
 /// Makes the socket in the data directory, in place of one that a crash left. Whoever calls this holds the lock of the
 /// data directory, so no other daemon uses that.
@@ -36,25 +40,33 @@ pub fn socket(data_dir: &Path) -> Result<UnixListener> {
     UnixListener::from_std(listener).map_err(failed)
 }
 
-/// Connects to the daemon of a data directory, if one is there.
+/// Connects to the daemon of a data directory, if one is there. Waits while others keep it too busy.
 ///
 /// # Errors
 /// There is one, and this user may not use it.
-pub fn connect(data_dir: &Path) -> Result<Option<UnixStream>> {
-    use std::io::ErrorKind::{ConnectionRefused, NotFound};
+pub async fn connect(data_dir: &Path) -> Result<Option<UnixStream>> {
+    use std::io::ErrorKind::{ConnectionRefused, NotFound, WouldBlock};
     let path = data_dir.join(SOCKET);
-    let failed = |e| Error::io_as(Code::Environment, "connect to the service at", &path, e);
     if !path.exists() {
         return Ok(None);
     }
     let (_open, short) = shorten(data_dir)?;
-    let stream = match StdStream::connect(short.join(SOCKET)) {
-        Ok(stream) => stream,
-        Err(e) if matches!(e.kind(), ConnectionRefused | NotFound) => return Ok(None),
-        Err(e) => return Err(failed(e)),
-    };
-    stream.set_nonblocking(true).map_err(failed)?;
-    UnixStream::from_std(stream).map(Some).map_err(failed)
+    loop {
+        match UnixStream::connect(short.join(SOCKET)).await {
+            Ok(stream) => return Ok(Some(stream)),
+            Err(e) if matches!(e.kind(), ConnectionRefused | NotFound) => return Ok(None),
+            // Too many are waiting for it to take them.
+            Err(e) if e.kind() == WouldBlock => tokio::time::sleep(BUSY).await,
+            Err(e) => {
+                return Err(Error::io_as(
+                    Code::Environment,
+                    "connect to the service at",
+                    &path,
+                    e,
+                ));
+            }
+        }
+    }
 }
 
 /// A short path of a directory, good for as long as the file is open.

@@ -1,5 +1,7 @@
-//! Takes connections and serves them, each within limits: nobody can keep the others out for long, whatever they send or
-//! don't send or don't read.
+//! Takes connections and serves them, each within limits, so that no client at one address keeps out those at others, whatever
+//! it sends or doesn't send or doesn't read.
+//!
+//! What can't be opened is tried again and again: backups go on without it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::middleware::from_fn_with_state;
+use backstay_model::Result;
 use backstay_model::settings::ApiSettings;
-use backstay_model::{Error, Result};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -23,6 +25,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::app::App;
 use crate::guard::{Peer, guard};
+use crate::shares::Shares;
 use crate::tls::Tls;
 use crate::{Problem, listen, v1};
 
@@ -44,6 +47,9 @@ const HEADERS: usize = 64;
 /// How long requests under way may take to their end when it stops.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// How soon it is tried again to listen where it wasn't possible.
+const AGAIN: Duration = Duration::from_secs(2);
+
 /// How long to wait when the system can't open another connection.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -51,61 +57,73 @@ const BREATH: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Server {
     app: Arc<App>,
-    socket: UnixListener,
-    network: Option<TcpListener>,
-    tls: Option<Arc<Tls>>,
+    settings: ApiSettings,
+    socket: Option<UnixListener>,
+    network: Option<Network>,
     router: Router,
 }
 
-impl Server {
-    /// Listens on the socket in the data directory and where the settings say. Nobody gets an answer before [`Server::run`].
-    ///
-    /// # Errors
-    /// It can't listen there.
-    pub async fn open(app: Arc<App>, settings: &ApiSettings) -> Result<Self> {
-        let tls = settings.tls.as_ref().map(Tls::open).transpose()?.map(Arc::new);
-        let network = listen::network(settings).await?;
-        let socket = listen::socket(app.engine.data_dir())?;
-        let router = router(Arc::clone(&app));
-        Ok(Server {
-            app,
-            socket,
-            network,
-            tls,
-            router,
-        })
-    }
+/// Where it listens on the network.
+#[derive(Debug)]
+struct Network {
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+}
 
-    /// Where it listens on the network.
-    ///
-    /// # Errors
-    /// The system doesn't say.
-    pub fn address(&self) -> Result<Option<std::net::SocketAddr>> {
-        let address = self.network.as_ref().map(TcpListener::local_addr).transpose();
-        address.map_err(|e| Error::internal("the system doesn't say where it listens").because(e))
+impl Server {
+    /// Listens on the socket in the data directory and where the settings say. Nobody gets an answer before [`Server::run`],
+    /// which also tries again where it can't listen now.
+    pub async fn open(app: Arc<App>, settings: &ApiSettings) -> Self {
+        let socket = open_socket(&app).await;
+        let network = open_network(settings).await;
+        Server {
+            socket: app.note(SOCKET, socket),
+            network: app.note(NETWORK, network).flatten(),
+            settings: settings.clone(),
+            router: router(Arc::clone(&app)),
+            app,
+        }
     }
 
     /// Answers until `stop` is over, then lets requests under way end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let graceful = GracefulShutdown::new();
+        let Server {
+            app,
+            settings,
+            socket,
+            network,
+            router,
+        } = self;
+        let by_socket = async {
+            let socket = match socket {
+                Some(socket) => socket,
+                None => again(&app, SOCKET, || open_socket(&app)).await,
+            };
+            by_socket(&socket, &router, &graceful).await;
+        };
         let by_network = async {
-            if let Some(listener) = &self.network {
-                by_network(listener, self.tls.as_ref(), &self.router, &graceful).await;
-            }
+            let network = match network {
+                None if settings.listen.is_some() => again(&app, NETWORK, || open_network(&settings)).await,
+                network => network,
+            };
+            let Some(Network { listener, tls }) = network else {
+                return;
+            };
+            let follow = async {
+                if let Some(tls) = &tls {
+                    tls.follow().await;
+                }
+            };
+            let by_network = by_network(&listener, tls.as_ref(), &router, &graceful);
+            tokio::join!(by_network, follow);
         };
-        let follow = async {
-            if let Some(tls) = &self.tls {
-                tls.follow().await;
-            }
-        };
-        let notice = v1::notice(Arc::clone(&self.app));
+        // What it listens on is closed with it: nobody else gets in; who is in may end.
         tokio::select! {
-            _ = async { tokio::join!(by_socket(&self.socket, &self.router, &graceful), by_network, follow, notice) } => {}
+            _ = async { tokio::join!(by_socket, by_network, v1::notice(Arc::clone(&app))) } => {}
             () = stop => {}
         }
-        // Nobody else gets in; who is in may end.
-        drop((self.socket, self.network));
-        self.app.stopping.send_replace(true);
+        app.stopping.send_replace(true);
         if tokio::time::timeout(LAST_WORDS, graceful.shutdown())
             .await
             .is_err()
@@ -115,11 +133,41 @@ impl Server {
     }
 }
 
+/// Names of the ways in, for people.
+const SOCKET: &str = "the socket";
+const NETWORK: &str = "the network";
+
+async fn open_socket(app: &App) -> Result<UnixListener> {
+    listen::socket(app.engine.data_dir())
+}
+
+async fn open_network(settings: &ApiSettings) -> Result<Option<Network>> {
+    let tls = settings.tls.as_ref().map(Tls::open).transpose()?.map(Arc::new);
+    let Some(listener) = listen::network(settings).await? else {
+        return Ok(None);
+    };
+    match listener.local_addr() {
+        Ok(address) => tracing::info!("listening on {address}"),
+        Err(error) => tracing::info!("listening, the system doesn't say where: {error}"),
+    }
+    Ok(Some(Network { listener, tls }))
+}
+
+/// Tries until it works.
+async fn again<T, F: Future<Output = Result<T>>>(app: &App, way: &'static str, open: impl Fn() -> F) -> T {
+    loop {
+        tokio::time::sleep(AGAIN).await;
+        if let Some(opened) = app.note(way, open().await) {
+            return opened;
+        }
+    }
+}
+
 /// All routes, behind the guard.
 fn router(app: Arc<App>) -> Router {
     let mut router = Router::new();
     for endpoint in v1::endpoints() {
-        let (path, route) = endpoint.into_route();
+        let (path, route) = endpoint.into_route(&app);
         router = router.route(path, route);
     }
     router
@@ -159,22 +207,28 @@ async fn by_network(
     graceful: &GracefulShutdown,
 ) {
     let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let shares = Shares::default();
     while let Ok(permit) = Arc::clone(&connections).acquire_owned().await {
         match listener.accept().await {
             Ok((stream, address)) => {
+                let Some(share) = shares.take(address.ip()) else {
+                    tracing::debug!("too many connections come from {}", address.ip());
+                    continue;
+                };
                 let (router, peer) = (router.clone(), Peer::Network(address));
-                let watcher = graceful.watcher();
-                match tls.cloned() {
-                    None => spawn(serve(stream, router, peer, watcher), permit),
-                    Some(tls) => spawn(
-                        async move {
+                let (watcher, tls) = (graceful.watcher(), tls.cloned());
+                let connection = async move {
+                    let _share = share;
+                    match tls {
+                        None => serve(stream, router, peer, watcher).await,
+                        Some(tls) => {
                             if let Some(stream) = tls.accept(stream).await {
                                 serve(stream, router, peer, watcher).await;
                             }
-                        },
-                        permit,
-                    ),
-                }
+                        }
+                    }
+                };
+                spawn(connection, permit);
             }
             Err(error) => wait_a_little(&error).await,
         }

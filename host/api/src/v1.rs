@@ -68,6 +68,7 @@ fn about_the_host() -> Vec<Endpoint> {
             .says("All plugins, with what they ask for")
             .answers::<Vec<PluginView>>(OK, "The plugins"),
         Endpoint::get("/api/v1/plugins/{id}", "plugin-info", plugins::show)
+            .asks_plugins()
             .place(
                 json!({ "type": "string", "pattern": "^[a-z0-9-]+$" }),
                 "The id of a plugin",
@@ -90,6 +91,7 @@ fn about_jobs() -> Vec<Endpoint> {
             .answers::<Page<Job>>(OK, "A page"),
         Endpoint::post("/api/v1/jobs", "job-create", edits::create)
             .role(Role::Admin)
+            .asks_plugins()
             .header(idempotency_key())
             .body::<JobSpec>()
             .says("Adds a job")
@@ -102,6 +104,7 @@ fn about_jobs() -> Vec<Endpoint> {
             .with_etag(),
         Endpoint::put("/api/v1/jobs/{id}", "job-replace", edits::replace)
             .role(Role::Admin)
+            .asks_plugins()
             .place(job_id(), "Name or id of a job")
             .header(if_match())
             .body::<JobSpec>()
@@ -114,11 +117,16 @@ fn about_jobs() -> Vec<Endpoint> {
             .header(if_match())
             .says("Removes a job, if it is still as its ETag says; its backups stay")
             .answers_nothing("It is removed"),
+        // Plugins start programs for it, and hand them secrets that the job names: for those only who may change jobs.
         Endpoint::post("/api/v1/validate", "job-validate", jobs::validate)
+            .role(Role::Admin)
+            .asks_plugins()
             .body::<Value>()
             .says("Says all that is wrong with a job, without storing it")
             .answers::<Validation>(OK, "What there is to say"),
         Endpoint::post("/api/v1/jobs/{id}/preview", "job-preview", jobs::preview)
+            .role(Role::Operator)
+            .asks_plugins()
             .place(job_id(), "Name or id of a job")
             .says("Says what a run of a job would meet: what its plugins say to it now, and when it is due")
             .answers::<jobs::Preview>(OK, "What there is to say"),
@@ -219,3 +227,32 @@ fn if_match() -> Header {
 
 /// What all requests share, for handlers.
 pub(crate) type Shared = axum::extract::State<std::sync::Arc<crate::App>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_only_looks_changes_nothing_and_has_no_program_started() {
+        let mut more = Vec::new();
+        for endpoint in endpoints() {
+            match endpoint.role {
+                None => assert_eq!(endpoint.name, "health", "everybody may use it"),
+                Some(Role::Viewer) => assert_eq!(endpoint.method, "get", "{}", endpoint.name),
+                Some(role) => more.push(format!("{} {}", role.name(), endpoint.name)),
+            }
+        }
+        more.sort();
+        let expected = [
+            "admin audit",
+            "admin job-create",
+            "admin job-replace",
+            "admin job-rm",
+            "admin job-validate",
+            "operator job-preview",
+            "operator job-run",
+            "operator run-cancel",
+        ];
+        assert_eq!(more, expected);
+    }
+}

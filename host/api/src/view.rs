@@ -5,7 +5,7 @@ use backstay_model::job::VerifyLevel;
 use backstay_model::manifest::Manifest;
 use backstay_model::plugin::PluginManifest;
 use backstay_model::run::{Progress, Run, RunError, RunKind, RunStatus, Stats, Warning};
-use backstay_model::{Diagnostic, Result};
+use backstay_model::{Diagnostic, Error, Result};
 use backstay_store::{Backup, Store};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -31,6 +31,47 @@ impl<T> Page<T> {
         items.truncate(limit);
         let next = items.last().filter(|_| has_more).map(key);
         Page { items, next }
+    }
+}
+
+/// So many things are read at once.
+const PORTION: u16 = 10;
+
+/// A page that has as many bytes ends there, whatever its limit: things with long lists of warnings are large.
+const MOST_BYTES: usize = 2 << 20;
+
+impl<T: Serialize> Page<T> {
+    /// The page after `cursor`, read in small portions by `read`, which gives the next so many after a cursor.
+    ///
+    /// # Errors
+    /// As `read`; or something can't be written as JSON.
+    pub async fn read<F: Future<Output = Result<Vec<T>>>>(
+        limit: u32,
+        mut cursor: Option<Uuid>,
+        id: impl Fn(&T) -> Uuid,
+        read: impl Fn(Option<Uuid>, u32) -> F,
+    ) -> Result<Self> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut items: Vec<T> = Vec::new();
+        let mut bytes = 0;
+        loop {
+            let portion = read(cursor, PORTION.into()).await?;
+            let is_last = portion.len() < usize::from(PORTION);
+            for item in portion {
+                if items.len() >= limit || bytes > MOST_BYTES {
+                    let next = cursor.map(|id| id.to_string());
+                    return Ok(Page { items, next });
+                }
+                cursor = Some(id(&item));
+                bytes += serde_json::to_vec(&item)
+                    .map_err(|e| Error::internal("cannot write JSON").because(e))?
+                    .len();
+                items.push(item);
+            }
+            if is_last {
+                return Ok(Page { items, next: None });
+            }
+        }
     }
 }
 
@@ -227,5 +268,52 @@ impl From<Vec<Diagnostic>> for Validation {
             ok: !diagnostics.iter().any(Diagnostic::is_error),
             diagnostics,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All pages of things of so many bytes each, newest first.
+    async fn pages(things: u32, bytes: usize, limit: u32) -> Vec<Vec<Uuid>> {
+        let all: Vec<(Uuid, String)> = (0..things)
+            .rev()
+            .map(|n| (Uuid::from_u128(u128::from(n) + 1), "x".repeat(bytes)))
+            .collect();
+        let read = |cursor: Option<Uuid>, count: u32| {
+            let before = cursor.unwrap_or(Uuid::max());
+            let rest = all.iter().filter(|(id, _)| *id < before);
+            let count = usize::try_from(count).unwrap();
+            std::future::ready(Ok(rest.take(count).cloned().collect::<Vec<_>>()))
+        };
+        let (mut pages, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = Page::read(limit, cursor, |(id, _): &(Uuid, String)| *id, read)
+                .await
+                .unwrap();
+            pages.push(page.items.iter().map(|(id, _)| *id).collect());
+            match page.next {
+                Some(next) => cursor = Some(next.parse().unwrap()),
+                None => return pages,
+            }
+        }
+    }
+
+    async fn lengths(things: u32, bytes: usize, limit: u32) -> Vec<usize> {
+        let pages = pages(things, bytes, limit).await;
+        let ids: Vec<u128> = pages.iter().flatten().map(|id| id.as_u128()).collect();
+        assert_eq!(ids, (1..=u128::from(things)).rev().collect::<Vec<_>>());
+        pages.iter().map(Vec::len).collect()
+    }
+
+    #[tokio::test]
+    async fn pages_have_everything_once_and_are_never_large() {
+        assert_eq!(lengths(0, 1, 5).await, [0]);
+        assert_eq!(lengths(5, 1, 5).await, [5]);
+        assert_eq!(lengths(23, 1, 10).await, [10, 10, 3]);
+        assert_eq!(lengths(30, 1, 30).await, [30]);
+        assert_eq!(lengths(6, 1 << 20, 500).await, [2, 2, 2]);
+        assert_eq!(lengths(3, 5 << 20, 500).await, [1, 1, 1]);
     }
 }

@@ -38,6 +38,16 @@ impl Engine {
         ))
     }
 
+    /// Takes a run out of the queue because it will be done in another way. False if it doesn't wait any more.
+    ///
+    /// # Errors
+    /// There is no such run, or the database can't be written.
+    pub async fn withdraw(&self, id: Uuid, why: &str) -> Result<bool> {
+        let run = self.store.run(id).await?;
+        let why = Error::new(Code::Skipped, why);
+        Ok(run.status == RunStatus::Queued && self.end_waiting(&run, RunStatus::Skipped, &why).await?)
+    }
+
     /// Ends a run that still waits for its turn. False if it doesn't wait any more.
     pub(crate) async fn end_waiting(&self, run: &Run, status: RunStatus, why: &Error) -> Result<bool> {
         let now = self.clock.now();

@@ -33,6 +33,8 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
+use crate::lock::JobLock;
+use crate::recover::Recovered;
 use crate::{Engine, Observer};
 pub use stop::Stop;
 use streams::Streams;
@@ -130,6 +132,7 @@ impl Daemon {
         reason: RunReason,
         key: Option<&RequestKey>,
     ) -> Result<Outcome<Uuid>> {
+        self.end_dead(job).await?;
         let run = Run {
             reason,
             ..self.engine.new_run(job, RunKind::Backup)
@@ -141,6 +144,30 @@ impl Daemon {
             self.wake.notify_one();
         }
         Ok(outcome)
+    }
+
+    /// Ends runs of a job whose process is gone, as after a crash: they are not under way.
+    async fn end_dead(&self, job: &Job) -> Result<()> {
+        let mut dead = self.engine.store.unfinished_runs().await?;
+        dead.retain(|run| {
+            run.job_id == job.id && run.kind == RunKind::Backup && run.status != RunStatus::Queued
+        });
+        if dead.is_empty() {
+            return Ok(());
+        }
+        // Who runs the job holds this for as long as it does.
+        let Some(_lock) = JobLock::take(&self.engine.locks(), job.id)? else {
+            return Ok(());
+        };
+        let mut recovered = Recovered::default();
+        for run in dead {
+            let recovering = self.engine.recover_run(run, &self.observer, &mut recovered);
+            Box::pin(recovering).await?;
+        }
+        for warning in &recovered.warnings {
+            tracing::warn!("{}", warning.message);
+        }
+        Ok(())
     }
 
     /// Ends a run, see [`Engine::cancel`].

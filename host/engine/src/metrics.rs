@@ -148,7 +148,7 @@ impl Facts {
             );
             gauge(
                 "backup_trouble",
-                "Whether the last thing that happened was a failure or a missed start.",
+                "Whether the last thing that happened was a failure or a missed start, or the job can't be started at all.",
                 flag(self.in_trouble.contains(&job.id)),
             );
             gauge(

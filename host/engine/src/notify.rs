@@ -11,7 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backstay_model::clock::Clock;
@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Engine;
+use send::{Sending, is_reached};
 
 /// Name of the file in the data directory that whoever sends has locked.
 pub const LOCK_FILE: &str = "notify.lock";
@@ -32,8 +33,17 @@ pub const LOCK_FILE: &str = "notify.lock";
 /// How often the service looks whether there is something to tell.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How long the service goes on sending when it is told to stop; less than it is then waited for.
+const LAST: Duration = Duration::from_secs(4);
+
+/// Old messages are forgotten so often.
+const FORGET: Duration = Duration::from_secs(3_600);
+
 /// What the lock says while the service has it.
 const SERVICE: &str = "service";
+
+/// When sending must have ended; nothing as long as nobody says so. If whoever could is gone, at once.
+pub type Deadline = watch::Receiver<Option<Instant>>;
 
 /// Makes messages and sends them.
 #[derive(Debug)]
@@ -44,6 +54,7 @@ pub struct Courier {
     lock: PathBuf,
     http: Http,
     settings: watch::Receiver<NotificationSettings>,
+    forgot: Mutex<Option<Instant>>,
 }
 
 impl Courier {
@@ -59,42 +70,44 @@ impl Courier {
             lock: engine.data_dir.join(LOCK_FILE),
             http: Http::new()?,
             settings,
+            forgot: Mutex::default(),
         })
     }
 
     /// Does its work until it is told to stop, and what there is to do then: that of the service. Dropped before, it may have
     /// sent something without a note of it.
     pub async fn run(&self, mut stop: watch::Receiver<bool>) {
+        let (end, deadline) = watch::channel(None);
         let mut held = None;
         let mut failure = None;
+        let mut sending = Sending::default();
         loop {
-            let is_last = *stop.borrow_and_update();
-            match self.turn_of_service(&mut held).await {
-                Ok(()) => {
-                    if failure.take().is_some() {
-                        tracing::info!("notifications can be sent again");
-                    }
+            if *stop.borrow_and_update() {
+                end.send_replace(Some(Instant::now() + LAST));
+                if held.is_some() {
+                    note_of(self.work(&mut sending, &deadline).await, &mut failure);
                 }
-                Err(error) => {
-                    let said = error.report();
-                    if failure.as_ref() != Some(&said) {
-                        tracing::error!("notifications can't be sent for now: {said}");
-                        failure = Some(said);
-                    }
-                }
-            }
-            if is_last {
                 return;
             }
+            note_of(
+                self.turn_of_service(&mut held, &mut sending, &deadline).await,
+                &mut failure,
+            );
             tokio::select! {
                 // Whoever could say stop is gone: so is the reason to go on.
                 changed = stop.changed() => if changed.is_err() { return },
+                Some(ended) = sending.ended() => if ended.is_err() { note_of(ended, &mut failure) },
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
     }
 
-    async fn turn_of_service(&self, held: &mut Option<File>) -> Result<()> {
+    async fn turn_of_service<'a>(
+        &'a self,
+        held: &mut Option<File>,
+        sending: &mut Sending<'a>,
+        deadline: &Deadline,
+    ) -> Result<()> {
         if held.is_none() {
             *held = self.try_lock(SERVICE)?;
         }
@@ -102,50 +115,63 @@ impl Courier {
         if held.is_none() {
             return Ok(());
         }
-        self.turn().await.map(drop)
+        self.turn(sending, deadline).await.map(drop)
     }
 
-    /// Does what is to be done now, for a command that is about to end. What takes longer than `limit`, or is to be tried
+    /// Does what is to be done now, for a command that is about to end. What isn't done at the deadline, or is to be tried
     /// again later, stays for the next process. False if the service runs: it does it.
     ///
     /// # Errors
     /// The database can't be used.
-    pub async fn finish(&self, limit: Duration) -> Result<bool> {
-        let deadline = Instant::now() + limit;
+    pub async fn finish(&self, deadline: &Deadline) -> Result<bool> {
         loop {
             match self.try_lock("")? {
                 Some(_held) => {
-                    let work = async {
-                        while self.turn().await? {}
-                        Ok(true)
-                    };
-                    return match tokio::time::timeout_at(deadline, work).await {
-                        Ok(done) => done,
-                        // What was cut off is sent again; who gets it twice can tell by its id.
-                        Err(_) => Ok(true),
-                    };
+                    self.work(&mut Sending::default(), deadline).await?;
+                    return Ok(true);
                 }
                 None if self.is_of_service()? => return Ok(false),
-                None if Instant::now() >= deadline => return Ok(true),
+                None if is_reached(deadline) => return Ok(true),
                 None => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
     }
 
-    /// Settles what happened and sends what is due. Whether anything was done.
-    async fn turn(&self) -> Result<bool> {
+    /// Turns until nothing is left to do now, or the deadline is reached.
+    async fn work<'a>(&'a self, sending: &mut Sending<'a>, deadline: &Deadline) -> Result<()> {
+        let done = loop {
+            let done = self.turn(sending, deadline).await;
+            let ended = tokio::select! {
+                ended = sending.ended() => ended,
+                // A slow channel keeps nothing waiting that happens meanwhile.
+                () = tokio::time::sleep(LOOK) => Some(Ok(())),
+            };
+            match (done, ended) {
+                (Err(error), _) | (Ok(_), Some(Err(error))) => break Err(error),
+                (Ok(false), None) => break Ok(()),
+                _ => {}
+            }
+        };
+        // Nothing is cut off without a note of it.
+        while sending.ended().await.is_some() {}
+        done
+    }
+
+    /// Settles what happened and begins to send what is due. Whether anything was done.
+    async fn turn<'a>(&'a self, sending: &mut Sending<'a>, deadline: &Deadline) -> Result<bool> {
         let (has_notices, next) = self.store.outbox_state().await?;
         if !has_notices && next.is_none() {
             return Ok(false);
         }
         let settings = self.settings.borrow().clone();
         let settled = if has_notices {
-            self.settle(&settings).await?
+            self.settle(&settings).await
         } else {
-            false
+            Ok(false)
         };
-        let sent = self.send_due(&settings).await?;
-        Ok(settled || sent)
+        // What can't be settled keeps nothing from being sent.
+        let begun = self.send_due(&settings, sending, deadline).await?;
+        Ok(settled? || begun)
     }
 
     /// Sends a test message to a channel, at once and once.
@@ -195,13 +221,31 @@ impl Courier {
     }
 }
 
+/// Says what keeps messages from being sent once, and that it is over.
+fn note_of(done: Result<()>, failure: &mut Option<String>) {
+    match done {
+        Ok(()) => {
+            if failure.take().is_some() {
+                tracing::info!("notifications can be sent again");
+            }
+        }
+        Err(error) => {
+            let said = error.report();
+            if failure.as_ref() != Some(&said) {
+                tracing::error!("notifications can't be sent for now: {said}");
+                *failure = Some(said);
+            }
+        }
+    }
+}
+
 /// What is wrong with the channels that only who sends can say. The pointers are those of a settings file.
 pub fn check_channels(engine: &Engine, settings: &NotificationSettings) -> Vec<Diagnostic> {
-    let sample = Message::sample(&engine.device, engine.clock.now());
+    let trials = Message::trials(&engine.device, engine.clock.now());
     let channels = settings.channels.iter();
     channels
         .flat_map(|(name, channel)| {
-            backstay_notify::check(channel, &format!("/notifications/channels/{name}"), &sample)
+            backstay_notify::check(channel, &format!("/notifications/channels/{name}"), &trials)
         })
         .collect()
 }

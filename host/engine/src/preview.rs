@@ -1,19 +1,20 @@
-//! Says what a run would change, without changing anything: no program runs, nothing is stored, and no run is kept.
+//! Says what a run would change, without changing anything: nothing is stored, and no run is kept. The source runs no
+//! program; a destination that is reached by one, such as by ssh, is asked by it for the list of what it has.
 
 use std::io::BufReader;
 use std::sync::Arc;
 
 use backstay_model::filters::Filters;
 use backstay_model::job::{DestinationSpec, Job};
-use backstay_model::manifest::Form;
+use backstay_model::manifest::{Form, StoredArtifact};
 use backstay_model::plugin::{PluginKind, PluginManifest, TreeFields};
 use backstay_model::run::{RunKind, Warning};
 use backstay_model::{Code, Error, Result};
 use backstay_plugin::{Content, Offered, RunScope};
 use backstay_store::{Backup, BackupFilter};
-use backstay_stream::Context;
 use backstay_stream::read::read;
 use backstay_stream::tree::{Amounts, Change, TreeSpec, preview};
+use backstay_stream::{Context, Recipe};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -129,16 +130,39 @@ impl Engine {
         })
     }
 
-    /// The newest backup that a destination of a job has.
+    /// The newest backup that a destination of a job has. Nothing is built on one that is known to be damaged, unless what
+    /// is gone from the source is carried over from it.
     async fn newest_at(&self, job: &Job, index: usize, spec: &DestinationSpec) -> Result<Option<Backup>> {
         let filter = BackupFilter {
             job: Some(job.id),
             ..BackupFilter::default()
         };
+        let plugin = self.plugins.get(&spec.plugin, PluginKind::Destination).await?;
+        let carries = is_off(&spec.config, plugin.manifest().tree_fields.mirror.as_ref());
         let backups = self.store.backups(filter).await?;
-        Ok(backups
-            .into_iter()
-            .find(|b| b.destination_index == index && b.manifest.destination.plugin == spec.plugin))
+        Ok(backups.into_iter().find(|b| {
+            let is_here = b.destination_index == index && b.manifest.destination.plugin == spec.plugin;
+            is_here && (carries || b.verified_ok != Some(false))
+        }))
+    }
+
+    /// The index of a stored tree, if it is where the job says now.
+    async fn index_there(
+        &self,
+        mut backup: Backup,
+        artifact: &StoredArtifact,
+        spec: &DestinationSpec,
+        (base, recorder): (&RunScope, &Recorder),
+        context: &Context,
+    ) -> Result<Option<Arc<dyn Recipe>>> {
+        let used = &mut backup.manifest.destination.config;
+        let is_changed = *used != spec.config;
+        used.clone_from(&spec.config);
+        let link = self.link(backup, base, context, recorder).await?;
+        if is_changed && !link.plugin.check(&link.scope, &artifact.receipt).await?.found {
+            return Ok(None);
+        }
+        link.stored_index(artifact, context).await.map(Some)
     }
 
     #[expect(
@@ -188,9 +212,11 @@ impl Engine {
         let earlier = match stored {
             None => None,
             Some((backup, artifact)) => {
-                kept.compared_with = Some(backup.manifest.id);
-                let link = self.link(backup.clone(), base, context, recorder).await?;
-                Some(link.stored_index(artifact, context).await?)
+                let index = self
+                    .index_there(backup.clone(), artifact, spec, (base, recorder), context)
+                    .await?;
+                kept.compared_with = index.as_ref().map(|_| backup.manifest.id);
+                index
             }
         };
         let (tree, mirrors) = as_kept(
@@ -236,7 +262,8 @@ impl Engine {
 /// a script.
 fn refuse_if_it_acts(source: &PluginManifest) -> Result<()> {
     let asked = &source.capabilities;
-    if asked.exec.is_empty() && asked.script.is_empty() && asked.state.is_none() {
+    let is_quiet = asked.exec.is_empty() && asked.script.is_empty() && asked.storage.is_empty();
+    if is_quiet && asked.state.is_none() {
         return Ok(());
     }
     Err(Error::new(
@@ -264,9 +291,13 @@ fn as_kept(
         let patterns: Vec<&str> = patterns.iter().filter_map(Value::as_str).collect();
         tree = tree.leaving_out(&patterns, "destination's exclude")?;
     }
-    let is_off = |name: &Option<String>| field(name) == Some(&Value::Bool(false));
-    if is_off(&fields.hard_links) {
+    if is_off(config, fields.hard_links.as_ref()) {
         tree = tree.with_separate_names();
     }
-    Ok((tree, !is_off(&fields.mirror)))
+    Ok((tree, !is_off(config, fields.mirror.as_ref())))
+}
+
+/// Whether a field is `false`.
+fn is_off(config: &Map<String, Value>, name: Option<&String>) -> bool {
+    name.and_then(|name| config.get(name)) == Some(&Value::Bool(false))
 }

@@ -6,6 +6,7 @@ use backstay_model::event::Level;
 use backstay_model::run::{Run, RunError, RunKind, RunStatus, Warning};
 use backstay_model::{Code, Error, Result};
 use backstay_plugin::RunScope;
+use uuid::Uuid;
 
 use crate::Engine;
 use crate::lock::JobLock;
@@ -53,7 +54,31 @@ impl Engine {
         Ok(recovered)
     }
 
-    async fn recover_run(
+    /// Whether a run is over. One whose host is gone is ended as by [`Engine::recover`], and nothing else is touched.
+    ///
+    /// # Errors
+    /// The database can't be used, or there is no such run. What can't be undone is a warning of the run.
+    pub async fn recover_one(&self, id: Uuid, observer: Arc<dyn Observer>) -> Result<bool> {
+        let run = self.store.run(id).await?;
+        if run.status.is_final() || run.status == RunStatus::Queued {
+            return Ok(run.status.is_final());
+        }
+        let Some(lock) = JobLock::take(&self.locks(), lock_of(&run))? else {
+            return Ok(false);
+        };
+        let is_own = lock_of(&run) == run.id;
+        // Whoever carried it out may have come to its end before letting go.
+        if !self.store.run(id).await?.status.is_final() {
+            self.recover_run(run, &observer, &mut Recovered::default())
+                .await?;
+        }
+        if is_own {
+            lock.remove()?;
+        }
+        Ok(true)
+    }
+
+    pub(crate) async fn recover_run(
         &self,
         run: Run,
         observer: &Arc<dyn Observer>,
@@ -107,7 +132,7 @@ impl Engine {
 
 /// What makes backups or deletes them is locked by the job; everything else by the run itself, so that it doesn't keep
 /// a backup waiting.
-pub(crate) fn lock_of(run: &Run) -> uuid::Uuid {
+pub(crate) fn lock_of(run: &Run) -> Uuid {
     match run.kind {
         RunKind::Backup | RunKind::Prune => run.job_id,
         RunKind::Restore | RunKind::Verify | RunKind::Drill => run.id,

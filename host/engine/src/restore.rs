@@ -20,7 +20,7 @@ use crate::Engine;
 use crate::backup::Report;
 use crate::lock::JobLock;
 use crate::recorder::{Observer, Recorder};
-use crate::verify::{blocking, check_directory};
+use crate::verify::{blocking, check_directory, walk_tar};
 use crate::watch::watch;
 
 /// What to restore, and where to.
@@ -108,8 +108,17 @@ impl Engine {
             refuse_one_place_for_many(&chosen, options)?;
             for artifact in chosen {
                 let content = link.content(artifact, &options.identities).await?;
-                if let Content::Tree(spec) = &content {
-                    check_directory(&link, artifact, Arc::clone(spec), &options.context).await?;
+                match &content {
+                    Content::Tree(spec) => {
+                        check_directory(&link, artifact, Arc::clone(spec), &options.context).await?;
+                    }
+                    // It proves itself while it is read, which is too late for what it is written over.
+                    Content::Stream(tar)
+                        if artifact.form == Form::Tree && options.overwrite && !options.dry_run =>
+                    {
+                        walk_tar(Arc::clone(tar), &options.context).await?;
+                    }
+                    Content::Stream(_) => {}
                 }
                 let mut scope = self.scope(
                     manifest.source.config.clone(),

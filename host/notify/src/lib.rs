@@ -45,10 +45,10 @@ pub async fn send(http: &Http, channel: &Channel, texts: &Texts, id: Uuid, messa
     sent.map_err(|error| without(&error, texts))
 }
 
-/// All that is wrong with the templates and the addresses of a channel, tried on a message that has everything. `at` is
-/// the channel's pointer.
-pub fn check(channel: &Channel, at: &str, sample: &Message) -> Vec<Diagnostic> {
-    let mut found = templates::check(channel, at, sample);
+/// All that is wrong with the templates and the addresses of a channel, tried on messages such as
+/// [`Message::trials`]. `at` is the channel's pointer.
+pub fn check(channel: &Channel, at: &str, trials: &[Message]) -> Vec<Diagnostic> {
+    let mut found = templates::check(channel, at, trials);
     found.extend(mail::check(channel).into_iter().map(|(field, error)| {
         let diagnostic = Diagnostic::error(format!("{at}/{field}"), "bad-address", error.report());
         match error.hint_text() {

@@ -28,7 +28,7 @@ fn tone(message: &Message) -> Tone {
 /// A request with the message for a channel that isn't e-mail.
 ///
 /// # Errors
-/// A secret that it needs isn't among `texts`, or its template makes no JSON.
+/// A secret that it needs isn't among `texts`.
 pub(crate) fn request(channel: &Channel, texts: &Texts, id: Uuid, message: &Message) -> Result<Request> {
     let secret = |field: &str| {
         let text = texts.get(field).map(String::as_str);
@@ -102,15 +102,18 @@ pub(crate) fn request(channel: &Channel, texts: &Texts, id: Uuid, message: &Mess
 }
 
 fn webhook(channel: &Channel, id: Uuid, message: &Message) -> Result<Value> {
+    let mut message = message.clone();
     if let Some(template) = &channel.body {
-        let made = render(template, message)
+        let made = render(template, &message)
             .and_then(|text| serde_json::from_str(&text).map_err(|e| format!("it makes no JSON: {e}")));
-        return made.map_err(|e| {
-            Error::new(Code::Configuration, format!("the template `body` failed: {e}"))
-                .hint("write texts as {{ title|tojson }}")
-        });
+        match made {
+            Ok(value) => return Ok(value),
+            Err(error) => message.text.push_str(&format!(
+                "\n(the template `body` of this channel failed: {error})"
+            )),
+        }
     }
-    let mut value = serde_json::to_value(message)
+    let mut value = serde_json::to_value(&message)
         .map_err(|e| Error::internal("cannot write a message as JSON").because(e))?;
     value["id"] = json!(id);
     Ok(value)
@@ -165,8 +168,9 @@ fn slack(message: &Message) -> Value {
             .replace('>', "&gt;")
     };
     let title = safe(&message.title);
+    // Where blocks aren't known, as in Mattermost, the text is all there is.
     json!({
-        "text": title,
+        "text": format!("*{title}*\n{}", safe(&cut(&message.text, 2_900))),
         "blocks": [
             { "type": "section", "text": { "type": "mrkdwn", "text": format!("*{title}*") } },
             { "type": "section", "text": { "type": "plain_text", "text": cut(&message.text, 2_900) } },

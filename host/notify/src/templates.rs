@@ -64,32 +64,49 @@ pub(crate) fn apply(channel: &Channel, message: &Message) -> Message {
     said
 }
 
-/// What is wrong with the templates of a channel, tried on a message that has everything. `at` is the channel's pointer.
-pub(crate) fn check(channel: &Channel, at: &str, sample: &Message) -> Vec<Diagnostic> {
+/// What is wrong with the templates of a channel, tried on these messages. `at` is the channel's pointer.
+pub(crate) fn check(channel: &Channel, at: &str, trials: &[Message]) -> Vec<Diagnostic> {
     let templates = [
         ("title", &channel.title),
         ("text", &channel.text),
         ("body", &channel.body),
     ];
-    let mut found = Vec::new();
-    for (field, template) in templates {
-        let Some(template) = template else { continue };
-        let pointer = format!("{at}/{field}");
-        match render(template, sample) {
-            Err(error) => found.push(
-                Diagnostic::error(pointer, "bad-template", format!("the template can't be used: {error}"))
-                    .hint("it knows events, title, text, device, job, jobId, at and run; without a run, `run` is nothing: {% if run is defined %}"),
-            ),
-            Ok(text) if field == "body" => {
-                if let Err(error) = serde_json::from_str::<serde_json::Value>(&text) {
-                    found.push(
-                        Diagnostic::error(pointer, "not-json", format!("what the template makes is not JSON: {error}"))
-                            .hint("write texts as {{ title|tojson }}, with the quotes made by `tojson`"),
-                    );
-                }
-            }
-            Ok(_) => {}
+    let templates = templates.into_iter();
+    templates
+        .filter_map(|(field, template)| {
+            let template = template.as_deref()?;
+            trials
+                .iter()
+                .find_map(|trial| fault(field, template, &format!("{at}/{field}"), channel, trial))
+        })
+        .collect()
+}
+
+fn fault(
+    field: &str,
+    template: &str,
+    pointer: &str,
+    channel: &Channel,
+    trial: &Message,
+) -> Option<Diagnostic> {
+    // The body knows the channel's own title and text.
+    let said = if field == "body" {
+        apply(channel, trial)
+    } else {
+        trial.clone()
+    };
+    match render(template, &said) {
+        Err(error) => Some(
+            Diagnostic::error(pointer, "bad-template", format!("the template can't be used: {error}"))
+                .hint("it knows events, title, text, device, job, jobId, at and run; without a run, `run` is nothing: {% if run is defined %}"),
+        ),
+        Ok(text) if field == "body" => {
+            let error = serde_json::from_str::<serde_json::Value>(&text).err()?;
+            Some(
+                Diagnostic::error(pointer, "not-json", format!("what the template makes is not JSON: {error}"))
+                    .hint("write texts as {{ title|tojson }}, with the quotes made by `tojson`"),
+            )
         }
+        Ok(_) => None,
     }
-    found
 }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use backstay_model::{Code, Error, Result};
+use backstay_stream::context::Cancel;
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::host::Host;
@@ -66,8 +67,44 @@ impl std::fmt::Display for Flood {
 
 impl std::error::Error for Flood {}
 
-/// Waits for a call, but not for ever: neither for a guest that sleeps nor past a cancellation.
+/// Waits for a call, but not for ever: neither for a guest that sleeps nor past a cancellation. What a call outside of
+/// a run has begun, such as a program, also ends when nobody waits for the call any more.
 pub(crate) async fn watch<T>(
+    plugin: &Plugin,
+    verb: &str,
+    scope: &Scope,
+    busy: crate::host::Busy,
+    call: impl Future<Output = T>,
+) -> Result<T> {
+    let waiting = Waiting::begin(scope.run.is_none().then_some(&scope.context.cancel));
+    let result = wait(plugin, verb, scope, busy, call).await;
+    waiting.end();
+    result
+}
+
+/// Somebody waits for a call. Dropped before its end, it stops what the call has begun: that goes on by itself on threads
+/// of its own, and nobody else would.
+struct Waiting<'a>(Option<&'a Cancel>);
+
+impl<'a> Waiting<'a> {
+    fn begin(cancel: Option<&'a Cancel>) -> Self {
+        Waiting(cancel)
+    }
+
+    fn end(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(cancel) = self.0 {
+            cancel.cancel(&Error::new(Code::Cancelled, "nobody waits for it any more"));
+        }
+    }
+}
+
+async fn wait<T>(
     plugin: &Plugin,
     verb: &str,
     scope: &Scope,
@@ -160,5 +197,21 @@ pub(crate) fn trapped(plugin: &Plugin, verb: &str, error: &wasmtime::Error, stor
             .hint("this is a defect of the plugin; nothing else was affected")
         }
         None => Error::new(Code::Internal, format!("plugin {id} failed in `{verb}`")).because(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_call_began_is_stopped_when_nobody_waits_for_it_any_more() {
+        let ended = Cancel::default();
+        Waiting::begin(Some(&ended)).end();
+        assert!(!ended.is_cancelled(), "what comes after it is stopped too");
+        let given_up = Cancel::default();
+        drop(Waiting::begin(Some(&given_up)));
+        assert!(given_up.is_cancelled());
+        assert_eq!(given_up.reason().code(), Code::Cancelled);
     }
 }

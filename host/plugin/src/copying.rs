@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use backstay_model::error::show;
 use backstay_model::{Code, Error, Result};
 use backstay_stream::tree::{TreeCopy, Untaken};
 
@@ -17,6 +18,8 @@ pub struct Copying {
     pub(crate) was_run: bool,
     /// What the program could not take.
     pub(crate) untaken: Vec<Untaken>,
+    /// How many regular files the program says that it has stored.
+    pub(crate) counted: Option<u64>,
 }
 
 impl Copying {
@@ -29,6 +32,20 @@ impl Copying {
             Error::new(Code::Storage, "no program was given what it should have copied")
                 .hint("this is a defect of the plugin; nothing counts as backed up"),
         )
+    }
+
+    /// Fails if the program says that it has stored fewer regular files than it must have.
+    pub(crate) fn refuse_fewer_than(&self, must: u64) -> Result<()> {
+        let Some(counted) = self.counted.filter(|counted| *counted < must) else {
+            return Ok(());
+        };
+        let message = format!(
+            "the program stored {counted} files of {}, and at least {must} are there to be stored",
+            show(self.copy.directory())
+        );
+        Err(Error::new(Code::Verification, message)
+            .hint("nothing counts as backed up; were directories moved meanwhile? else the program leaves out what it was not told to")
+            .retryable())
     }
 }
 

@@ -53,7 +53,7 @@ pub use backups::{Backup, BackupFilter};
 pub use events::NewEvent;
 pub use jobs::Applied;
 pub use open::FILE_NAME;
-pub use outbox::{ChannelState, Delivery, DeliveryState, Notice, TroubleChange, What};
+pub use outbox::{ChannelState, Delivery, DeliveryState, TroubleChange, What};
 pub use plugins::InstalledPlugin;
 pub use queue::{Changes, Considered, Dealt};
 pub use remotes::KnownRemote;

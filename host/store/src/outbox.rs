@@ -2,10 +2,10 @@
 //!
 //! Triggers write down what happens to runs as notices. [`Store::settle_notice`] turns one into deliveries, once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use backstay_model::Result;
 use backstay_model::run::RunStatus;
+use backstay_model::{Error, Result};
 use jiff::Timestamp;
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -15,18 +15,10 @@ use crate::columns::{Unreadable, maybe, read_id, read_time, read_word, time, wor
 use crate::transaction::Durability;
 
 pub(crate) const DUE: &str = "SELECT id, channel, job_name, event, payload, created_at, state, attempts, at, error \
-     FROM deliveries WHERE state = 'waiting' AND (at <= ?1 OR at > ?2) ORDER BY at, id LIMIT ?3";
+     FROM deliveries WHERE state = 'waiting' AND (at <= ?1 OR at > ?2) \
+     AND channel NOT IN (SELECT value FROM json_each(?4)) ORDER BY at, id LIMIT ?3";
 pub(crate) const NEXT: &str =
     "SELECT (SELECT min(at) FROM deliveries WHERE state = 'waiting'), EXISTS (SELECT 1 FROM notices)";
-
-/// Something that happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// Counts up.
-    pub id: i64,
-    /// What.
-    pub what: What,
-}
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +79,7 @@ pub struct Delivery {
     pub job_name: String,
     /// What it tells of.
     pub event: String,
-    /// What is sent, as its maker reads it.
+    /// What is sent, as its maker reads it; nothing once it doesn't wait any more.
     pub payload: String,
     /// When it was made.
     pub created_at: Timestamp,
@@ -157,25 +149,24 @@ type NoticeRow = (
     Option<String>,
 );
 
-fn notice((id, what, at, run, was, job, message): NoticeRow) -> Result<Notice, Unreadable> {
+fn what((id, what, at, run, was, job, message): NoticeRow) -> Result<What, Unreadable> {
     let run = maybe(run, |run| read_id(&run))?;
     let at = maybe(at, |at| read_time(&at))?;
-    let what = match (what.as_str(), run, job, message, at) {
+    Ok(match (what.as_str(), run, job, message, at) {
         ("began", Some(run), ..) => What::Began(run),
         ("ended", Some(run), ..) => What::Ended(run, maybe(was, read_word)?),
         ("unable", _, Some(job), Some(message), Some(at)) => What::Unable { job, message, at },
         ("able", _, Some(job), _, Some(at)) => What::Able { job, at },
         _ => return Err(format!("the notice {id} is incomplete").into()),
-    };
-    Ok(Notice { id, what })
+    })
 }
 
 impl Store {
-    /// What happened and is not settled, the oldest first.
+    /// What happened and is not settled, by its number, the oldest first; an error for one that can't be read.
     ///
     /// # Errors
     /// The database can't be read.
-    pub async fn notices(&self, limit: u32) -> Result<Vec<Notice>> {
+    pub async fn notices(&self, limit: u32) -> Result<Vec<(i64, Result<What>)>> {
         let rows: Vec<NoticeRow> = sqlx::query_as(
             "SELECT id, what, at, run_id, was, job_name, message FROM notices ORDER BY id LIMIT ?1",
         )
@@ -183,10 +174,10 @@ impl Store {
         .fetch_all(&self.inner.readers)
         .await
         .map_err(self.failed("read what happened"))?;
-        rows.into_iter()
-            .map(notice)
-            .collect::<Result<_, _>>()
-            .map_err(self.unreadable("a notice"))
+        let each = rows.into_iter();
+        Ok(each
+            .map(|row| (row.0, what(row).map_err(self.unreadable("a notice"))))
+            .collect())
     }
 
     /// Since when something is wrong with a job.
@@ -243,7 +234,7 @@ impl Store {
         for delivery in deliveries {
             if delivery.channel.starts_with("ping/") {
                 sqlx::query(
-                    "UPDATE deliveries SET state = 'replaced' \
+                    "UPDATE deliveries SET state = 'replaced', payload = '' \
                      WHERE channel = ?1 AND state = 'waiting' AND attempts > 0",
                 )
                 .bind(&delivery.channel)
@@ -274,7 +265,7 @@ impl Store {
     }
 
     /// Messages to be sent now, the longest due first. What is due only after `latest` is due by a clock that was put back,
-    /// and counts as due.
+    /// and counts as due. Those of the channels that are `busy` are left out.
     ///
     /// # Errors
     /// The database can't be read.
@@ -282,12 +273,16 @@ impl Store {
         &self,
         now: Timestamp,
         latest: Timestamp,
+        busy: &BTreeSet<String>,
         limit: u32,
     ) -> Result<Vec<Delivery>> {
+        let busy = serde_json::to_string(busy)
+            .map_err(|e| Error::internal("cannot write names of channels as JSON").because(e))?;
         let rows: Vec<Row> = sqlx::query_as(DUE)
             .bind(time(now))
             .bind(time(latest))
             .bind(limit)
+            .bind(busy)
             .fetch_all(&self.inner.readers)
             .await
             .map_err(self.failed("read what is to be sent"))?;
@@ -307,7 +302,8 @@ impl Store {
         Ok((has_notices, next))
     }
 
-    /// Keeps what became of a message after one more attempt. Nothing if it doesn't wait any more.
+    /// Keeps what became of a message after one more attempt. One to a `ping/…` that would wait behind a newer one is replaced
+    /// by that. Nothing if it doesn't wait any more.
     ///
     /// # Errors
     /// The database can't be written.
@@ -321,7 +317,11 @@ impl Store {
         const DOING: &str = "save what became of a message";
         let mut transaction = self.begin(Durability::Now, DOING).await?;
         sqlx::query(
-            "UPDATE deliveries SET state = ?2, at = ?3, error = ?4, attempts = attempts + 1 \
+            "UPDATE deliveries SET at = ?3, \
+             state = CASE WHEN ?2 = 'waiting' AND channel LIKE 'ping/%' AND EXISTS \
+             (SELECT 1 FROM deliveries AS later WHERE later.channel = deliveries.channel \
+             AND later.rowid > deliveries.rowid) THEN 'replaced' ELSE ?2 END, error = ?4, attempts = attempts + 1, \
+             payload = CASE ?2 WHEN 'waiting' THEN payload ELSE '' END \
              WHERE id = ?1 AND state = 'waiting'",
         )
         .bind(id.to_string())

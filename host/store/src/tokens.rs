@@ -75,7 +75,7 @@ impl Store {
         Ok(made)
     }
 
-    /// Makes a token if there has never been one.
+    /// Makes a token if there has never been one, and writes down in the same step for whom.
     ///
     /// # Errors
     /// The database can't be written.
@@ -84,6 +84,7 @@ impl Store {
         name: &str,
         role: Role,
         expires_at: Timestamp,
+        actor: &str,
     ) -> Result<Option<(Token, String)>> {
         const DOING: &str = "save the first token";
         let mut transaction = self.begin(Durability::Now, DOING).await?;
@@ -98,6 +99,15 @@ impl Store {
         let made = self
             .insert_token(&mut transaction, name, role, Some(expires_at))
             .await?;
+        sqlx::query(
+            "INSERT INTO audit (at, actor, action, subject, outcome) VALUES (?1, ?2, 'token.add', ?3, 'done')",
+        )
+        .bind(time(made.0.created_at))
+        .bind(actor)
+        .bind(name)
+        .execute(&mut *transaction)
+        .await
+        .map_err(self.failed(DOING))?;
         self.commit(transaction, DOING).await?;
         Ok(Some(made))
     }

@@ -166,15 +166,18 @@ impl Store {
             .map_err(self.unreadable("a count of backups"))
     }
 
-    /// Jobs that something is wrong with.
+    /// Jobs that something is wrong with, or that can't be started at all.
     ///
     /// # Errors
     /// The database can't be read.
     pub async fn jobs_in_trouble(&self) -> Result<Vec<Uuid>> {
-        let rows: Vec<String> = sqlx::query_scalar("SELECT job_id FROM troubles")
-            .fetch_all(&self.inner.readers)
-            .await
-            .map_err(self.failed("read what is wrong"))?;
+        let rows: Vec<String> = sqlx::query_scalar(
+            "SELECT job_id FROM troubles \
+             UNION SELECT id FROM jobs WHERE name IN (SELECT job_name FROM unable)",
+        )
+        .fetch_all(&self.inner.readers)
+        .await
+        .map_err(self.failed("read what is wrong"))?;
         rows.iter()
             .map(|id| read_id(id))
             .collect::<Result<_, _>>()

@@ -3,6 +3,9 @@
 use backstay_sdk::{Failure, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::command;
 
 /// The oldest version that has all that is used here.
 pub const OLDEST: (u32, u32) = (0, 14);
@@ -38,7 +41,9 @@ impl Snapshot {
 
     /// The key of the tree in it, as its tag has it.
     pub fn tree(&self) -> Option<&str> {
-        self.tag_after(OF_TREE)
+        // Before trees were stored, jobs could have such tags of their own.
+        let is_of_object = |key: &&str| self.has(&command::of_object(key));
+        self.tag_after(OF_TREE).filter(is_of_object)
     }
 
     /// Bytes of content of the tree in it.
@@ -93,6 +98,13 @@ pub struct Summary {
     pub snapshot_id: String,
 }
 
+impl Summary {
+    /// Regular files in the snapshot.
+    pub fn files(&self) -> u64 {
+        self.files_new + self.files_changed + self.files_unmodified
+    }
+}
+
 /// The last summary among what `restic backup --json` prints, one object a line.
 pub fn summary(lines: &str) -> Option<Summary> {
     #[derive(Deserialize)]
@@ -108,44 +120,44 @@ pub fn summary(lines: &str) -> Option<Summary> {
         .map(|line| line.summary)
 }
 
-/// What restic could not read, and why, among what it complains of in JSON, one object a line.
-pub fn untaken(lines: &str) -> Vec<(String, String)> {
-    #[derive(Deserialize)]
-    struct Line {
-        message_type: String,
-        during: String,
-        item: String,
-        #[serde(default)]
-        error: Cause,
+/// What restic could not read, and why, among what it complains of in JSON, one object a line; nothing if it complains in
+/// a way that doesn't say of what.
+pub fn untaken(lines: &str) -> Option<Vec<(String, String)>> {
+    let mut untaken = Vec::new();
+    for line in lines.lines().filter(|line| line.starts_with('{')) {
+        let line: Value = serde_json::from_str(line).ok()?;
+        if line["message_type"] != "error" {
+            continue;
+        }
+        match (line["during"].as_str()?, line["item"].as_str()) {
+            ("archival", item) => untaken.push((item?.to_owned(), cause(&line["error"]))),
+            _ => continue,
+        }
     }
-    #[derive(Deserialize, Default)]
-    #[serde(default)]
-    struct Cause {
-        message: String,
-        #[serde(rename = "Op")]
-        operation: String,
-        #[serde(rename = "Err")]
-        number: Option<i32>,
+    Some(untaken)
+}
+
+/// Why something could not be read. Some versions print only the fields of Go's error.
+fn cause(error: &Value) -> String {
+    let message = error["message"].as_str().or(error.as_str());
+    match (message.filter(|text| !text.is_empty()), error["Err"].as_i64()) {
+        (Some(message), _) => message.to_owned(),
+        (None, Some(number)) => {
+            let operation = error["Op"].as_str().unwrap_or("it failed");
+            format!("restic says: {operation}, error {number}")
+        }
+        (None, None) => "restic does not say why".to_owned(),
     }
-    let read = lines
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    let of_files = read.filter(|line| line.message_type == "error" && line.during == "archival");
-    of_files
-        .map(|line| {
-            let Cause {
-                message,
-                operation,
-                number,
-            } = line.error;
-            let why = match number {
-                _ if !message.is_empty() => message,
-                Some(number) => format!("restic says: {operation}, error {number}"),
-                None => "restic does not say why".to_owned(),
-            };
-            (line.item, why)
-        })
-        .collect()
+}
+
+/// What restic complains of besides files that it could not read.
+pub fn without_files(lines: &str) -> String {
+    let is_of_file = |line: &&str| {
+        let line = serde_json::from_str::<Value>(line).unwrap_or_default();
+        line["message_type"] == "error" && line["item"].is_string()
+    };
+    let others = lines.lines().filter(|line| !is_of_file(line));
+    others.map(|line| format!("{line}\n")).collect()
 }
 
 /// The size of a file among what `restic ls --json` prints, one object a line; nothing if it isn't there.
@@ -246,18 +258,40 @@ Warning: at least one source file could not be read
             ("/src/no", "restic says: open, error 13"),
             ("/src/x", "open /src/x: input/output error"),
         ];
+        let expected = expected.map(|(path, why)| (path.to_owned(), why.to_owned()));
+        assert_eq!(untaken(lines), Some(expected.to_vec()));
         assert_eq!(
-            untaken(lines),
-            expected.map(|(path, why)| (path.to_owned(), why.to_owned()))
+            without_files(lines),
+            "Warning: at least one source file could not be read\n"
         );
     }
 
     #[test]
+    fn a_complaint_of_a_file_is_never_passed_over() {
+        for error in ["7", "null", r#"{"Op":"read","Err":{}}"#, r#"{"message":7}"#] {
+            let line =
+                format!(r#"{{"message_type":"error","error":{error},"during":"archival","item":"/x"}}"#);
+            assert_eq!(untaken(&line).map(|all| all.len()), Some(1), "{line}");
+        }
+        for line in [
+            r#"{"message_type":"error","error":{},"during":"archival"}"#,
+            r#"{"message_type":"error","error":{},"item":"/x"}"#,
+            r#"{"message_type":"error","error":{},"during":"arch"#,
+        ] {
+            assert_eq!(untaken(line), None, "{line}");
+        }
+    }
+
+    #[test]
     fn a_tree_has_its_key_and_size_in_tags() {
-        let listed =
-            snapshots(r#"[{"id":"a","paths":["/srv"],"tags":["backstay","tree:j/1/data","bytes:7"]}]"#);
+        let listed = snapshots(
+            r#"[{"id":"a","paths":["/srv"],"tags":["backstay","object:data","tree:j/1/data","bytes:7"]},
+                {"id":"b","paths":["/j/1/data.tar"],"tags":["backstay","object:data.tar","tree:x"]}]"#,
+        );
         let listed = listed.expect("a list");
         assert_eq!((listed[0].key(), listed[0].bytes()), (Some("j/1/data"), Some(7)));
+        // A stream with a tag of somebody's own stays a stream.
+        assert_eq!((listed[1].key(), listed[1].tree()), (Some("j/1/data.tar"), None));
     }
 
     #[test]

@@ -239,6 +239,7 @@ mod tests {
             allocated: 4096,
             carried: 0,
             is_directory,
+            beyond_pax: false,
         }
     }
 

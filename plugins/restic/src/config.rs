@@ -130,6 +130,15 @@ const OWN_TAGS: [&str; 9] = [
 impl Config {
     /// What is wrong without looking at the machine.
     pub fn check(&self) -> Vec<Diagnostic> {
+        self.faults(true)
+    }
+
+    /// The same for what is stored already: its tags were given before some of them became Backstay's own.
+    pub fn check_stored(&self) -> Vec<Diagnostic> {
+        self.faults(false)
+    }
+
+    fn faults(&self, is_new: bool) -> Vec<Diagnostic> {
         let mut diagnostics = Vec::new();
         if let Some((message, hint)) = fault_of_repository(&self.repository) {
             // Without the text itself: somebody may have written a password into it.
@@ -139,7 +148,8 @@ impl Config {
         diagnostics.extend(self.faults_of_environment());
         for (index, tag) in self.tags.iter().enumerate() {
             let at = format!("/tags/{index}");
-            if let Some(own) = OWN_TAGS.iter().find(|own| tag.starts_with(**own)) {
+            let own = OWN_TAGS.iter().find(|own| is_new && tag.starts_with(**own));
+            if let Some(own) = own {
                 let message = format!("tags that begin with `{own}` are given by Backstay itself");
                 diagnostics
                     .push(Diagnostic::error(at, "own-tag", message).hint("leave it out, or rename it"));
@@ -330,5 +340,14 @@ mod tests {
             faults(serde_json::json!({ "tags": ["nightly"], "accountId": "42" })),
             [""; 0]
         );
+    }
+
+    #[test]
+    fn what_was_stored_with_a_tag_that_is_refused_now_can_be_opened() {
+        let config =
+            serde_json::json!({ "repository": "/r", "passwordSecret": "p", "tags": ["tree:x", "bytes:1"] });
+        let config: Config = serde_json::from_value(config).expect("a configuration");
+        assert_eq!(config.check().len(), 2);
+        assert_eq!(config.check_stored().len(), 0);
     }
 }

@@ -63,7 +63,7 @@ impl Destination for Restic {
     }
 
     fn open(config: &Config, receipt: &str) -> Result<Content> {
-        Diagnostic::refuse(config.check())?;
+        Diagnostic::refuse(config.check_stored())?;
         let receipt = Receipt::parse(receipt)?;
         let location = config.location(&receipt.key);
         if repository::look(config, &receipt)? == Look::Gone {
@@ -79,7 +79,7 @@ impl Destination for Restic {
     }
 
     fn find(config: &Config, suffix: &str) -> Result<Vec<String>> {
-        Diagnostic::refuse(config.check())?;
+        Diagnostic::refuse(config.check_stored())?;
         // A whole last name has a tag of its own, which keeps the list short.
         let tags: Vec<String> = suffix
             .contains('/')
@@ -97,7 +97,7 @@ impl Destination for Restic {
     fn remove(config: &Config, receipts: &[String]) -> Result<()> {
         /// What the host removes first of a backup, and alone: its few bytes go with the data that follows.
         const MANIFEST: &str = "/manifest.json";
-        Diagnostic::refuse(config.check())?;
+        Diagnostic::refuse(config.check_stored())?;
         let receipts: Vec<Receipt> = receipts
             .iter()
             .map(|text| Receipt::parse(text))
@@ -114,7 +114,7 @@ impl Destination for Restic {
     }
 
     fn check(config: &Config, receipt: &str) -> Result<Object> {
-        Diagnostic::refuse(config.check())?;
+        Diagnostic::refuse(config.check_stored())?;
         Ok(match repository::look(config, &Receipt::parse(receipt)?)? {
             Look::There(size) => Object { found: true, size },
             Look::Gone => Object {
@@ -129,12 +129,13 @@ impl Destination for Restic {
     }
 
     fn undo(config: &Config, entry: &str) -> Result<()> {
-        Diagnostic::refuse(config.check())?;
+        Diagnostic::refuse(config.check_stored())?;
         match journal::read(entry)? {
             Entry::Removing { since } => locks::heal(config, instant(&since)?),
             Entry::Storing { run_id, key, since } => {
-                let made = repository::of_run(config, &run_id, &key)?;
+                // First, because a restic that is about to end may still make its snapshot.
                 locks::heal(config, instant(&since)?)?;
+                let made = repository::of_run(config, &run_id, &key)?;
                 let ids: Vec<String> = made.into_iter().map(|snapshot| snapshot.id).collect();
                 repository::forget(config, &ids, true)
             }

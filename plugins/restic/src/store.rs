@@ -14,8 +14,11 @@ use crate::{Entry, command, complaint, locks, repository};
 /// restic's exit status for a snapshot without all that it should have, because it could not read that.
 const INCOMPLETE: i32 = 3;
 
-/// The most that the host keeps of what a program complained, in bytes: the last of it.
-const KEPT_BYTES: usize = 16 << 10;
+/// What the host puts before what it keeps of a program's complaints if there was more.
+const CUT: char = '…';
+
+/// What the host writes where a secret was.
+const REDACTED: &str = "***";
 
 /// Stores an object.
 pub fn store(config: &Config, run: &RunInfo, key: &str, content: Content) -> Result<Stored> {
@@ -45,7 +48,7 @@ fn store_stream(config: &Config, run: &RunInfo, key: &str, stream: ByteStream) -
     if !output.is_success() {
         return Err(of_backup(config, key, &output));
     }
-    end(config, run, key, &output, false)
+    end(config, run, key, summary(&output)?, false)
 }
 
 fn store_tree(config: &Config, run: &RunInfo, key: &str, tree: &Tree) -> Result<Stored> {
@@ -61,10 +64,16 @@ fn store_tree(config: &Config, run: &RunInfo, key: &str, tree: &Tree) -> Result<
         log::info("restic keeps no empty directory: it gets a tar stream");
         return store_stream(config, run, &format!("{key}.tar"), tree.tar());
     }
+    if size.beyond_pax {
+        log::info(
+            "restic can't give back extended attributes with `=` in their names, or more than 1 MiB of them at one file: it gets a tar stream",
+        );
+        return store_stream(config, run, &format!("{key}.tar"), tree.tar());
+    }
     if limit.is_some() {
         log::info("restic keeps to the limit that holds now; a change of it holds from the next run on");
     }
-    let command = command::backup_tree(config, run, key, &size, limit);
+    let command = command::backup_tree(&beside_cache(config, &copy)?, run, key, &size, limit);
     let input = if size.is_directory {
         Listing::LeftOut
     } else {
@@ -81,8 +90,27 @@ fn store_tree(config: &Config, run: &RunInfo, key: &str, tree: &Tree) -> Result<
         Err(failure) => return Err(failure),
     };
     judge(config, key, &copy, &output)?;
+    let summary = summary(&output)?;
+    copy.counted(summary.files());
     copy.finish()?;
-    end(config, run, key, &output, true)
+    end(config, run, key, summary, true)
+}
+
+/// The configuration without its cache, if the tree has that in it: restic leaves out its own cache and doesn't say so.
+fn beside_cache(config: &Config, copy: &TreeCopy) -> Result<Config> {
+    let Some(path) = &config.cache_directory else {
+        return Ok(config.clone());
+    };
+    if !copy.takes(path)? {
+        return Ok(config.clone());
+    }
+    log::info(format!(
+        "{path} is part of what is backed up, so restic does without its cache: exclude it in the source, or choose another `cacheDirectory`"
+    ));
+    Ok(Config {
+        cache_directory: None,
+        ..config.clone()
+    })
 }
 
 /// Fails unless restic took all that it could read. What it could not, it has named.
@@ -91,18 +119,26 @@ fn judge(config: &Config, key: &str, copy: &TreeCopy, output: &Output) -> Result
         return Ok(());
     }
     let untaken = answer::untaken(&output.stderr);
-    if output.status != INCOMPLETE || untaken.is_empty() {
-        return Err(of_backup(config, key, output));
-    }
-    if output.stderr.len() >= KEPT_BYTES {
-        let message = format!(
+    let untaken = match untaken {
+        Some(all) if output.status == INCOMPLETE && !all.is_empty() => all,
+        None if output.status == INCOMPLETE => {
+            return Err(unread(
+                "restic could not read files, and does not say which in a way that is known",
+            ));
+        }
+        all => return Err(of_tree(config, key, output, &all.unwrap_or_default())),
+    };
+    if output.stderr.starts_with(CUT) {
+        return Err(unread(format!(
             "restic could not read more files than it could name, {} and {} others among them",
             untaken.first().map_or("", |(path, _)| path),
             untaken.len() - 1
-        );
-        return Err(Failure::new(Code::BackupFailed, message)
-            .hint("do they come and go? leave them out; else look for what is wrong with the disk")
-            .retry());
+        )));
+    }
+    if let Some((path, _)) = untaken.iter().find(|(path, _)| path.contains(REDACTED)) {
+        return Err(unread(format!(
+            "restic could not read {path}, where {REDACTED} stands for a text that is a secret too, so it can't be told which file that is"
+        )));
     }
     for (path, why) in &untaken {
         copy.untaken(path, why);
@@ -110,12 +146,38 @@ fn judge(config: &Config, key: &str, copy: &TreeCopy, output: &Output) -> Result
     Ok(())
 }
 
-/// Finds the new snapshot and says what it took.
-fn end(config: &Config, run: &RunInfo, key: &str, output: &Output, is_tree: bool) -> Result<Stored> {
-    let summary = answer::summary(&output.stdout).ok_or_else(|| {
+fn summary(output: &Output) -> Result<Summary> {
+    answer::summary(&output.stdout).ok_or_else(|| {
         Failure::environment("restic made a backup and did not say which")
             .hint("`restic version` must be 0.14 or newer")
-    })?;
+    })
+}
+
+/// The failure of a tree of which it isn't known what is missing.
+fn unread(message: impl Into<String>) -> Failure {
+    Failure::new(Code::BackupFailed, message)
+        .hint("do they come and go? leave them out; else look for what is wrong with the disk")
+        .retry()
+}
+
+/// The failure of a tree. What restic says of single files isn't its cause, whatever stands in their names.
+fn of_tree(config: &Config, key: &str, output: &Output, untaken: &[(String, String)]) -> Failure {
+    let output = Output {
+        stderr: answer::without_files(&output.stderr),
+        ..output.clone()
+    };
+    let place = config.location(key);
+    match untaken.first() {
+        Some((path, why)) if output.stderr.trim().is_empty() => Failure::storage(format!(
+            "cannot store {place}: restic ended with status {}; it could not read {path}: {why}",
+            output.status
+        )),
+        _ => of_restic(config, &place, &output),
+    }
+}
+
+/// Finds the new snapshot and says what it took.
+fn end(config: &Config, run: &RunInfo, key: &str, summary: Summary, is_tree: bool) -> Result<Stored> {
     let id = repository::whole_id(config, run, key, &summary.snapshot_id)?;
     state::remember_use(&config.repository, run)?;
     log::info(format!(
@@ -151,7 +213,7 @@ fn of_stream(config: &Config, failure: Failure) -> Failure {
     }
 }
 
-/// The failure of a backup that ended badly when it had got everything.
+/// The failure of a stream's backup that ended badly when it had got everything.
 fn of_backup(config: &Config, key: &str, output: &Output) -> Failure {
     let place = config.location(key);
     let read = answer::summary(&output.stdout).map(|summary| summary.total_bytes_processed);
@@ -159,7 +221,11 @@ fn of_backup(config: &Config, key: &str, output: &Output) -> Failure {
         return Failure::storage(format!("cannot store {place}: it is empty, and restic keeps no empty stream"))
             .hint("an encryption or compression filter makes something of nothing; or let the source be skipped while it is empty");
     }
-    let failure = complaint::failure("store", &place, output);
+    of_restic(config, &place, output)
+}
+
+fn of_restic(config: &Config, place: &str, output: &Output) -> Failure {
+    let failure = complaint::failure("store", place, output);
     match complaint::kind(&output.stderr) {
         Some(Kind::Locked) => locks::name_holders(config, failure),
         _ => failure,

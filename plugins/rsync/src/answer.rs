@@ -9,6 +9,9 @@ use crate::complaint::of_words;
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Statistics {
+    /// Regular files of the list that rsync found, each name of a file as one.
+    #[serde(skip)]
+    pub files_found: Option<u64>,
     /// Regular files whose content was copied, because the snapshot before had none or another.
     pub files_transferred: u64,
     /// Bytes of their content that were copied.
@@ -41,9 +44,16 @@ impl Statistics {
             let digits = line.map(|rest| rest.trim_start().split([' ', ',']).next().unwrap_or_default());
             digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
         };
+        let found = output
+            .rsplit_once("Number of files:")
+            .map(|(_, rest)| rest.lines().next());
+        let kinds = found.flatten().and_then(|line| line.split_once('('));
+        let files_found = kinds.map(|(_, kinds)| kinds.split_once("reg: ").map_or("0", |(_, n)| n));
+        let files_found = files_found.and_then(|n| n.split([',', ')']).next()?.parse().ok());
         let speedup = output.rsplit_once("speedup is ").map(|(_, rest)| rest);
         let speedup = speedup.and_then(|rest| rest.split_whitespace().next());
         Statistics {
+            files_found,
             files_transferred: number("Number of regular files transferred:"),
             bytes_transferred: number("Literal data:"),
             entries_created: number("Number of created files:"),
@@ -120,6 +130,51 @@ pub fn judge(output: &Output) -> Result<Option<Complaint>> {
     }))
 }
 
+/// The paths below `base` that rsync was told to copy and didn't find; nothing if it complained of something else as well,
+/// or of more than is kept of what it said.
+pub fn missing(output: &Output, base: &str) -> Option<Vec<String>> {
+    if output.status != PARTIAL[0] {
+        return None;
+    }
+    let lines = output.stderr.lines().map(str::trim);
+    let mut paths = Vec::new();
+    for line in lines.filter(|line| !line.is_empty() && !line.starts_with("rsync error:")) {
+        let (who, path) = line.split_once("link_stat \"")?;
+        let path = path.strip_suffix("\" failed: No such file or directory (2)")?;
+        let path = unescaped(path);
+        let path = path.strip_prefix(base)?.strip_prefix('/')?;
+        if !who.starts_with("rsync: ") {
+            return None;
+        }
+        paths.push(path.to_owned());
+    }
+    (!paths.is_empty()).then_some(paths)
+}
+
+/// A path in which rsync has written what can't be printed as `\#` with three octal digits.
+fn unescaped(path: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = path;
+    while let Some((before, after)) = rest.split_once("\\#") {
+        bytes.extend_from_slice(before.as_bytes());
+        match after
+            .get(..3)
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok())
+        {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.extend_from_slice(b"\\#");
+                rest = after;
+            }
+        }
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Exit statuses of a connection that could not be made or broke: rsync's own, and those that ssh passes on.
 const CONNECTION: [i32; 6] = [10, 12, 30, 35, 127, 255];
 
@@ -186,6 +241,7 @@ mod tests {
         let expected = Statistics {
             files_transferred: 3,
             bytes_transferred: 1_048_581,
+            files_found: Some(7),
             entries_created: 11,
             total_bytes: 2_097_177,
             speedup_ratio: 2.0,
@@ -193,6 +249,30 @@ mod tests {
         };
         assert_eq!(Statistics::parse(said), expected);
         assert_eq!(Statistics::parse("something else"), Statistics::default());
+    }
+
+    #[test]
+    fn what_is_missing_from_a_snapshot_is_named() {
+        let stderr = "rsync: [sender] link_stat \"/my b/j/0/data/gone\" failed: No such file or directory (2)\nrsync: [sender] link_stat \"/my b/j/0/data/d/\\#303\\#274\\#012\" failed: No such file or directory (2)\nrsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c(1394) [sender=3.2.7]\n";
+        let found = missing(&output(23, stderr), "/my b/j/0/data");
+        assert_eq!(found, Some(vec!["gone".to_owned(), "d/ü\n".to_owned()]));
+        let other = format!("{stderr}rsync: [receiver] mkstemp \"/x\" failed: Permission denied (13)\n");
+        assert_eq!(missing(&output(23, &other), "/my b/j/0/data"), None);
+        assert_eq!(missing(&output(23, stderr), "/other"), None);
+        assert_eq!(missing(&output(24, stderr), "/my b/j/0/data"), None);
+        assert_eq!(
+            missing(&output(23, &format!("…\n{stderr}")), "/my b/j/0/data"),
+            None
+        );
+    }
+
+    #[test]
+    fn the_files_of_a_list_are_counted() {
+        let found = |line: &str| Statistics::parse(line).files_found;
+        assert_eq!(found("Number of files: 4 (reg: 1, dir: 3)\n"), Some(1));
+        assert_eq!(found("Number of files: 1 (reg: 1)\n"), Some(1));
+        assert_eq!(found("Number of files: 3 (dir: 3)\n"), Some(0));
+        assert_eq!(found("Number of files: 3\n"), None);
     }
 
     #[test]

@@ -20,6 +20,10 @@ const FAITHFUL: [&str; 5] = [
 /// What vanishes from the list while it is copied is the host's to judge.
 const LISTED: [&str; 2] = ["--sparse", "--ignore-missing-args"];
 
+/// When nothing has moved for so many seconds, the disk there hangs: ssh only notices a machine that doesn't answer. Long
+/// enough for `--checksum` of a file of some hundred GB, during which nothing moves either.
+const STALLED: &str = "--timeout=3600";
+
 /// Prints the version.
 pub fn version() -> Command {
     rsync().arg("--version")
@@ -95,7 +99,8 @@ fn connection(config: &Config) -> Vec<String> {
     if config.host.is_none() {
         return Vec::new();
     }
-    let mut options = vec!["--protect-args".to_owned(), ssh::remote_shell(config)];
+    let mut options = [STALLED, "--protect-args"].map(str::to_owned).to_vec();
+    options.push(ssh::remote_shell(config));
     options.extend(
         config
             .fake_super

@@ -21,15 +21,25 @@ const fn sign(sign: &'static str, code: Code, retry: bool, hint: &'static str) -
 
 const CHANGED: &str = "the server has another key than before: if it was set up anew, remove the old key with `ssh-keygen -R` and add the new one after comparing its fingerprint; otherwise somebody may be in between";
 const UNKNOWN: &str = "compare the fingerprint at the server (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`), and add the key to the file that `knownHostsFile` names, for example with `ssh-keyscan`";
-const REFUSED: &str = "add the public key of `identityFile` to `~/.ssh/authorized_keys` of the account there; the private key must be readable and have no passphrase";
+const REFUSED: &str = "add the public key of `identityFile` to `~/.ssh/authorized_keys` of the account there; the private key must be there, be readable and have no passphrase";
 const AWAY: &str = "is the machine running, are `host` and `port` right, and is there a network?";
+const STALLED: &str = "does the disk at the other machine still answer? nothing was moved for an hour";
 const FULL: &str = "make room there or shorten the retention; earlier snapshots are untouched";
 
 /// The first that fits counts: what is more special stands before what is more general.
-static SIGNS: [Sign; 20] = [
+static SIGNS: [Sign; 25] = [
     sign("HOST IDENTIFICATION HAS CHANGED", Code::Security, false, CHANGED),
     sign("Host key verification failed", Code::Security, false, UNKNOWN),
-    sign("Permission denied (", Code::Permission, false, REFUSED),
+    sign("Permission denied (publickey", Code::Permission, false, REFUSED),
+    sign("Permission denied (password", Code::Permission, false, REFUSED),
+    sign(
+        "Permission denied (keyboard-interactive",
+        Code::Permission,
+        false,
+        REFUSED,
+    ),
+    sign("Permission denied (gssapi", Code::Permission, false, REFUSED),
+    sign("Permission denied (hostbased", Code::Permission, false, REFUSED),
     sign(
         "Too many authentication failures",
         Code::Permission,
@@ -45,6 +55,7 @@ static SIGNS: [Sign; 20] = [
     sign("Connection reset by", Code::Network, true, AWAY),
     sign("closed by remote host", Code::Network, true, AWAY),
     sign("not responding", Code::Network, true, AWAY),
+    sign("timeout in data send/receive", Code::Network, true, STALLED),
     sign("No space left on device", Code::DiskSpace, false, FULL),
     sign("Disk quota exceeded", Code::DiskSpace, false, FULL),
     sign(
@@ -145,6 +156,14 @@ mod tests {
             false,
         );
         check("", Code::Storage, false);
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_no_refused_key() {
+        let words = "rsync: [sender] send_files failed to open \"/b/x\": Permission denied (13)\n";
+        let failure = of_words(words, String::new()).expect("known");
+        assert_eq!(failure.code, Code::Permission);
+        assert_ne!(failure.hint.as_deref(), Some(REFUSED));
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Owner {
 /// they were made.
 pub fn complete(place: &Place<'_>, job: &str) -> Result<Vec<String>> {
     let of_job = format!("{job}/");
-    let found = place.find(MANIFEST)?.into_iter();
+    let found = place.find_of(job, MANIFEST)?.into_iter();
     let mut backups: Vec<String> = found
         .filter_map(|object| object.key().strip_suffix(MANIFEST).map(str::to_owned))
         .filter(|backup| {

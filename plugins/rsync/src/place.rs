@@ -63,6 +63,21 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// As [`Place::find`], of one job.
+    ///
+    /// # Errors
+    /// They can't be listed.
+    pub fn find_of(&self, job: &str, suffix: &str) -> Result<Vec<Receipt>> {
+        match self {
+            Place::Disk(..) => {
+                let of_job = format!("{job}/");
+                let found = self.find(suffix)?.into_iter();
+                Ok(found.filter(|object| object.key().starts_with(&of_job)).collect())
+            }
+            Place::Remote(remote) => remote.find_of(job, suffix),
+        }
+    }
+
     /// Whether a stored tree is under a key.
     ///
     /// # Errors
@@ -74,7 +89,8 @@ impl<'a> Place<'a> {
                 Ok(there.is_some_and(|info| info.kind == FileKind::Directory))
             }
             Place::Remote(remote) => {
-                let trees = remote.find(&format!("/{key}"))?;
+                let job = key.split('/').next().unwrap_or(key);
+                let trees = remote.find_of(job, &format!("/{key}"))?;
                 Ok(trees.iter().any(Receipt::is_tree))
             }
         }

@@ -2,9 +2,11 @@
 
 use backstay_sdk::directory::Receipt;
 use backstay_sdk::{
-    ByteStream, Code, Content, Diagnostic, Failure, Object, Output, Result, Room, Scratch, TreeOptions,
+    ByteStream, Code, Command, Content, Diagnostic, Failure, Object, Output, Result, Room, Scratch,
+    TreeOptions,
 };
 
+use crate::answer::missing;
 use crate::complaint::{connection, explain};
 use crate::config::Config;
 use crate::{command, ssh};
@@ -187,7 +189,8 @@ impl<'a> Remote<'a> {
         self.publish(key)
     }
 
-    /// Makes the directory into which a tree is copied, and returns its key.
+    /// Makes the directory into which a tree is copied, and returns its key. What an interrupted attempt left in it is gone:
+    /// its files are those of earlier snapshots.
     ///
     /// # Errors
     /// It can't be made.
@@ -196,6 +199,22 @@ impl<'a> Remote<'a> {
         let doing = format!("cannot make {}", self.location(&partial));
         self.done(&doing, ssh::make(self.config, &partial).run()?)?;
         Ok(partial)
+    }
+
+    /// What a snapshot does not have any more of what was to be carried over from it, as rsync said.
+    ///
+    /// # Errors
+    /// It complained of something else, or of more than can be listed.
+    pub fn missing(&self, before: &str, output: &Output) -> Result<Vec<String>> {
+        let base = format!("{}/{before}", ssh::path(self.config));
+        missing(output, &base).ok_or_else(|| {
+            let from = self.location(before);
+            Failure::storage(format!(
+                "cannot carry over what {from} has: {}",
+                output.complaint()
+            ))
+            .hint("verify that backup; if it is damaged, delete it and the next run builds on the one before")
+        })
     }
 
     /// Gives what was stored its name, once all of it is on disk.
@@ -249,28 +268,27 @@ impl<'a> Remote<'a> {
     /// # Errors
     /// They can't be listed.
     pub fn find(&self, suffix: &str) -> Result<Vec<Receipt>> {
-        let name = match suffix.rsplit_once('/') {
-            Some((_, name)) => name.to_owned(),
-            None => format!("*{suffix}"),
-        };
-        let output = self.done(
-            &format!("cannot list {}", self.name()),
-            ssh::list(self.config, &name).run()?,
-        )?;
+        let listed = self.list(&ssh::list(self.config, &pattern(suffix)))?;
+        Ok(receipts(&listed, "", suffix))
+    }
+
+    /// Those of one job. What is beside its directory there is no business of a run, and may be closed to the account.
+    ///
+    /// # Errors
+    /// They can't be listed.
+    pub fn find_of(&self, job: &str, suffix: &str) -> Result<Vec<Receipt>> {
+        let listed = self.list(&ssh::list_of(self.config, job, &pattern(suffix)))?;
+        Ok(receipts(&listed, &format!("{job}/"), suffix))
+    }
+
+    fn list(&self, command: &Command) -> Result<String> {
+        let output = self.done(&format!("cannot list {}", self.name()), command.run()?)?;
         if output.stdout.len() >= PRINTED_BYTES {
             let message = format!("the list of what is at {} is longer than 1 MiB", self.name());
             return Err(Failure::storage(message)
                 .hint("use a directory of its own for each machine or each group of jobs"));
         }
-        let lines = output.stdout.lines().filter_map(|line| line.split_once(' '));
-        Ok(lines
-            .filter(|(_, key)| format!("/{key}").ends_with(suffix) && Receipt::parse(key).is_ok())
-            .filter_map(|(kind, key)| match kind {
-                "f" => Some(Receipt::file(key.to_owned())),
-                "d" => Some(Receipt::tree(key.to_owned())),
-                _ => None,
-            })
-            .collect())
+        Ok(output.stdout)
     }
 
     /// A small object as text.
@@ -465,6 +483,29 @@ pub fn parse(text: &str) -> Result<(Receipt, Option<(u64, u64)>)> {
     Ok((Receipt::parse(&format!("{receipt}/"))?, Some(sizes)))
 }
 
+/// What the last name of a key with this end looks like.
+fn pattern(suffix: &str) -> String {
+    match suffix.rsplit_once('/') {
+        Some((_, name)) => name.to_owned(),
+        None => format!("*{suffix}"),
+    }
+}
+
+/// The objects in a list of kinds and keys. They are three names deep; what isn't is none.
+fn receipts(listed: &str, prefix: &str, suffix: &str) -> Vec<Receipt> {
+    let lines = listed.lines().filter_map(|line| line.split_once(' '));
+    lines
+        .map(|(kind, key)| (kind, format!("{prefix}{key}")))
+        .filter(|(_, key)| key.split('/').count() == 3 && format!("/{key}").ends_with(suffix))
+        .filter(|(_, key)| Receipt::parse(key).is_ok())
+        .filter_map(|(kind, key)| match kind {
+            "f" => Some(Receipt::file(key)),
+            "d" => Some(Receipt::tree(key)),
+            _ => None,
+        })
+        .collect()
+}
+
 /// The name of an object that isn't whole yet.
 fn partial(key: &str) -> String {
     match key.rsplit_once('/') {
@@ -520,6 +561,24 @@ mod tests {
         for text in ["j/1/data/ x", "j/1/data/ 1=", "../ 1=2"] {
             assert!(parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_listed_is_three_names_deep() {
+        let listed =
+            "f j/1/manifest.json\nf manifest.json\nd j/1/data\nl j/latest/manifest.json\nf j/1/x y\n";
+        let keys = |prefix: &str, listed: &str, suffix: &str| -> Vec<String> {
+            receipts(listed, prefix, suffix)
+                .iter()
+                .map(Receipt::to_string)
+                .collect()
+        };
+        assert_eq!(keys("", listed, "/manifest.json"), ["j/1/manifest.json"]);
+        assert_eq!(keys("", listed, "/j/1/data"), ["j/1/data/"]);
+        assert_eq!(
+            keys("j/", "f 1/manifest.json\n", "/manifest.json"),
+            ["j/1/manifest.json"]
+        );
     }
 
     #[test]

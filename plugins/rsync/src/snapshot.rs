@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use backstay_sdk::directory::Receipt;
-use backstay_sdk::{ByteStream, CopyOptions, Listing, Result, RunInfo, Tree, TreeCopy, log, progress};
+use backstay_sdk::{ByteStream, Code, CopyOptions, Listing, Result, RunInfo, Tree, TreeCopy, log, progress};
 use serde::Serialize;
 
 use crate::answer::{Complaint, Statistics, judge, may_be_full};
@@ -24,10 +24,9 @@ struct Stages {
     stage2: Option<s3::Statistics>,
 }
 
-/// Copies a tree into a directory of its own, linked to the newest complete snapshot that isn't known to be damaged, and
-/// returns its receipt.
+/// Copies a tree into a directory of its own, linked to the newest complete snapshot, and returns its receipt.
 pub fn take(config: &Config, place: &Place<'_>, run: &RunInfo, key: &str, tree: Tree) -> Result<String> {
-    let before = newest(place, run, key)?;
+    let before = newest(config, place, run, key)?;
     let config = &as_careful_as_needed(config, run);
     let earlier = match &before {
         Some(before) if !config.delete_extraneous => Some(index_of(config, place, before)?),
@@ -38,6 +37,15 @@ pub fn take(config: &Config, place: &Place<'_>, run: &RunInfo, key: &str, tree: 
         exclude: config.exclude_patterns.clone(),
         hard_links: config.hard_links,
         earlier,
+    });
+    let copy = copy.map_err(|failure| match &before {
+        Some(before) if !config.delete_extraneous && failure.code == Code::Verification => {
+            failure.hint(format!(
+                "without its list nothing can be carried over from {}: delete that backup, and the next run builds on the one before",
+                place.location(before)
+            ))
+        }
+        _ => failure,
     })?;
     let (size, limit) = (copy.size(), copy.limit());
     if before.is_none() {
@@ -62,7 +70,15 @@ pub fn take(config: &Config, place: &Place<'_>, run: &RunInfo, key: &str, tree: 
             Place::Remote(_) => ssh::carry(config, before, &partial),
         };
         let output = copy.start(&command, Listing::Carried, None)?;
-        complaints.extend(judge(&output)?);
+        let complaint = judge(&output)?;
+        match place {
+            Place::Remote(remote) if complaint.is_some() => {
+                for path in remote.missing(before, &output)? {
+                    copy.untaken(&path, "it is not in the snapshot before any more");
+                }
+            }
+            _ => complaints.extend(complaint),
+        }
     }
     let command = command::take(config, limit, before.as_deref(), &partial);
     let output = copy.start(&command, Listing::Taken, Some(""))?;
@@ -71,6 +87,10 @@ pub fn take(config: &Config, place: &Place<'_>, run: &RunInfo, key: &str, tree: 
         _ => failure,
     });
     complaints.extend(judged?);
+    let statistics = Statistics::parse(&output.stdout);
+    if let (Place::Remote(_), Some(files)) = (place, statistics.files_found) {
+        copy.counted(files);
+    }
     if size.is_directory {
         let output = copy.start(&command::root(config, &partial), Listing::Nothing, None)?;
         complaints.extend(judge(&output)?);
@@ -83,7 +103,7 @@ pub fn take(config: &Config, place: &Place<'_>, run: &RunInfo, key: &str, tree: 
         entries_carried: size.carried,
         local_path: place.location(key),
         linked_to: before.map(|key| place.location(&key)),
-        ..Statistics::parse(&output.stdout)
+        ..statistics
     };
     log::info(format!(
         "{} of {} bytes in {} files were new",
@@ -154,8 +174,9 @@ fn finish(place: &Place<'_>, key: &str, copy: TreeCopy, complaints: &[Complaint]
     }
 }
 
-/// The key of the newest complete snapshot of the same tree of the same job that isn't known to be damaged.
-fn newest(place: &Place<'_>, run: &RunInfo, key: &str) -> Result<Option<String>> {
+/// The key of the newest complete snapshot of the same tree of the same job. One that is known to be damaged is passed over,
+/// unless files are carried over: it may be the only one that has them.
+fn newest(config: &Config, place: &Place<'_>, run: &RunInfo, key: &str) -> Result<Option<String>> {
     let owner = Owner::of_run(run);
     let names: Vec<&str> = key.split('/').collect();
     let [job, _, name] = names.as_slice() else {
@@ -164,7 +185,7 @@ fn newest(place: &Place<'_>, run: &RunInfo, key: &str) -> Result<Option<String>>
     for backup in complete(place, job)?.into_iter().rev() {
         let key = format!("{backup}/{name}");
         let is_damaged = run.damaged.iter().any(|id| backup.ends_with(&format!("/{id}")));
-        if is_damaged {
+        if is_damaged && config.delete_extraneous {
             continue;
         }
         if place.has_tree(&key)? && owner.has(place, &backup) {

@@ -9,7 +9,7 @@ use backstay_sdk::Command;
 use crate::config::Config;
 
 /// How a server is spoken to, whoever it is. Nothing may ask a person, and nobody is believed whose key isn't known.
-const SAFELY: [&str; 12] = [
+const SAFELY: [&str; 13] = [
     "-F",
     "none",
     "-aTx",
@@ -22,6 +22,7 @@ const SAFELY: [&str; 12] = [
     "-oConnectTimeout=15",
     "-oServerAliveInterval=15",
     "-oServerAliveCountMax=4",
+    "-oGlobalKnownHostsFile=/dev/null",
 ];
 
 /// The options of ssh for the server of a job.
@@ -31,7 +32,7 @@ fn options(config: &Config) -> Vec<String> {
     let mut options: Vec<String> = SAFELY.map(str::to_owned).into();
     options.extend([
         format!("-oUserKnownHostsFile={known}"),
-        format!("-i{identity}"),
+        format!("-oIdentityFile={identity}"),
         format!("-p{}", config.port.unwrap_or(22)),
         format!("-l{}", user(config)),
     ]);
@@ -78,22 +79,37 @@ pub fn facts(config: &Config, key: &str) -> Command {
     )
 }
 
-/// The kinds and keys of all objects that have a name.
+/// The kinds and keys of all objects that have a name, and of others that are less deep. `lost+found` is root's alone.
 pub fn list(config: &Config, name: &str) -> Command {
     at(
         config,
         &format!(
-            "cd '{}' && find . -mindepth 3 -maxdepth 3 -name '{name}' -printf '%y %P\\n'",
+            "cd '{}' && find . -ignore_readdir_race -maxdepth 3 -name lost+found -prune -o -name '{name}' -printf '%y %P\\n'",
             path(config)
         ),
     )
 }
 
-/// Makes a directory.
+/// The kinds of all objects of a job that have a name, and their keys without the job's name.
+pub fn list_of(config: &Config, job: &str, name: &str) -> Command {
+    at(
+        config,
+        &format!(
+            "cd '{}' && if test -d './{job}'; then find './{job}' -ignore_readdir_race -mindepth 2 -maxdepth 2 -name '{name}' -printf '%y %P\\n'; fi",
+            path(config)
+        ),
+    )
+}
+
+/// Makes a directory that is empty. What a broken connection left in it shares files with earlier snapshots, which must not
+/// be changed, and may still be written to.
 pub fn make(config: &Config, directory: &str) -> Command {
     at(
         config,
-        &format!("cd '{}' && mkdir -p './{directory}'", path(config)),
+        &format!(
+            "cd '{}' && rm -rf './{directory}' && mkdir -p './{directory}'",
+            path(config)
+        ),
     )
 }
 
@@ -124,7 +140,7 @@ pub fn link(config: &Config, job: &str, backup: &str) -> Command {
     at(
         config,
         &format!(
-            "cd '{}/{job}' && if test -e latest && test ! -L latest; then echo 'something else has its name' >&2; exit 1; fi && ln -sfn -- '{backup}' .latest.partial && mv -T .latest.partial latest",
+            "cd '{}/{job}' && if test -e latest && test ! -L latest; then echo 'something else has its name' >&2; exit 1; fi && ln -sfn -- './{backup}' .latest.partial && mv -T .latest.partial latest",
             path(config)
         ),
     )
@@ -178,7 +194,8 @@ pub fn remove(config: &Config, key: &str, partial: &str, backup: &str, job: &str
     )
 }
 
-/// Makes what is on its input, all of it in one snapshot there, a part of another one.
+/// Makes what is on its input, all of it in one snapshot there, a part of another one. What that one has lost is complained
+/// of: nobody else looks.
 pub fn carry(config: &Config, from: &str, to: &str) -> Command {
     let hard_links = if config.hard_links { " --hard-links" } else { "" };
     let fake_super = if config.fake_super { " --fake-super" } else { "" };
@@ -186,7 +203,7 @@ pub fn carry(config: &Config, from: &str, to: &str) -> Command {
     at(
         config,
         &format!(
-            "rsync --archive --acls --xattrs --numeric-ids --modify-window=-1 --sparse --ignore-missing-args{hard_links}{fake_super} --link-dest='{path}/{from}' --files-from=- --from0 -- '{path}/{from}/' '{path}/{to}/'"
+            "rsync --archive --acls --xattrs --numeric-ids --modify-window=-1 --sparse{hard_links}{fake_super} --link-dest='{path}/{from}' --files-from=- --from0 -- '{path}/{from}/' '{path}/{to}/'"
         ),
     )
 }
@@ -242,6 +259,7 @@ pub mod tests {
             look_for(config, "j/1/data"),
             facts(config, "j/1/data"),
             list(config, "manifest.json"),
+            list_of(config, "j", "manifest.json"),
             make(config, "j/1/.data.partial"),
             write(config, "j/1", "j/1/.data.partial"),
             publish(config, "j/1/.data.partial", "j/1/data"),

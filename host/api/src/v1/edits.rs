@@ -1,5 +1,7 @@
 //! Changes jobs.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::response::Response;
 use backstay_model::Diagnostic;
@@ -24,21 +26,21 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     let key = keys::key(&headers, &caller, &["create", &body.to_string()])?;
     let spec = accept(&app, &body).await?;
-    let store = &app.engine.store;
-    let created = app
-        .engine
-        .audited(&caller.actor, "job.create", &spec.name, async {
-            match store.create_job(&spec, key.as_ref()).await? {
-                Outcome::Done(job) => Ok(*job),
-                Outcome::Repeated(id) => store.job(&id.to_string()).await.map_err(Problem::absent),
-                Outcome::OtherRequest => Err(keys::reused()),
-                Outcome::There(job) => Err(Problem::conflict(format!(
-                    "there is a job `{}` already",
-                    job.spec.name
-                ))
-                .hint("choose another name, or change that one with PUT")),
-            }
-        });
+    let engine = Arc::clone(&app.engine);
+    let name = spec.name.clone();
+    let created = app.change(&caller, "job.create", &name, async move {
+        let store = &engine.store;
+        match store.create_job(&spec, key.as_ref()).await? {
+            Outcome::Done(job) => Ok(*job),
+            Outcome::Repeated(id) => store.job(&id.to_string()).await.map_err(Problem::absent),
+            Outcome::OtherRequest => Err(keys::reused()),
+            Outcome::There(job) => Err(Problem::conflict(format!(
+                "there is a job `{}` already",
+                job.spec.name
+            ))
+            .hint("choose another name, or change that one with PUT")),
+        }
+    });
     tagged(StatusCode::CREATED, created.await?, app.engine.clock.now())
 }
 
@@ -67,18 +69,19 @@ pub async fn replace(
             wrong.hint("its backups go by that name: add another job instead"),
         ]));
     }
-    let changed = app
-        .engine
-        .audited(&caller.actor, "job.change", &spec.name, async {
-            match store
-                .change_job(job.id, &spec, seen)
-                .await
-                .map_err(Problem::refused)?
-            {
-                Edited::Done(job) => Ok(*job),
-                Edited::Stale(job) => Err(stale(&job)),
+    let (engine, id) = (Arc::clone(&app.engine), job.id);
+    let mut at = seen.unwrap_or(job.updated_at);
+    let changed = app.change(&caller, "job.change", &job.spec.name, async move {
+        loop {
+            let edited = engine.store.change_job(id, &spec, at).await;
+            match edited.map_err(Problem::refused)? {
+                Edited::Done(job) => return Ok(*job),
+                // Whatever it is, somebody else changed it just now.
+                Edited::Stale(job) if seen.is_none() => at = job.updated_at,
+                Edited::Stale(job) => return Err(stale(&job)),
             }
-        });
+        }
+    });
     tagged(StatusCode::OK, changed.await?, app.engine.clock.now())
 }
 
@@ -92,19 +95,16 @@ pub async fn remove(
     let store = &app.engine.store;
     let job = store.job(&name).await.map_err(Problem::absent)?;
     let seen = seen(&headers, &job)?;
-    let removed = app
-        .engine
-        .audited(&caller.actor, "job.remove", &job.spec.name, async {
-            if store
-                .remove_job_as_seen(job.id, Some(seen))
-                .await
-                .map_err(Problem::refused)?
-            {
-                Ok(())
-            } else {
-                Err(stale(&job))
-            }
-        });
+    let engine = Arc::clone(&app.engine);
+    let name = job.spec.name.clone();
+    let removed = app.change(&caller, "job.remove", &name, async move {
+        let removed = engine.store.remove_job_as_seen(job.id, seen).await;
+        if removed.map_err(Problem::refused)? {
+            Ok(())
+        } else {
+            Err(stale(&job))
+        }
+    });
     removed.await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -118,8 +118,8 @@ async fn accept(app: &App, body: &Value) -> Result<JobSpec, Problem> {
     Ok(checked.accept()?)
 }
 
-/// When a job was last changed as far as its editor knows.
-fn seen(headers: &HeaderMap, job: &Job) -> Result<Timestamp, Problem> {
+/// When a job was last changed as far as its editor knows; nothing if it may be whatever it is.
+fn seen(headers: &HeaderMap, job: &Job) -> Result<Option<Timestamp>, Problem> {
     let mut given = headers.get_all(header::IF_MATCH).iter();
     let Some(first) = given.next() else {
         return Err(Problem::new(
@@ -135,11 +135,11 @@ fn seen(headers: &HeaderMap, job: &Job) -> Result<Timestamp, Problem> {
         return Err(Problem::bad_request("there is more than one If-Match"));
     }
     if text == "*" {
-        return Ok(job.updated_at);
+        return Ok(None);
     }
     let tag = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
     match tag.and_then(|tag| tag.parse().ok()) {
-        Some(seen) => Ok(seen),
+        Some(seen) => Ok(Some(seen)),
         None => Err(stale(job)),
     }
 }

@@ -8,9 +8,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use backstay_model::Error;
+use backstay_model::access::Token;
 use backstay_model::event::Event;
 use futures::stream;
 use http::HeaderMap;
@@ -21,7 +23,8 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::Shared;
-use crate::app::App;
+use crate::app::{App, Caller};
+use crate::endpoint::unknown_caller;
 use crate::query::{Id, Params};
 use crate::view::RunView;
 use crate::{Problem, live};
@@ -34,6 +37,9 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// How often progress is sent at most.
 const PACE: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether who listens still may.
+const CHECK: Duration = Duration::from_secs(3);
 
 /// How soon a client is to come again after a break.
 const COME_AGAIN: Duration = Duration::from_secs(2);
@@ -53,6 +59,8 @@ pub struct From {
 /// One client that listens.
 struct Listener {
     app: Arc<App>,
+    token: Option<Token>,
+    next_check: Instant,
     run: Option<Uuid>,
     after: i64,
     ready: VecDeque<Sent>,
@@ -64,23 +72,29 @@ struct Listener {
     _place: OwnedSemaphorePermit,
 }
 
-pub async fn all(app: Shared, headers: HeaderMap, Params(from): Params<From>) -> Result<Response, Problem> {
+pub async fn all(
+    app: Shared,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    Params(from): Params<From>,
+) -> Result<Response, Problem> {
     let after = match begin(&headers, &from)? {
         Some(after) => after,
         None => app.engine.store.newest_event().await?,
     };
-    listen(app.0, None, after)
+    listen(app.0, caller, None, after)
 }
 
 pub async fn of_run(
     app: Shared,
+    Extension(caller): Extension<Caller>,
     Id(id): Id,
     headers: HeaderMap,
     Params(from): Params<From>,
 ) -> Result<Response, Problem> {
     app.engine.store.run(id).await.map_err(Problem::absent)?;
     let after = begin(&headers, &from)?.unwrap_or(0);
-    listen(app.0, Some(id), after)
+    listen(app.0, caller, Some(id), after)
 }
 
 fn begin(headers: &HeaderMap, from: &From) -> Result<Option<i64>, Problem> {
@@ -103,7 +117,7 @@ fn begin(headers: &HeaderMap, from: &From) -> Result<Option<i64>, Problem> {
     }
 }
 
-fn listen(app: Arc<App>, run: Option<Uuid>, after: i64) -> Result<Response, Problem> {
+fn listen(app: Arc<App>, caller: Caller, run: Option<Uuid>, after: i64) -> Result<Response, Problem> {
     let Ok(place) = Arc::clone(&app.listeners).try_acquire_owned() else {
         return Err(Problem::unavailable("too many clients listen to events already"));
     };
@@ -113,6 +127,8 @@ fn listen(app: Arc<App>, run: Option<Uuid>, after: i64) -> Result<Response, Prob
         newest: app.newest.subscribe(),
         stopping: app.stopping.subscribe(),
         app,
+        token: caller.token,
+        next_check: Instant::now() + CHECK,
         run,
         after,
         ready,
@@ -145,6 +161,10 @@ impl Listener {
             if self.is_over || *self.stopping.borrow() {
                 return None;
             }
+            if self.is_refused().await {
+                self.is_over = true;
+                return Some(sent("problem", &unknown_caller()));
+            }
             // Before it is looked at, so that what comes meanwhile is not missed.
             self.newest.mark_unchanged();
             if let Err(error) = self.look().await {
@@ -155,6 +175,26 @@ impl Listener {
             if self.ready.is_empty() && !self.is_over {
                 self.wait().await;
             }
+        }
+    }
+
+    /// Whether the token of who listens has expired or was removed meanwhile.
+    async fn is_refused(&mut self) -> bool {
+        let Some(token) = &self.token else { return false };
+        let now = self.app.engine.clock.now();
+        if token.expires_at.is_some_and(|at| at <= now) {
+            return true;
+        }
+        if Instant::now() < self.next_check {
+            return false;
+        }
+        match self.app.engine.store.tokens().await {
+            Ok(known) => {
+                self.next_check = Instant::now() + CHECK;
+                !known.iter().any(|known| known.id == token.id)
+            }
+            // Who can't be told apart from somebody else for now comes again.
+            Err(_) => true,
         }
     }
 

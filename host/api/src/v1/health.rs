@@ -36,6 +36,8 @@ pub struct Status {
     running: usize,
     /// Runs that wait for their turn.
     waiting: usize,
+    /// What can't be used of this interface for now, and why.
+    problems: Vec<String>,
     /// The jobs.
     jobs: Jobs,
 }
@@ -117,6 +119,7 @@ pub async fn status(app: Shared, _: Params<Nothing>) -> Result<Json<Status>, Pro
         started_at: app.started_at,
         running: queue.running.len(),
         waiting: queue.waiting.len(),
+        problems: app.unopened(),
         jobs,
     }))
 }

@@ -1,5 +1,7 @@
 //! Runs: starts and ends them, and shows what happens.
 
+use std::sync::Arc;
+
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use backstay_model::event::Event;
@@ -38,16 +40,16 @@ pub async fn start(
     let store = &app.engine.store;
     let job = store.job(&name).await.map_err(Problem::absent)?;
     let key = keys::key(&headers, &caller, &["run", &job.id.to_string()])?;
-    let started = app
-        .engine
-        .audited(&caller.actor, "job.run", &job.spec.name, async {
-            let outcome = app.daemon.enqueue(&job, RunReason::Manual, key.as_ref()).await;
-            match outcome.map_err(Problem::refused)? {
-                Outcome::Done(id) => Ok((StatusCode::ACCEPTED, id)),
-                Outcome::There(id) | Outcome::Repeated(id) => Ok((StatusCode::OK, id)),
-                Outcome::OtherRequest => Err(keys::reused()),
-            }
-        });
+    let daemon = Arc::clone(&app.daemon);
+    let name = job.spec.name.clone();
+    let started = app.change(&caller, "job.run", &name, async move {
+        let outcome = daemon.enqueue(&job, RunReason::Manual, key.as_ref()).await;
+        match outcome.map_err(Problem::refused)? {
+            Outcome::Done(id) => Ok((StatusCode::ACCEPTED, id)),
+            Outcome::There(id) | Outcome::Repeated(id) => Ok((StatusCode::OK, id)),
+            Outcome::OtherRequest => Err(keys::reused()),
+        }
+    });
     let (status, id) = started.await?;
     let run = RunView::load(store, store.run(id).await?).await?;
     Ok((status, Json(run)).into_response())
@@ -66,9 +68,10 @@ pub async fn cancel(
         let run = RunView::load(store, run).await?;
         return Ok((StatusCode::OK, Json(run)).into_response());
     }
+    let daemon = Arc::clone(&app.daemon);
     let subject = id.to_string();
-    let cancelled = app.engine.audited(&caller.actor, "run.cancel", &subject, async {
-        app.daemon.cancel(id).await.map_err(Problem::refused)
+    let cancelled = app.change(&caller, "run.cancel", &subject, async move {
+        daemon.cancel(id).await.map_err(Problem::refused)
     });
     let status = if cancelled.await? {
         StatusCode::OK
@@ -85,14 +88,9 @@ pub async fn list(app: Shared, Params(page): Params<PagedOfJob>) -> Result<Json<
         Some(job) => Some(store.job(job).await.map_err(Problem::absent)?.id),
         None => None,
     };
-    let limit = page.limit.0;
-    let filter = RunFilter {
-        job,
-        limit: limit + 1,
-        before: page.cursor,
-    };
-    let runs = store.runs(filter).await?;
-    Ok(Json(Page::of(runs, limit, |run: &Run| run.id.to_string())))
+    let read = |before, limit| store.runs(RunFilter { job, limit, before });
+    let page = Page::read(page.limit.0, page.cursor, |run: &Run| run.id, read);
+    Ok(Json(page.await?))
 }
 
 pub async fn show(app: Shared, Id(id): Id, _: Params<Nothing>) -> Result<Json<RunView>, Problem> {

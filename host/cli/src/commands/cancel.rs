@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_api::client::Client;
+use backstay_engine::Engine;
 use backstay_model::run::Run;
 use backstay_model::{Code, Error, Result};
 use serde_json::json;
@@ -50,19 +51,9 @@ pub async fn run(args: Cancel, data_dir: Option<PathBuf>, output: Output) -> Res
         .hint("`backstay runs` shows how they ended"));
     }
     // All are asked before the first is waited for.
-    let service = Client::find(&engine.data_dir)?;
+    let service = Client::find(&engine.data_dir).await?;
     for id in &ids {
-        match &service {
-            Some(service) if !engine.store.run(*id).await?.status.is_final() => {
-                service.post(&format!("/api/v1/runs/{id}/cancel"), None).await?;
-            }
-            _ => {
-                let cancel = engine.cancel(*id);
-                engine
-                    .audited(&user(), "run.cancel", &id.to_string(), cancel)
-                    .await?;
-            }
-        }
+        ask(&engine, service.as_ref(), *id).await?;
     }
     let mut ended: Vec<Run> = Vec::new();
     for id in ids {
@@ -74,7 +65,7 @@ pub async fn run(args: Cancel, data_dir: Option<PathBuf>, output: Output) -> Res
             }
             looks += 1;
             if looks % LOOKS == 0 {
-                engine.recover(Arc::new(Lines::quiet())).await?;
+                engine.recover_one(id, Arc::new(Lines::quiet())).await?;
             }
             tokio::time::sleep(LOOK).await;
         };
@@ -89,4 +80,23 @@ pub async fn run(args: Cancel, data_dir: Option<PathBuf>, output: Output) -> Res
         ended.iter().map(line).collect::<Vec<_>>().join("\n")
     })?;
     Ok(0)
+}
+
+/// Asks whoever carries out a run to end it: the service, or by the database if that is gone or can't.
+///
+/// # Errors
+/// [`Code::Configuration`] if there is no such run, or it ended before.
+pub(super) async fn ask(engine: &Engine, service: Option<&Client>, id: Uuid) -> Result<()> {
+    let path = format!("/api/v1/runs/{id}/cancel");
+    if let Some(service) = service
+        && !engine.store.run(id).await?.status.is_final()
+        && service.post(&path, None).await.is_ok()
+    {
+        return Ok(());
+    }
+    let cancel = engine.cancel(id);
+    engine
+        .audited(&user(), "run.cancel", &id.to_string(), cancel)
+        .await?;
+    Ok(())
 }

@@ -10,7 +10,7 @@ use backstay_model::{Code, Error, Result};
 use serde_json::{Map, Value, json};
 
 use crate::args::{Catalog, Rebuild};
-use crate::commands::jobfile;
+use crate::commands::{jobfile, user};
 use crate::output::Output;
 use crate::wire;
 
@@ -32,7 +32,14 @@ pub async fn run(command: Catalog, data_dir: Option<PathBuf>, output: Output) ->
     };
     let (mut values, mut text, mut code) = (Vec::new(), String::new(), 0);
     for place in places {
-        let result = engine.rebuild_catalog(&place, &options).await;
+        let rebuilt = engine.rebuild_catalog(&place, &options);
+        let result = if args.dry_run {
+            rebuilt.await
+        } else {
+            engine
+                .audited(&user(), "catalog.rebuild", &name(&place), rebuilt)
+                .await
+        };
         let shown = match &result {
             Ok(rebuilt) => {
                 if code == 0 && !rebuilt.problems.is_empty() {

@@ -56,7 +56,7 @@ pub async fn run(command: Notification, data_dir: Option<PathBuf>, output: Outpu
         Notification::Send { settings } => {
             let settings = outbox::read_settings(settings.config)?.notifications;
             outbox::refuse_wrong(&engine, &settings)?;
-            outbox::courier(&engine, settings)?.finish(LIMIT).await?;
+            outbox::send_now(&outbox::courier(&engine, settings)?, LIMIT).await?;
             let states = engine.store.channel_states().await?;
             let waiting: u64 = states.values().map(|state| state.waiting).sum();
             output.print(&json!({ "waiting": waiting }), || match waiting {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use backstay_engine::Engine;
 use backstay_engine::metrics::Reporter;
-use backstay_engine::notify::{Courier, check_channels};
+use backstay_engine::notify::{Courier, Deadline, check_channels};
 use backstay_model::diagnostic::Diagnostic;
 use backstay_model::job::JobSpec;
 use backstay_model::notify::NotificationSettings;
@@ -13,6 +13,7 @@ use backstay_model::settings::{MetricsSettings, Settings};
 use backstay_model::{Code, Error, Result};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::commands::serve::settings::SettingsFile;
 use crate::output::Output;
@@ -20,13 +21,16 @@ use crate::output::Output;
 /// How long a command waits at its end for messages to be taken. What isn't by then stays for the next process.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// How long what became of the last messages may take to be written down.
+const WRITE: Duration = Duration::from_secs(3);
+
 /// How often it is looked for something to send while a run goes on.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Sends beside a command. Dropped, it stops, and what is left is sent by the next process.
 #[derive(Debug)]
 pub struct Outbox {
-    under_way: Option<(watch::Sender<bool>, JoinHandle<Result<bool>>)>,
+    under_way: Option<(watch::Sender<Option<Instant>>, JoinHandle<Result<bool>>)>,
     metrics: MetricsSettings,
     output: Output,
 }
@@ -41,7 +45,7 @@ impl Outbox {
         });
         match begun {
             Ok((courier, metrics)) => {
-                let (stop, stopping) = watch::channel(false);
+                let (stop, stopping) = watch::channel(None);
                 let under_way = Some((stop, tokio::spawn(send(courier, stopping))));
                 Outbox {
                     under_way,
@@ -65,8 +69,9 @@ impl Outbox {
         let Some((stop, task)) = self.under_way else {
             return;
         };
-        stop.send_replace(true);
-        let said = match tokio::time::timeout(2 * LIMIT, task).await {
+        stop.send_replace(Some(Instant::now() + LIMIT));
+        // What is under way then is cut off, and that is written down.
+        let said = match tokio::time::timeout(LIMIT + WRITE, task).await {
             // The service also takes care of the metrics.
             Ok(Ok(Ok(false))) => return,
             Ok(Ok(Ok(true))) => None,
@@ -88,19 +93,29 @@ impl Outbox {
 }
 
 /// False if the service does it.
-async fn send(courier: Courier, mut stopping: watch::Receiver<bool>) -> Result<bool> {
+async fn send(courier: Courier, mut stopping: Deadline) -> Result<bool> {
     loop {
-        let is_last = *stopping.borrow_and_update();
-        let is_ours = courier.finish(LIMIT).await?;
+        let is_last = stopping.borrow_and_update().is_some();
+        // What can't be done now may be done after the next look.
+        let is_ours = courier.finish(&stopping).await;
         if is_last {
-            return Ok(is_ours);
+            return is_ours;
         }
         tokio::select! {
             // Whoever could say stop is gone: the command has failed.
-            changed = stopping.changed() => if changed.is_err() { return Ok(is_ours) },
+            changed = stopping.changed() => if changed.is_err() { return is_ours },
             () = tokio::time::sleep(LOOK) => {}
         }
     }
+}
+
+/// Sends what is due at once, for so long at most.
+///
+/// # Errors
+/// The database can't be used.
+pub async fn send_now(courier: &Courier, limit: Duration) -> Result<bool> {
+    let (_stop, deadline) = watch::channel(Some(Instant::now() + limit));
+    courier.finish(&deadline).await
 }
 
 /// The settings of the service, which commands follow as well: the file that was named, or that the variable

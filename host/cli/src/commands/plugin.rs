@@ -10,7 +10,7 @@ use serde_json::Map;
 
 use crate::args::Plugin;
 use crate::commands::asks::{Programs, about};
-use crate::commands::plugin_test;
+use crate::commands::{plugin_test, user};
 use crate::output::{Output, table};
 use crate::wire;
 
@@ -103,7 +103,11 @@ pub async fn run(command: Plugin, data_dir: Option<PathBuf>, output: Output) -> 
             if !yes {
                 confirm(&manifest, output)?;
             }
-            let manifest = engine.plugins.install(&file, engine.clock.now()).await?;
+            let installed = engine.plugins.install(&file, engine.clock.now());
+            let subject = format!("{} {}", manifest.id, manifest.version);
+            let manifest = engine
+                .audited(&user(), "plugin.install", &subject, installed)
+                .await?;
             output.print(&manifest, || {
                 format!(
                     "installed {} {} ({})",

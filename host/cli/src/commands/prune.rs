@@ -4,14 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backstay_api::view::RunView;
+use backstay_engine::Engine;
 use backstay_engine::backup::Report;
-use backstay_engine::prune::{Place, Plan, Planned, PruneOptions};
+use backstay_engine::prune::{Place, Plan, Planned, PruneOptions, PruneReport};
+use backstay_model::job::Job;
 use backstay_model::{Error, Result};
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use crate::args::Prune;
 use crate::commands::outbox::Outbox;
+use crate::commands::user;
 use crate::output::summary::report_text;
 use crate::output::{Lines, Output, table};
 use crate::wire;
@@ -40,7 +43,7 @@ pub async fn run(args: Prune, data_dir: Option<PathBuf>, output: Output) -> Resu
     }
     let outbox = Outbox::begin(&engine, output);
     let lines = Arc::new(Lines::new());
-    let pruned = engine.prune(&job, &options, Arc::clone(&lines) as _).await?;
+    let pruned = prune(&engine, &job, &options, &lines).await?;
     drop(lines);
     let exit_code = pruned.exit_code();
     let report = Report {
@@ -61,6 +64,30 @@ pub async fn run(args: Prune, data_dir: Option<PathBuf>, output: Output) -> Resu
     })?;
     outbox.end(&engine).await;
     Ok(exit_code)
+}
+
+/// Prunes, and has it written down who asked for it and whether all went well.
+async fn prune(
+    engine: &Engine,
+    job: &Job,
+    options: &PruneOptions,
+    lines: &Arc<Lines>,
+) -> Result<PruneReport> {
+    let mut pruned = None;
+    let change = async {
+        let done = engine.prune(job, options, Arc::clone(lines) as _).await?;
+        // A run that failed is a result here, but not a change that was made.
+        let failure = done.run.error.as_ref();
+        let failure = failure.map(|error| Error::new(error.code, error.message.clone()));
+        pruned = Some(done);
+        failure.map_or(Ok(()), Err)
+    };
+    let changed = engine.audited(&user(), "job.prune", &job.spec.name, change).await;
+    match (pruned, changed) {
+        (Some(pruned), _) => Ok(pruned),
+        (None, Err(error)) => Err(error),
+        (None, Ok(())) => Err(Error::internal("a run has ended without a result")),
+    }
 }
 
 fn plan_json(plan: &Plan, dry_run: bool) -> Value {

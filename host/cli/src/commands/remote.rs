@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Remote, RemoteAdd, RemoteType, SecretFrom};
 use crate::commands::secret_text::{self, From};
+use crate::commands::user;
 use crate::output::{Output, table};
 use crate::wire;
 
@@ -23,7 +24,8 @@ pub async fn run(command: Remote, data_dir: Option<PathBuf>, output: Output) -> 
             let remote = settings(&add);
             remote.refuse_if_wrong()?;
             let secret = secret(&remote, &add.secret)?;
-            engine.add_remote(&remote, secret.as_deref()).await?;
+            let added = engine.add_remote(&remote, secret.as_deref());
+            engine.audited(&user(), "remote.add", &remote.name, added).await?;
             for warning in remote.check().iter().filter(|d| !d.is_error()) {
                 output.note(&text_of(warning));
             }
@@ -60,7 +62,10 @@ pub async fn run(command: Remote, data_dir: Option<PathBuf>, output: Output) -> 
         Remote::Secret { name, from } => {
             let remote = engine.store.remote(&name).await?.remote;
             let secret = secret(&remote, &from)?;
-            engine.change_secret(&remote, secret.as_deref()).await?;
+            let changed = engine.change_secret(&remote, secret.as_deref());
+            engine
+                .audited(&user(), "remote.change-secret", &name, changed)
+                .await?;
             output.print(&json!({ "changed": name }), || {
                 format!("{name} has another secret; `backstay remote test {name}` tries it")
             })?;
@@ -81,7 +86,8 @@ pub async fn run(command: Remote, data_dir: Option<PathBuf>, output: Output) -> 
             })?;
         }
         Remote::Rm { name } => {
-            engine.remove_remote(&name).await?;
+            let removed = engine.remove_remote(&name);
+            engine.audited(&user(), "remote.remove", &name, removed).await?;
             output.print(&json!({ "removed": name }), || {
                 format!("removed {name}; what is stored in it stays")
             })?;

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::args::{Secret, SecretSet};
 use crate::commands::secret_text::{self, From};
+use crate::commands::user;
 use crate::output::{Output, table};
 use crate::wire;
 
@@ -23,7 +24,8 @@ pub async fn run(command: Secret, data_dir: Option<PathBuf>, output: Output) -> 
             check_name(&set.name)?;
             let text = text(&set)?;
             let is_new = !engine.store.has_secret(&set.name).await?;
-            engine.store.set_secret(&set.name, &text).await?;
+            let kept = engine.store.set_secret(&set.name, &text);
+            engine.audited(&user(), "secret.set", &set.name, kept).await?;
             output.print(&json!({ "name": set.name, "new": is_new }), || match is_new {
                 true => format!("{} is kept, encrypted", set.name),
                 false => format!("{} has another text; runs from now on use it", set.name),
@@ -51,11 +53,15 @@ pub async fn run(command: Secret, data_dir: Option<PathBuf>, output: Output) -> 
             })?;
         }
         Secret::Rm { name, force } => {
-            engine.remove_secret(&name, force).await?;
+            let removed = engine.remove_secret(&name, force);
+            engine.audited(&user(), "secret.remove", &name, removed).await?;
             output.print(&json!({ "removed": name }), || format!("removed {name}"))?;
         }
         Secret::RotateKey => {
-            let rotated = engine.store.rotate_key().await?;
+            let rotated = engine.store.rotate_key();
+            let rotated = engine
+                .audited(&user(), "secret.rotate-key", "all secrets", rotated)
+                .await?;
             let file = rotated.file.display().to_string();
             let value = json!({ "keyFile": file, "secrets": rotated.secrets, "keepsOld": rotated.keeps_old });
             output.print(&value, || {

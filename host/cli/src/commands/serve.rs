@@ -89,16 +89,23 @@ pub async fn run(args: Serve, data_dir: Option<PathBuf>, output: Output) -> Resu
 
     let app = App::new(Arc::clone(&engine), Arc::clone(&daemon), live, settings.clone());
     let app = Arc::new(app);
-    let server = Server::open(Arc::clone(&app), &settings.api).await?;
-    if let Some(address) = server.address()? {
-        tracing::info!("listening on {address}");
-        first_token::offer(&engine).await?;
+    // Backups are made whether somebody can ask for them or not.
+    let server = Server::open(Arc::clone(&app), &settings.api).await;
+    if settings.api.listen.is_some()
+        && let Err(error) = first_token::offer(&engine).await
+    {
+        tracing::error!("{}; `backstay token add` makes a token", error.report());
     }
     let (ended, ending) = oneshot::channel::<()>();
-    let serving = tokio::spawn(server.run(async {
-        // It has ended too if nobody is left to say so.
-        let _ = ending.await;
-    }));
+    let serving = tokio::spawn(async move {
+        let served = tokio::spawn(server.run(async {
+            // It has ended too if nobody is left to say so.
+            let _ = ending.await;
+        }));
+        if let Err(error) = served.await {
+            tracing::error!("the HTTP interface ended badly: {error}");
+        }
+    });
 
     let (stop, stopping) = watch::channel(Stop::No);
     tracing::info!("backstay {} is ready", engine.version);
@@ -206,7 +213,9 @@ fn reload(attended: &Attended<'_>, file: &mut SettingsFile) {
         Ok((policy, settings)) => {
             attended.daemon.set_policy(policy);
             attended.log.follow(&settings.log);
-            attended.notifications.send_replace(settings.notifications.clone());
+            attended
+                .notifications
+                .send_replace(settings.notifications.clone());
             attended.metrics.send_replace(settings.metrics.clone());
             attended.app.follow(settings);
             tracing::info!("the settings were read again");

@@ -9,6 +9,7 @@ use backstay_model::{Code, Error, Result};
 use serde_json::json;
 
 use crate::args::Throttle;
+use crate::commands::user;
 use crate::output::{Output, table};
 use crate::wire;
 
@@ -23,10 +24,18 @@ pub async fn run(args: Throttle, data_dir: Option<PathBuf>, output: Output) -> R
         (Some(job), Some(rate)) => {
             let rate = limit(&rate)?;
             let job = engine.store.job(&job).await?;
-            engine.store.set_job_throttle(job.id, rate).await?;
+            let changed = engine.store.set_job_throttle(job.id, rate);
+            engine
+                .audited(&user(), "throttle.change", &job.spec.name, changed)
+                .await?;
         }
         (Some(one), None) => match limit(&one) {
-            Ok(rate) => engine.store.set_host_throttle(rate).await?,
+            Ok(rate) => {
+                let changed = engine.store.set_host_throttle(rate);
+                engine
+                    .audited(&user(), "throttle.change", "all jobs together", changed)
+                    .await?;
+            }
             Err(wrong) => {
                 let job = engine.store.job(&one).await.map_err(|_| {
                     wrong.hint(

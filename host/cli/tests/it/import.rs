@@ -72,3 +72,60 @@ fn what_is_no_such_file_is_refused_without_repeating_it() {
         assert!(said.contains(says) && !said.contains(PLANTED), "{tool}: {said}");
     }
 }
+
+#[test]
+fn no_job_protects_less_or_deletes_more_than_before() {
+    let backstay = Backstay::new(env!("CARGO_BIN_EXE_backstay"));
+    let file = backstay.scratch_dir().join("file");
+    let file = file.to_str().unwrap();
+    let to = ["--destination", "{ plugin: local, config: { path: /mnt } }"];
+    let import = |tool: &str, text: &str, more: &[&str]| {
+        fs::write(file, text).unwrap();
+        let mut args = vec!["import", tool, file];
+        args.extend(more);
+        backstay.run(&args)
+    };
+    // Encrypted before, so never stored in clear.
+    let made = import(
+        "proxsave",
+        "BACKUP_PATH=/mnt\nENCRYPT_ARCHIVE=true\nAGE_RECIPIENT_FILE=/root/key\nBACKUP_ZFS_CONFIG=false\n",
+        &[],
+    )
+    .code(1);
+    assert!(made.stdout.contains("recipients: []"), "{}", made.stdout);
+    assert!(made.stderr.contains("BACKUP_ZFS_CONFIG"), "{}", made.stderr);
+    // Without a limit stays without one; what can't be carried over stops the rest.
+    let one = "source_directories: [/etc]\nkeep_daily: 7\n";
+    let made = import("borgmatic", &format!("{one}keep_yearly: -1\n"), &to);
+    assert!(made.stdout.contains("keepYearly: 4294967295"), "{}", made.stdout);
+    for rules in ["keep_within: 3m\n", "keep_hourly: 24\n"] {
+        let made = import("borgmatic", &format!("{one}{rules}"), &to).code(1);
+        assert!(!made.stdout.contains("keepDaily"), "{}", made.stdout);
+    }
+    let profile = |retention: &str| {
+        format!(
+            "p:\n  repository: /r\n  backup: {{ source: [/etc] }}\n  retention: {{ {retention}keep-daily: 7 }}\n"
+        )
+    };
+    let kept = import("resticprofile", &profile("after-backup: true, "), &[]);
+    assert!(kept.stdout.contains("keepDaily: 7"), "{}", kept.stdout);
+    for more in [
+        "",
+        "after-backup: false, ",
+        "after-backup: true, keep-within: 30d, ",
+    ] {
+        let left = import("resticprofile", &profile(more), &[]).code(1);
+        assert!(!left.stdout.contains("keepDaily"), "{}", left.stdout);
+    }
+    // The success of one job doesn't hide the failure of another.
+    let ping = "healthchecks: { ping_url: https://hc-ping.com/x }\n";
+    let made = import("borgmatic", &format!("source_directories: [/etc]\n{ping}"), &to);
+    assert!(made.stdout.contains("healthchecks-url"), "{}", made.stdout);
+    let made = import(
+        "borgmatic",
+        &format!("source_directories: [/etc, /home]\n{ping}"),
+        &to,
+    )
+    .code(1);
+    assert!(!made.stdout.contains("ping:"), "{}", made.stdout);
+}

@@ -63,6 +63,12 @@ impl Reporter {
         }
     }
 
+    fn pushed(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.pushed
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// A group for each job, because at a Pushgateway the label `job` is that of the group.
     async fn push(&self, url: &str, device: &str, metrics: &Metrics) -> Result<()> {
         let url = url.trim_end_matches('/');
@@ -79,15 +85,15 @@ impl Reporter {
                 .await
                 .map_err(failed)?;
         }
-        let before = std::mem::replace(
-            &mut *self
-                .pushed
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-            jobs.clone(),
-        );
-        for gone in before.difference(&jobs) {
-            self.http.delete(&group(gone)).await.map_err(failed)?;
+        // One that can't be taken back is taken back the next time.
+        let mut gone: BTreeSet<String> = {
+            let mut pushed = self.pushed();
+            pushed.extend(jobs.iter().cloned());
+            pushed.difference(&jobs).cloned().collect()
+        };
+        while let Some(job) = gone.pop_first() {
+            self.http.delete(&group(&job)).await.map_err(failed)?;
+            self.pushed().remove(&job);
         }
         Ok(())
     }
@@ -109,6 +115,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     file.as_file()
         .set_permissions(std::fs::Permissions::from_mode(0o644))
         .map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|e| failed(e.error))?;
     Ok(())
 }

@@ -4,18 +4,22 @@ use backstay_model::job::Job;
 use backstay_model::notify::{Event, Message, NotificationSettings, Trouble};
 use backstay_model::run::{Run, RunKind, RunStatus};
 use backstay_model::{Code, Error, Result};
-use backstay_store::{Delivery, DeliveryState, Notice, TroubleChange, What};
+use backstay_store::{Delivery, DeliveryState, TroubleChange, What};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::Courier;
+use super::{Courier, FORGET};
 
 /// So many notices are settled before anything is sent.
 const AT_ONCE: u32 = 100;
 
 /// For so long messages that were sent or given up are kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// Why a message was never sent.
+const LATE: &str = "it could be sent only after `retry.giveUpAfter`";
 
 /// So many of the last events of a run go with the ping of its failure.
 const LAST_EVENTS: u32 = 30;
@@ -60,21 +64,49 @@ impl Courier {
         if notices.is_empty() {
             return Ok(false);
         }
-        for notice in notices {
-            let outcome = self.outcome(&notice, settings).await?;
+        for (id, what) in notices {
+            let outcome = match what {
+                Ok(what) => self.outcome(&what, settings).await,
+                Err(error) => Err(error),
+            };
+            let outcome = match outcome {
+                Err(error) if error.is_retryable() => return Err(error),
+                // It would keep all that happened after it from being told.
+                Err(error) => {
+                    let why = error.report();
+                    tracing::error!("nobody can be told of something that happened: {why}");
+                    Outcome::default()
+                }
+                Ok(outcome) => outcome,
+            };
             self.store
-                .settle_notice(notice.id, outcome.trouble, &outcome.deliveries)
+                .settle_notice(id, outcome.trouble, &outcome.deliveries)
                 .await?;
         }
-        let before = self.clock.now().checked_sub(KEPT);
-        if let Ok(before) = before {
-            self.store.forget_deliveries(before).await?;
-        }
+        self.forget_old().await?;
         Ok(true)
     }
 
-    async fn outcome(&self, notice: &Notice, settings: &NotificationSettings) -> Result<Outcome> {
-        match &notice.what {
+    async fn forget_old(&self) -> Result<()> {
+        let now = Instant::now();
+        {
+            let mut forgot = self
+                .forgot
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            if forgot.is_some_and(|at| now.duration_since(at) < FORGET) {
+                return Ok(());
+            }
+            *forgot = Some(now);
+        }
+        match self.clock.now().checked_sub(KEPT) {
+            Ok(before) => self.store.forget_deliveries(before).await,
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn outcome(&self, what: &What, settings: &NotificationSettings) -> Result<Outcome> {
+        match what {
             What::Began(run) => {
                 let Some(run) = self.run_of(*run).await? else {
                     return Ok(Outcome::default());
@@ -122,16 +154,21 @@ impl Courier {
             trouble,
             deliveries: Vec::new(),
         };
-        // What nobody could be told of in time is no news any more.
-        if self.clock.now().duration_since(at) > too_old(settings) {
-            return Ok(outcome);
-        }
         let job = self.job_of(run).await?;
         if let Some(message) = Message::of_run(&self.device, run, was, since) {
             outcome.deliveries = self.tell(&message, job.as_ref(), settings)?;
         }
+        // What nobody could be told of in time is no news any more, but it can be seen.
+        if self.clock.now().duration_since(at) > too_old(settings) {
+            for delivery in &mut outcome.deliveries {
+                let (job, channel) = (&delivery.job_name, &delivery.channel);
+                tracing::error!("a message about {job} to {channel} was given up: {LATE}");
+                delivery.state = DeliveryState::GivenUp;
+                delivery.error = Some(LATE.to_owned());
+            }
+            return Ok(outcome);
+        }
         if run.kind == RunKind::Backup {
-            let text = self.last_words(run).await?;
             let signal = match run.status {
                 // A start that was missed is what silence tells.
                 RunStatus::Skipped => None,
@@ -139,6 +176,11 @@ impl Courier {
                 _ => Some(run.exit_code().to_string()),
             };
             if let Some(signal) = signal {
+                let text = if signal.is_empty() {
+                    format!("{}\n", run.status.name())
+                } else {
+                    self.last_words(run).await?
+                };
                 let ping = self.ping(job.as_ref(), run, &signal, &text).transpose()?;
                 outcome.deliveries.extend(ping);
             }
@@ -155,7 +197,8 @@ impl Courier {
         })
     }
 
-    /// A delivery for each channel that is told of one of the message's events.
+    /// A delivery for each channel that is told of one of the message's events. One that the settings don't have gets one
+    /// too, which waits for it and is given up where that can be seen.
     fn tell(
         &self,
         message: &Message,
@@ -166,6 +209,17 @@ impl Courier {
         let mut names: Vec<&str> = Vec::new();
         for (name, _, on) in settings.channels_of(notify) {
             if !names.contains(&name) && message.events.iter().any(|event| on.contains(event)) {
+                names.push(name);
+            }
+        }
+        let usual = Event::usual();
+        for to in notify.unwrap_or_default() {
+            let name = to.channel.as_str();
+            let on = to.on.as_deref().unwrap_or(&usual);
+            if !settings.channels.contains_key(name)
+                && !names.contains(&name)
+                && message.events.iter().any(|event| on.contains(event))
+            {
                 names.push(name);
             }
         }

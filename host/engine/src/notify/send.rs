@@ -1,18 +1,21 @@
 //! Sends what is due, each channel by itself, and keeps what became of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use backstay_model::notify::{Channel, Message, NotificationSettings, RetrySettings};
 use backstay_model::{Code, Error, Result};
-use backstay_notify::{Texts, hidden};
+use backstay_notify::{TIMEOUT, Texts, hidden};
 use backstay_store::{Delivery, DeliveryState};
-use futures::future::join_all;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::make::{Payload, Ping, deadline};
-use super::{Courier, no_channel};
+use super::{Courier, Deadline, no_channel};
 
 /// So many messages are sent before what happened meanwhile is looked at.
 const AT_ONCE: u32 = 100;
@@ -20,17 +23,58 @@ const AT_ONCE: u32 = 100;
 /// An attempt that takes longer has failed, whatever it waits for.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// The channels that something is being sent to, each by itself: one that is slow keeps no other waiting.
+#[derive(Default)]
+pub(super) struct Sending<'a> {
+    under_way: FuturesUnordered<BoxFuture<'a, (String, Result<()>)>>,
+    busy: BTreeSet<String>,
+}
+
+impl Sending<'_> {
+    /// Waits until one channel is through; nothing if there is none.
+    pub(super) async fn ended(&mut self) -> Option<Result<()>> {
+        let (channel, result) = self.under_way.next().await?;
+        self.busy.remove(&channel);
+        Some(result)
+    }
+}
+
+pub(super) fn is_reached(deadline: &Deadline) -> bool {
+    match *deadline.borrow() {
+        Some(at) => Instant::now() >= at,
+        None => deadline.has_changed().is_err(),
+    }
+}
+
+async fn reached(mut deadline: Deadline) {
+    let at = match deadline.wait_for(Option::is_some).await {
+        Ok(at) => *at,
+        Err(_) => None,
+    };
+    if let Some(at) = at {
+        tokio::time::sleep_until(at).await;
+    }
+}
+
 impl Courier {
-    /// Sends what is due. Whether there was something.
-    pub(super) async fn send_due(&self, settings: &NotificationSettings) -> Result<bool> {
+    /// Begins to send what is due to channels that nothing is being sent to. Whether there was something.
+    pub(super) async fn send_due<'a>(
+        &'a self,
+        settings: &NotificationSettings,
+        sending: &mut Sending<'a>,
+        deadline: &Deadline,
+    ) -> Result<bool> {
+        if is_reached(deadline) {
+            return Ok(false);
+        }
         let now = self.clock.now();
         let longest = signed(settings.retry.max_delay.duration());
         // A clock that was put back must not keep a message for years.
         let latest = now.checked_add(longest + longest).unwrap_or(Timestamp::MAX);
-        let due = self.store.due_deliveries(now, latest, AT_ONCE).await?;
-        if due.is_empty() {
-            return Ok(false);
-        }
+        let due = self
+            .store
+            .due_deliveries(now, latest, &sending.busy, AT_ONCE)
+            .await?;
         let mut channels: BTreeMap<String, Vec<Delivery>> = BTreeMap::new();
         for delivery in due {
             channels
@@ -38,17 +82,34 @@ impl Courier {
                 .or_default()
                 .push(delivery);
         }
-        // One that is slow keeps no other waiting.
-        let each = channels.values().map(|deliveries| async move {
-            for (index, delivery) in deliveries.iter().enumerate() {
-                // A start that is told after the end would look like a run under way.
-                let is_overtaken = delivery.channel.starts_with("ping/") && index + 1 < deliveries.len();
-                self.deliver(delivery, is_overtaken, settings).await?;
+        let is_something = !channels.is_empty();
+        for (channel, deliveries) in channels {
+            sending.busy.insert(channel.clone());
+            let (settings, deadline) = (settings.clone(), deadline.clone());
+            sending.under_way.push(Box::pin(async move {
+                let sent = self.send_to_one(&deliveries, &settings, &deadline).await;
+                (channel, sent)
+            }));
+        }
+        Ok(is_something)
+    }
+
+    /// Sends what there is for one channel, in order, until the deadline.
+    async fn send_to_one(
+        &self,
+        deliveries: &[Delivery],
+        settings: &NotificationSettings,
+        deadline: &Deadline,
+    ) -> Result<()> {
+        for (index, delivery) in deliveries.iter().enumerate() {
+            if is_reached(deadline) {
+                break;
             }
-            Ok(())
-        });
-        join_all(each).await.into_iter().collect::<Result<()>>()?;
-        Ok(true)
+            // A start that is told after the end would look like a run under way.
+            let is_overtaken = delivery.channel.starts_with("ping/") && index + 1 < deliveries.len();
+            self.deliver(delivery, is_overtaken, settings, deadline).await?;
+        }
+        Ok(())
     }
 
     async fn deliver(
@@ -56,14 +117,20 @@ impl Courier {
         delivery: &Delivery,
         is_overtaken: bool,
         settings: &NotificationSettings,
+        until: &Deadline,
     ) -> Result<()> {
-        let attempt = tokio::time::timeout(LIMIT, self.attempt(delivery, settings)).await;
-        let result = attempt.unwrap_or_else(|_| {
-            Err(Error::new(
+        // However it ends, it was tried: else it would be sent again and again to who takes it slowly.
+        let result = tokio::select! {
+            result = self.attempt(delivery, settings) => result,
+            () = tokio::time::sleep(LIMIT) => Err(Error::new(
                 Code::Network,
                 format!("it took longer than {} s", LIMIT.as_secs()),
-            ))
-        });
+            )),
+            () = reached(until.clone()) => Err(Error::new(
+                Code::Network,
+                "there was no answer before Backstay had to end",
+            )),
+        };
         let now = self.clock.now();
         let (state, at, error) = match result {
             Ok(()) => (DeliveryState::Sent, now, None),
@@ -97,8 +164,8 @@ impl Courier {
             Payload::Message(message) => {
                 let name = &delivery.channel;
                 let channel = settings.channels.get(name).ok_or_else(|| {
-                    // It may only have been misspelt in an edit, but nobody is there to be told.
-                    no_channel(name, settings).with_code(Code::Skipped)
+                    // It may only have been misspelt in an edit, so the message waits.
+                    no_channel(name, settings)
                 })?;
                 self.send_to(channel, delivery.id, &message).await
             }
@@ -112,7 +179,13 @@ impl Courier {
         for (field, name) in channel.secrets() {
             texts.insert(field, self.store.secret(name).await?);
         }
-        backstay_notify::send(&self.http, channel, &texts, id, message).await
+        let sent = backstay_notify::send(&self.http, channel, &texts, id, message);
+        // A mail server that waits for TLS, or for none, says nothing, and only the connection has a limit there.
+        tokio::time::timeout(TIMEOUT, sent).await.unwrap_or_else(|_| {
+            let what = format!("there was no answer within {} s", TIMEOUT.as_secs());
+            Err(Error::new(Code::Network, what)
+                .hint("check the address; of a mail server also `port` and `encryption`"))
+        })
     }
 
     async fn send_ping(&self, channel: &str, ping: &Ping) -> Result<()> {

@@ -140,6 +140,23 @@ impl Message {
         }
     }
 
+    /// Those to try templates with: one that has all that a message can have, and characters that mean something in JSON; and
+    /// one without a run.
+    pub fn trials(device: &str, at: Timestamp) -> [Message; 2] {
+        const HARD: &str = "a \"quote\", a \\ backslash\nand {another} line";
+        let mut full = Message::sample(device, at);
+        full.title = line(HARD);
+        full.text = HARD.to_owned();
+        if let Some(run) = &mut full.run {
+            run.warnings = vec![HARD.to_owned()];
+            if let Some(error) = &mut run.error {
+                error.message = HARD.to_owned();
+                error.hint = Some(HARD.to_owned());
+            }
+        }
+        [full, Message::of_job(device, "example", Some(HARD), at)]
+    }
+
     /// One to try a channel with, which has all that a message can have.
     pub fn sample(device: &str, at: Timestamp) -> Message {
         Message {

@@ -60,7 +60,7 @@ fn a_template_that_fails_keeps_no_message_back_and_is_told() {
         "{}",
         said.text
     );
-    let found = crate::check(&wrong, "/notifications/channels/a", &message());
+    let found = crate::check(&wrong, "/notifications/channels/a", &[message()]);
     let found: Vec<&str> = found.iter().map(|d| d.pointer.as_str()).collect();
     assert_eq!(
         found,
@@ -72,12 +72,41 @@ fn a_template_that_fails_keeps_no_message_back_and_is_told() {
     let endless = channel(
         json!({ "type": "ntfy", "topic": "a", "text": "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}" }),
     );
-    assert_eq!(crate::check(&endless, "", &message()).len(), 1);
+    assert_eq!(crate::check(&endless, "", &[message()]).len(), 1);
     let good = channel(json!({ "type": "ntfy", "topic": "a", "title": "{{ job }}\r\n{{ events[0] }}" }));
     assert_eq!(
         crate::templates::apply(&good, &message()).title,
         "example  warning"
     );
+}
+
+#[test]
+fn a_body_that_real_messages_would_break_is_refused_and_keeps_none_back() {
+    let trials = Message::trials("tower", message().at);
+    for (body, code) in [
+        ("{\"text\": \"{{ text }}\"}", "not-json"),
+        ("{\"text\": \"{{ run.error.message }}\"}", "not-json"),
+        ("{\"why\": {{ run.status|tojson }}}", "bad-template"),
+    ] {
+        let hook = channel(json!({ "type": "webhook", "url": "https://example.com/", "body": body }));
+        let found = crate::check(&hook, "", &trials);
+        let found: Vec<&str> = found.iter().map(|d| d.code.as_str()).collect();
+        assert_eq!(found, [code], "{body}");
+        let sent = request(&hook, &texts(), Uuid::nil(), &trials[1]).unwrap();
+        let sent: Value = serde_json::from_slice(&sent.body).unwrap();
+        assert_eq!(sent["job"], "example", "{body}");
+        if code == "bad-template" || body.contains("{{ text }}") {
+            assert!(
+                sent["text"]
+                    .as_str()
+                    .unwrap()
+                    .contains("`body` of this channel failed")
+            );
+        }
+    }
+    let good = "{\"text\": {{ (title ~ \"\\n\" ~ text)|tojson }}, \"why\": {{ (run.error.message if run is defined else text)|tojson }}}";
+    let hook = channel(json!({ "type": "webhook", "url": "https://example.com/", "body": good }));
+    assert_eq!(crate::check(&hook, "", &trials), []);
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! `process.copy`: trees that programs copy by themselves.
 
 use std::io::BufReader;
+use std::path::Path;
 use std::sync::Arc;
 
 use backstay_model::manifest::Digest;
@@ -55,6 +56,7 @@ impl Host {
             is_payload: tree.is_payload,
             was_run: false,
             untaken: Vec::new(),
+            counted: None,
         })
     }
 
@@ -100,6 +102,7 @@ impl Host {
         let (copied, digest) = self
             .blocking(move || {
                 let mut copied = copying.copy.finish(&copying.untaken, &context)?;
+                copying.refuse_fewer_than(copied.files)?;
                 let digest = digest_of(&mut copied.index)?;
                 Ok((copied, digest))
             })
@@ -143,6 +146,7 @@ impl HostTreeCopy for Host {
             allocated: size.allocated_bytes,
             carried: size.carried,
             is_directory: size.is_directory,
+            beyond_pax: size.beyond_pax,
         })
     }
 
@@ -170,6 +174,20 @@ impl HostTreeCopy for Host {
         self.keep(path.len() + why.len())?;
         let why = self.words(&why);
         self.table.get_mut(&this)?.untaken.push(Untaken { path, why });
+        Ok(())
+    }
+
+    async fn takes(
+        &mut self,
+        this: Resource<Copying>,
+        path: String,
+    ) -> wasmtime::Result<Result<bool, Failure>> {
+        let copy = Arc::clone(&self.table.get(&this)?.copy);
+        answer(self.blocking(move || copy.takes(Path::new(&path))).await)
+    }
+
+    async fn counted(&mut self, this: Resource<Copying>, files: u64) -> wasmtime::Result<()> {
+        self.table.get_mut(&this)?.counted = Some(files);
         Ok(())
     }
 

@@ -66,6 +66,21 @@ impl Star {
             Star::Within(quote) => !text.replace(&format!("{quote}{quote}"), "").contains(quote),
         }
     }
+
+    /// Whether what it stands for is a path that leads elsewhere, by itself or with what is around it, up to the next
+    /// slash or the quotes that it is between.
+    fn leads_elsewhere(self, arg: &str, range: Range<usize>) -> bool {
+        let plain = |text: &str| match self {
+            Star::Any => text.to_owned(),
+            // For a shell nothing is where quotes end and begin again.
+            Star::Within(quote) => text.replace(&format!("{quote}{quote}"), ""),
+        };
+        let is_end = |c: char| c == '/' || matches!(self, Star::Within(quote) if c == quote);
+        let (before, text, after) = (&arg[..range.start], &arg[range.clone()], &arg[range.end..]);
+        let before = before.rsplit(is_end).next().unwrap_or_default();
+        let after = after.split(is_end).next().unwrap_or_default();
+        is_dots(&plain(text)) || is_dots(&plain(&format!("{before}{text}{after}")))
+    }
 }
 
 impl Pattern {
@@ -203,25 +218,32 @@ impl Token {
         if is_dotted(arg, first.len()..first.len() + rest.len()) {
             return false;
         }
+        let end = arg.len() - last.len();
         let mut stars = self.stars.iter();
         for (piece, star) in middle.iter().zip(stars.by_ref()) {
+            let start = end - rest.len();
             let mut ends = rest.match_indices(piece.as_str());
             match ends.find(|(at, _)| star.may_be(&rest[..*at])) {
-                Some((at, _)) => rest = &rest[at + piece.len()..],
-                None => return false,
+                Some((at, _)) if !star.leads_elsewhere(arg, start..start + at) => {
+                    rest = &rest[at + piece.len()..];
+                }
+                _ => return false,
             }
         }
-        stars.all(|star| star.may_be(rest))
+        stars.all(|star| star.may_be(rest) && !star.leads_elsewhere(arg, end - rest.len()..end))
     }
 }
 
 /// Whether the part of an argument that stars stand for leads elsewhere as a path: `.` or `..` is a component of it, or
 /// becomes one together with the literal pieces around it.
 fn is_dotted(arg: &str, stars: Range<usize>) -> bool {
-    let is_dots = |part: &str| part.split('/').any(|name| name == "." || name == "..");
     let start = arg[..stars.start].rfind('/').map_or(0, |slash| slash + 1);
     let end = arg[stars.end..].find('/').map_or(arg.len(), |n| stars.end + n);
     is_dots(&arg[start..end]) || is_dots(&arg[stars])
+}
+
+fn is_dots(path: &str) -> bool {
+    path.split('/').any(|name| name == "." || name == "..")
 }
 
 #[cfg(test)]
@@ -399,6 +421,41 @@ mod tests {
         // What a value of the configuration holds quotes nothing.
         let quoted = pattern(json!(["{config.path}.*"]), json!({ "path": "/it's" }));
         assert!(is_match(&quoted, "/it's.'x"));
+    }
+
+    #[test]
+    fn a_star_between_quotes_never_leads_out_of_its_directory() {
+        let config = json!({ "root": "/my backups" });
+        let is_match = |pattern: &Pattern, arg: &str| pattern.matches(&[arg.to_owned()]);
+        let copy = pattern(
+            json!(["copy --to='{config.root}/*' -- '{config.root}/*' './*'"]),
+            config.clone(),
+        );
+        let of = |one: &str, two: &str, three: &str| {
+            format!("copy --to='/my backups/{one}' -- '/my backups/{two}' './{three}'")
+        };
+        assert!(is_match(&copy, &of("a.b/..c", "x/.y/", "...")));
+        for out in ["..", ".", "x/..", "../x", "x/../y", "../", ".''.", "x/..''"] {
+            assert!(!is_match(&copy, &of(out, "x", "y")), "{out}");
+            assert!(!is_match(&copy, &of("x", out, "y")), "{out}");
+            assert!(!is_match(&copy, &of("x", "y", out)), "{out}");
+        }
+        let link = pattern(
+            json!(["cd '{config.root}/*' && ln -s -- './*' x && mv x latest"]),
+            config,
+        );
+        assert!(is_match(
+            &link,
+            "cd '/my backups/j' && ln -s -- './1' x && mv x latest"
+        ));
+        for out in ["..", "../../etc", "''../x"] {
+            let line = format!("cd '/my backups/j' && ln -s -- './{out}' x && mv x latest");
+            assert!(!is_match(&link, &line), "{out}");
+        }
+        assert!(!is_match(
+            &link,
+            "cd '/my backups/j' && ln -s -- '/etc' x && mv x latest"
+        ));
     }
 
     #[test]

@@ -25,6 +25,12 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How much of what a child complains is kept, in bytes: its last words hold the reason.
 const STDERR_BYTES: usize = 16 << 10;
 
+/// The same for a child that works through a directory: it may complain of each file.
+const STDERR_BYTES_INSIDE: usize = 1 << 20;
+
+/// The line before the whole lines that are kept of the complaints of such a child, if there was more.
+const CUT: &str = "…\n";
+
 /// Room in a pipe, in bytes; the most that the kernel gives anybody by default.
 pub(super) const PIPE_BYTES: usize = 1 << 20;
 
@@ -49,6 +55,8 @@ pub struct Child {
     stdin: Option<ChildStdin>,
     broke: bool,
     stderr: Option<Kept>,
+    /// How much of that is kept, if a cut is to be seen.
+    marked: Option<usize>,
     exit: Option<ExitStatus>,
     _hook: HookGuard,
 }
@@ -80,18 +88,26 @@ impl Child {
             Stdin::Piped => Stdio::piped(),
             Stdin::Null => Stdio::null(),
         };
-        Child::spawn(spec, stdin, Path::new("/"), context)
+        Child::spawn(spec, stdin, Path::new("/"), None, context)
     }
 
-    /// Starts a program in a directory, with the rest of a file as its input.
+    /// Starts a program in a directory, with the rest of a file as its input. Of its complaints the last MiB is kept,
+    /// with a line `…` before them if there was more.
     ///
     /// # Errors
     /// As [`Child::start`]. That the directory is gone counts as a missing program.
     pub fn start_in(spec: &CommandSpec, directory: &Path, input: File, context: &Context) -> Result<Self> {
-        Child::spawn(spec, Stdio::from(input), directory, context)
+        let marked = Some(STDERR_BYTES_INSIDE);
+        Child::spawn(spec, Stdio::from(input), directory, marked, context)
     }
 
-    fn spawn(spec: &CommandSpec, stdin: Stdio, directory: &Path, context: &Context) -> Result<Self> {
+    fn spawn(
+        spec: &CommandSpec,
+        stdin: Stdio,
+        directory: &Path,
+        marked: Option<usize>,
+        context: &Context,
+    ) -> Result<Self> {
         context.cancel.check()?;
         let mut command = Command::new(&spec.program);
         command
@@ -117,7 +133,8 @@ impl Child {
         let stderr = inner
             .stderr
             .take()
-            .map(|pipe| keep(pipe, Part::Last(STDERR_BYTES)))
+            // One byte more tells that there was more.
+            .map(|pipe| keep(pipe, Part::Last(marked.map_or(STDERR_BYTES, |most| most + 1))))
             .transpose()?;
         let stdin = inner.stdin.take();
         if let Some(pipe) = &stdin {
@@ -140,6 +157,7 @@ impl Child {
             stdin,
             broke: false,
             stderr,
+            marked,
             exit: None,
             _hook: hook,
         })
@@ -266,11 +284,13 @@ impl Child {
 
     fn exit_of(&mut self, status: ExitStatus) -> Exit {
         let stderr = self.stderr.take().map(Kept::take).unwrap_or_default();
+        let is_cut = self.marked.is_some_and(|most| stderr.len() > most);
+        let said = self.secrets.redact(&String::from_utf8_lossy(&stderr));
         Exit {
             command: self.command.clone(),
             code: self.code,
             status,
-            stderr: self.secrets.redact(&String::from_utf8_lossy(&stderr)),
+            stderr: if is_cut { after_cut(&said) } else { said },
             meanings: self.meanings.clone(),
         }
     }
@@ -355,6 +375,12 @@ impl Exit {
             stderr: self.stderr,
         }
     }
+}
+
+/// The whole lines of a text that has lost its start, after a line that says so.
+fn after_cut(text: &str) -> String {
+    let whole = text.split_once('\n').map_or(text, |(_, rest)| rest);
+    format!("{CUT}{whole}")
 }
 
 /// At most this many lines of a complaint are shown.

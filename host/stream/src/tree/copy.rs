@@ -6,8 +6,10 @@
 mod earlier;
 mod hashes;
 mod left_out;
+mod pax;
 mod recheck;
 mod state;
+mod takes;
 mod untaken;
 
 pub use left_out::MAX_LEFT_OUT;
@@ -22,13 +24,13 @@ use rustix::fs::Stat;
 
 use crate::context::Context;
 use crate::process::inside::Moving;
-use crate::tree::copy::earlier::Earlier;
+use crate::tree::copy::earlier::{Earlier, Firsts};
 use crate::tree::copy::hashes::{Known, Remembered};
 use crate::tree::copy::state::{Place, Root, State};
-use crate::tree::entry::{Entry, ROOT};
+use crate::tree::entry::{Entry, Kind, ROOT};
 use crate::tree::index::{Line, READ_BYTES, hash_content};
-use crate::tree::path::os;
-use crate::tree::scan::scan;
+use crate::tree::path::{is_below, os};
+use crate::tree::scan::{Taken, scan};
 use crate::tree::sparse::{self, Segment};
 use crate::tree::spec::TreeSpec;
 
@@ -61,6 +63,8 @@ pub struct CopySize {
     pub carried: u64,
     /// Whether it is a directory, and not a single file.
     pub is_directory: bool,
+    /// Whether there are extended attributes that other programs can't write into a pax archive.
+    pub beyond_pax: bool,
 }
 
 /// What a program can have copied.
@@ -72,6 +76,8 @@ pub struct Copied {
     pub size: CopySize,
     /// Entries that changed or vanished meanwhile.
     pub uncertain: u64,
+    /// Regular files that a program must have taken now: each name, without what is uncertain or carried over.
+    pub files: u64,
 }
 
 /// What a program could not take.
@@ -96,6 +102,7 @@ pub struct TreeCopy {
     states: File,
     taken: File,
     carried: File,
+    firsts: Firsts,
 }
 
 impl TreeCopy {
@@ -117,7 +124,7 @@ impl TreeCopy {
         let mut writing = Writing::new(&spec, options, earlier, context)?;
         scan(&spec, context, &mut |entry, file| writing.take(entry, file))?;
         let place = writing.root.place();
-        let (size, files) = writing.end()?;
+        let (size, firsts, files) = writing.end()?;
         let [draft, states, taken, carried] = files;
         if size.entries == 0 {
             return Err(Error::new(
@@ -134,6 +141,7 @@ impl TreeCopy {
             states,
             taken,
             carried,
+            firsts,
         })
     }
 
@@ -223,6 +231,8 @@ struct Writing<'a, 'e> {
     known: Known,
     remembered: Remembered,
     buffer: Vec<u8>,
+    /// The last directory that vanished, below which nothing is taken.
+    vanished: Option<Vec<u8>>,
 }
 
 impl<'a, 'e> Writing<'a, 'e> {
@@ -253,14 +263,19 @@ impl<'a, 'e> Writing<'a, 'e> {
             known: Known::open(options.hashes.as_deref()),
             remembered: Remembered::create(options.hashes.as_deref())?,
             buffer: vec![0; READ_BYTES],
+            vanished: None,
         })
     }
 
-    fn take(&mut self, entry: &Entry, file: Option<(&File, &Stat)>) -> Result<()> {
+    fn take(&mut self, entry: &Entry, file: Option<(&File, &Stat)>) -> Result<Taken> {
+        let is_gone = |directory: &Vec<u8>| is_below(&entry.path, directory);
+        if self.vanished.as_ref().is_some_and(is_gone) {
+            return Ok(Taken::No);
+        }
         if entry.path.len() > LISTED_PATH_BYTES {
             let message = "its path is too long for a program";
             self.warn("path-too-long", message.to_owned(), &entry.path);
-            return Ok(());
+            return Ok(Taken::No);
         }
         let state = match file {
             Some((_, stat)) => State::of(stat),
@@ -272,7 +287,10 @@ impl<'a, 'e> Writing<'a, 'e> {
                         "it vanished before it was copied".to_owned(),
                         &entry.path,
                     );
-                    return Ok(());
+                    if entry.kind == Kind::Directory {
+                        self.vanished = Some(entry.path.clone());
+                    }
+                    return Ok(Taken::No);
                 }
             },
         };
@@ -280,7 +298,7 @@ impl<'a, 'e> Writing<'a, 'e> {
             None => None,
             Some((file, _)) => match self.hash(entry, file, &state)? {
                 Some(hash) => Some(hash),
-                None => return Ok(()),
+                None => return Ok(Taken::No),
             },
         };
         self.carry_before(Some(entry))?;
@@ -293,9 +311,10 @@ impl<'a, 'e> Writing<'a, 'e> {
         }
         self.size.entries += 1;
         self.size.content_bytes += entry.size;
+        self.size.beyond_pax |= pax::is_beyond(entry);
         let allocated = file.map_or(0, |(_, stat)| allocated(stat));
         self.size.allocated_bytes += allocated.min(entry.size);
-        Ok(())
+        Ok(Taken::Yes)
     }
 
     /// The hash of a file's content; nothing, and a warning, if it can't be read.
@@ -320,8 +339,7 @@ impl<'a, 'e> Writing<'a, 'e> {
         let Some(earlier) = &mut self.earlier else {
             return Ok(());
         };
-        while let Some(mut gone) = earlier.before(entry)? {
-            gone.line.carried = true;
+        while let Some(gone) = earlier.before(entry)? {
             gone.line.write(&mut self.draft)?;
             list(&mut self.carried, &gone.path)?;
             self.size.carried += 1;
@@ -329,8 +347,9 @@ impl<'a, 'e> Writing<'a, 'e> {
         Ok(())
     }
 
-    fn end(mut self) -> Result<(CopySize, [File; 4])> {
+    fn end(mut self) -> Result<(CopySize, Firsts, [File; 4])> {
         self.carry_before(None)?;
+        let firsts = self.earlier.map_or_else(|| Ok(Firsts::new()), Earlier::end)?;
         self.remembered.finish();
         let files = [self.draft, self.states, self.taken, self.carried];
         let mut done = Vec::new();
@@ -339,7 +358,7 @@ impl<'a, 'e> Writing<'a, 'e> {
             done.push(file.into_inner().map_err(|e| failed(e.into_error()))?);
         }
         let files = done.try_into().map_err(|_| Error::internal("a list got lost"))?;
-        Ok((self.size, files))
+        Ok((self.size, firsts, files))
     }
 
     fn warn(&self, code: &str, message: String, path: &[u8]) {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::context::Context;
 use crate::tree::entry::{Entry, Kind, Time, Xattr};
 use crate::tree::path::{escape, unescape};
-use crate::tree::scan::scan;
+use crate::tree::scan::{Taken, scan};
 use crate::tree::sparse::Segment;
 use crate::tree::spec::TreeSpec;
 use crate::tree::unpack::Unpacked;
@@ -22,7 +22,7 @@ use crate::tree::unpack::Unpacked;
 pub(crate) const READ_BYTES: usize = 256 << 10;
 
 /// One line of an index.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Line {
     pub(crate) path: String,
@@ -184,7 +184,7 @@ pub fn index_directory(spec: &TreeSpec, context: &Context, out: &mut dyn Write) 
         };
         done.entries += 1;
         done.content_bytes += entry.size;
-        Line::new(entry, content).write(out)
+        Line::new(entry, content).write(out).map(|()| Taken::Yes)
     })?;
     Ok(done)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use backstay_model::Result;
 
 use crate::context::Context;
-use crate::tree::scan::scan;
+use crate::tree::scan::{Taken, scan};
 use crate::tree::spec::TreeSpec;
 
 /// Bytes of content below a directory, counted as a [`crate::tree::TarRecipe`] counts them: with holes, and a
@@ -20,7 +20,7 @@ pub fn content_bytes(directory: &Path) -> Result<u64> {
         &Context::default(),
         &mut |entry, _| {
             total += entry.size;
-            Ok(())
+            Ok(Taken::Yes)
         },
     )?;
     Ok(total)

@@ -14,7 +14,7 @@ use crate::tree::archive::{Archive, Member};
 use crate::tree::compare::{Lines, Numbered, order};
 use crate::tree::content::push_zeros;
 use crate::tree::encode::{END, encode, padding_bytes};
-use crate::tree::entry::{Entry, Kind, ROOT};
+use crate::tree::entry::{Entry, Kind, ROOT, Xattr};
 use crate::tree::index::hash;
 use crate::tree::sparse::{self, Segment};
 use crate::tree::unpack::{COPY_BYTES, Content};
@@ -23,7 +23,8 @@ use crate::tree::unpack::{COPY_BYTES, Content};
 ///
 /// Programs forget much on this way: links, devices, fractions of seconds, attributes. So the stream is only asked for the
 /// content of files, which must have the hashes in the index, and whether directories and symbolic links are there. All
-/// else comes from the index. Of what is uncertain in the index the stream's word is taken. What isn't in the index at all
+/// else comes from the index. Of what is uncertain in the index the stream's word is taken, but for what a directory itself
+/// is, and for the attributes of what has the owner and mode that it had. What isn't in the index at all
 /// was never backed up, and is left out.
 ///
 /// The entries of the stream must be in the order of a walk: sorted by the bytes of their names, directories before what
@@ -126,15 +127,12 @@ impl<'a, R: Read> Mending<'a, R> {
     /// Gives what a line of the index stands for.
     fn mend(&mut self, expected: &Numbered, here: Option<&Member>) -> Result<()> {
         let (path, line) = (&expected.path, &expected.line);
-        if line.uncertain {
-            return match here {
-                Some(member) => self.give(&member.entry, here, None).map(drop),
-                None => Ok(()),
-            };
-        }
         let mut entry = line
             .entry(path.clone())
             .ok_or_else(|| self.damaged(path, "its line in the index makes no sense"))?;
+        if line.uncertain {
+            return self.guess(entry, here);
+        }
         match (entry.kind, here) {
             (Kind::File, Some(member)) if member.entry.kind == Kind::File => {
                 if member.entry.size != entry.size {
@@ -165,7 +163,8 @@ impl<'a, R: Read> Mending<'a, R> {
                 while self.next.is_some() {
                     self.advance()?;
                 }
-                return Err(self.damaged(path, "missing"));
+                let hint = "some programs end as if all were well when the place stops answering: verify it once more; if it stays so, restore from another backup or destination";
+                return Err(self.damaged(path, "missing").hint(hint));
             }
         }
         if let (Some(known), true, Some(member)) = (&line.xattrs, entry.xattrs.is_empty(), here) {
@@ -190,6 +189,45 @@ impl<'a, R: Read> Mending<'a, R> {
             return Err(self.damaged(path, "different content"));
         }
         Ok(())
+    }
+
+    /// Gives what there is of an entry that is uncertain.
+    ///
+    /// A directory is so for what came into it or went. What it was itself comes from the index, because most programs
+    /// forget the attributes and access lists, and with an access list the group's part of the mode means another thing.
+    fn guess(&mut self, mut known: Entry, here: Option<&Member>) -> Result<()> {
+        let Some(member) = here else {
+            let is_root = known.path == ROOT && known.kind == Kind::Directory;
+            return if is_root {
+                self.give(&known, None, None).map(drop)
+            } else {
+                Ok(())
+            };
+        };
+        let found = &member.entry;
+        if known.kind != found.kind || known.kind == Kind::Hardlink {
+            return self.give(found, here, None).map(drop);
+        }
+        if known.kind == Kind::Directory {
+            if known.xattrs.is_empty() {
+                known.xattrs.clone_from(&found.xattrs);
+            }
+            return self.give(&known, None, None).map(drop);
+        }
+        let mut entry = found.clone();
+        let is_alike = (known.mode, known.uid, known.gid) == (found.mode, found.uid, found.gid);
+        let is_known = is_alike && !known.xattrs.is_empty();
+        if is_known {
+            let is_new = |xattr: &Xattr| !found.xattrs.iter().any(|has| has.name == xattr.name);
+            entry.xattrs.extend(known.xattrs.into_iter().filter(is_new));
+            entry.xattrs.sort();
+        }
+        if let Some(key) = member.foreign.first().filter(|_| !is_known) {
+            let message = format!("it changed while it was copied, and {key} of it can't be restored");
+            let path = Some(show_bytes(&entry.path));
+            self.context.notes.warn("xattr-not-restored", message, path);
+        }
+        self.give(&entry, here, None).map(drop)
     }
 
     /// The entry of the stream with this path, if it has one.

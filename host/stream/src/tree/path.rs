@@ -23,6 +23,14 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// Whether a path is below a directory; all is below the empty path.
+pub(crate) fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    directory.is_empty()
+        || path
+            .strip_prefix(directory)
+            .is_some_and(|rest| rest.starts_with(b"/"))
+}
+
 /// A path for the standard library.
 pub(crate) fn os(path: &[u8]) -> &OsStr {
     OsStr::from_bytes(path)

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::tree::compare::{Lines, Numbered, changes, order};
 use crate::tree::entry::{Entry, Kind, ROOT};
 use crate::tree::index::Line;
-use crate::tree::scan::scan;
+use crate::tree::scan::{Taken, scan};
 use crate::tree::spec::TreeSpec;
 
 /// What would become of an entry.
@@ -97,7 +97,9 @@ pub fn preview(
         each,
     };
     comparing.advance()?;
-    scan(spec, context, &mut |entry, _| comparing.take(entry))?;
+    scan(spec, context, &mut |entry, _| {
+        comparing.take(entry).map(|()| Taken::Yes)
+    })?;
     comparing.gone_before(None)?;
     Ok(comparing.amounts)
 }

@@ -13,7 +13,7 @@ use crate::recipe::{Produced, Recipe};
 use crate::tree::content::{ContentWriter, Gap, push_zeros};
 use crate::tree::encode::{END, encode, padding_bytes};
 use crate::tree::path::os;
-use crate::tree::scan::scan;
+use crate::tree::scan::{Taken, scan};
 use crate::tree::sparse::{self, Segment};
 use crate::tree::spec::TreeSpec;
 
@@ -55,7 +55,7 @@ impl Recipe for TarRecipe {
             content_bytes += entry.size;
             let Some((file, stat)) = file else {
                 encode(entry, None, &mut header);
-                return out.write(&header);
+                return out.write(&header).map(|()| Taken::Yes);
             };
             let segments = if u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512) < entry.size {
                 sparse::segments(file, entry.size).unwrap_or(None)
@@ -65,7 +65,7 @@ impl Recipe for TarRecipe {
             let stored_bytes = encode(entry, segments.as_deref(), &mut header);
             out.write(&header)?;
             if entry.size == 0 {
-                return Ok(());
+                return Ok(Taken::Yes);
             }
             if stored_bytes >= ADVISED_BYTES {
                 // Only speed depends on it.
@@ -91,7 +91,7 @@ impl Recipe for TarRecipe {
                 };
                 context.notes.warn(code, message, Some(show(&path)));
             }
-            Ok(())
+            Ok(Taken::Yes)
         })?;
         if entries == 0 {
             return Err(Error::new(

@@ -23,8 +23,16 @@ mod report;
 
 use report::Reporter;
 
-/// Takes the entries of a tree, each file with its descriptor and what `stat` said of it.
-pub(crate) type Visit<'a> = dyn FnMut(&Entry, Option<(&File, &Stat)>) -> Result<()> + 'a;
+/// Takes the entries of a tree, each file with its descriptor and what `stat` said of it. Of an entry that it says it
+/// has not taken nothing becomes a further name.
+pub(crate) type Visit<'a> = dyn FnMut(&Entry, Option<(&File, &Stat)>) -> Result<Taken> + 'a;
+
+/// Whether somebody took an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Yes,
+    No,
+}
 
 const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
@@ -280,7 +288,9 @@ impl Scan<'_, '_> {
                 let mut entry = Entry::new(self.path.clone(), Kind::Directory, &stat);
                 let owner = Owner::named(self.stack.current(), &name.name);
                 entry.xattrs = self.reporter.xattrs(&self.path, &owner);
-                self.reporter.emit_below(&mut self.pending, &entry, None)
+                self.reporter
+                    .emit_below(&mut self.pending, &entry, None)
+                    .map(drop)
             }
             _ => Ok(()),
         }

@@ -11,7 +11,7 @@ use crate::tree::compare::{Lines, MAX_DIFFERENCES, Numbered, changes, order};
 use crate::tree::entry::{Kind, ROOT};
 use crate::tree::index::{Line, READ_BYTES, hash_content};
 use crate::tree::path::os;
-use crate::tree::scan::scan;
+use crate::tree::scan::{Taken, scan};
 use crate::tree::spec::TreeSpec;
 
 /// What a directory keeps.
@@ -85,7 +85,7 @@ pub fn index_kept(
             None if entry.path == ROOT => {}
             None => return Err(kept.broken(&entry.path, "is there and was not written")),
         }
-        line.write(out)
+        line.write(out).map(|()| Taken::Yes)
     })?;
     while let Some(lost) = next {
         kept.lose(&lost)?;

@@ -73,6 +73,14 @@ impl TreeSpec {
             || left_out.is_some_and(|all| all.matches(path, is_directory))
     }
 
+    /// Whether whatever has a name in a directory, whose path is empty for the root, would be left out.
+    pub(crate) fn leaves_out_all_in(&self, directory: &[u8], name: &[u8]) -> bool {
+        let parts = [&self.place[..], directory, name];
+        let parts: Vec<&[u8]> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        let path = parts.join(&b'/');
+        self.excludes(&path, false) && self.excludes(&path, true)
+    }
+
     /// The same tree with patterns that are relative to a directory in which its root is called `place`, a
     /// relative path of plain names. They apply to a root that is a file then, too.
     pub fn placed(mut self, place: &str) -> Self {

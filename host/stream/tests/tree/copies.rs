@@ -224,17 +224,13 @@ fn what_cannot_be_carried_over_because_somebody_deleted_it_is_a_difference_and_n
 #[test]
 fn a_tree_that_is_not_there_any_more_when_it_was_copied_fails_the_copy() {
     type Replace<'a> = &'a dyn Fn(&Path);
-    let replaced: [(&str, Replace<'_>); 4] = [
+    let replaced: [(&str, Replace<'_>); 3] = [
         ("was replaced by another directory", &|root| {
             fs::rename(root, root.with_file_name("away")).unwrap();
             fs::create_dir(root).unwrap();
         }),
         ("cannot read", &|root| {
             fs::rename(root, root.with_file_name("away")).unwrap();
-        }),
-        ("cannot look again at", &|root| {
-            fs::remove_dir_all(root.join("d")).unwrap();
-            std::os::unix::fs::symlink("d", root.join("d")).unwrap();
         }),
         ("is on another file system", &|root| {
             fs::rename(root, root.with_file_name("away")).unwrap();
@@ -386,5 +382,45 @@ fn what_a_program_could_not_take_is_a_warning_and_uncertain_with_all_below_it() 
         warnings
             .iter()
             .all(|w| w.code == "unreadable" && w.message.contains("can't be read"))
+    );
+}
+
+#[test]
+fn what_a_program_could_not_carry_over_is_a_warning_and_is_not_in_the_index() {
+    let from = plant(&["a", "gone", "lost/x", "stays"]);
+    fs::hard_link(from.path().join("gone"), from.path().join("second")).unwrap();
+    let before = index(from.path());
+    fs::remove_dir_all(from.path().join("lost")).unwrap();
+    fs::remove_file(from.path().join("gone")).unwrap();
+    fs::remove_file(from.path().join("second")).unwrap();
+    let copy = scan(spec(from.path()), Some(&before));
+    assert_eq!(copy.size().carried, 4);
+    let said = ["gone", "lost", "lost/x"].map(|path| Untaken {
+        path: path.to_owned(),
+        why: "it is not there".to_owned(),
+    });
+    let context = Context::default();
+    let mut claimed = String::new();
+    let mut copied = copy.finish(&said, &context).unwrap();
+    copied.index.read_to_string(&mut claimed).unwrap();
+    assert_eq!(copied.size.carried, 1);
+    let carried: Vec<&str> = claimed
+        .lines()
+        .filter(|line| line.contains("\"carried\":true"))
+        .collect();
+    // The other name of what is lost is all that is left of it.
+    assert_eq!(carried.len(), 1, "{claimed}");
+    assert!(
+        carried[0].contains("second") && carried[0].contains("\"uncertain\":true"),
+        "{claimed}"
+    );
+    let warnings = context.notes.take().0;
+    let named: Vec<_> = warnings
+        .iter()
+        .map(|w| (w.code.as_str(), w.path.as_deref().unwrap()))
+        .collect();
+    assert_eq!(
+        named,
+        [("not-kept", "gone"), ("not-kept", "lost"), ("not-kept", "lost/x")]
     );
 }

@@ -16,6 +16,7 @@ mod copies;
 mod damage;
 mod index;
 mod interchange;
+mod meanwhile;
 mod mended;
 mod patterns;
 mod restore;

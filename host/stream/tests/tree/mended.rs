@@ -1,7 +1,9 @@
 //! Stored trees that come back as the tar stream of another program, which forgets most of what they were.
 
 use std::fs;
+use std::fs::Permissions;
 use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -127,6 +129,47 @@ fn of_what_is_uncertain_the_archive_decides() {
     assert_eq!(content("gone"), None);
     assert_eq!(content("changed").as_deref(), Some("is another now"));
     assert_eq!(content("stays").as_deref(), Some("stays"));
+}
+
+#[test]
+fn what_came_into_a_directory_does_not_open_it_to_others() {
+    need_root();
+    let (from, to) = (scratch(), scratch());
+    let at = |name: &str| from.path().join(name);
+    fs::create_dir(at("d")).unwrap();
+    fs::write(at("changed"), "old").unwrap();
+    for (name, mode) in [("", 0o700), ("d", 0o750), ("changed", 0o640)] {
+        fs::set_permissions(at(name), Permissions::from_mode(mode)).unwrap();
+        chown(at(name), Some(1234), Some(1235)).unwrap();
+        run(Command::new("setfattr")
+            .args(["-n", "user.note", "-v", name])
+            .arg(at(name)));
+    }
+    let index = index(from.path(), || {
+        fs::write(at("new"), "").unwrap();
+        fs::write(at("d/new"), "").unwrap();
+        fs::write(at("changed"), "new").unwrap();
+    });
+    // Without the root, as restic gives it back, and without attributes.
+    let tar = run(Command::new("tar")
+        .args(["--format=gnu", "-cf", "-", "-C"])
+        .arg(from.path())
+        .args(["changed", "d"]));
+    restore(&mended(&index, &tar).unwrap(), to.path());
+    for name in ["d/new", "new"] {
+        fs::remove_file(at(name)).unwrap();
+    }
+    assert_eq!(fs::read(to.path().join("changed")).unwrap(), b"new");
+    for name in ["", "d", "changed"] {
+        let [was, is] = [at(name), to.path().join(name)].map(|path| {
+            let of = fs::metadata(&path).unwrap();
+            let note = run(Command::new("getfattr")
+                .args(["--only-values", "--absolute-names", "-n", "user.note"])
+                .arg(path));
+            (of.mode(), of.uid(), of.gid(), note)
+        });
+        assert_eq!(was, is, "{name}");
+    }
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn plan_jobs(mut plan: Part, repositories: &mut [Known], report: &mut Report) ->
         "restic is given only what it is known to be given",
         report,
     );
-    plan.ignore(&["skipIfUnchanged"]);
+    plan.leave("skipIfUnchanged", "each run makes a backup", report);
     plan.finish(report);
     jobs_of_paths(&name, &paths, &excludes, &job, &format!("{at}/paths"), report)
 }
@@ -111,6 +111,9 @@ const HOOKS: &str = "messages are in the settings (`notifications.channels`), co
 fn destination(id: &str, repository: &mut Part, report: &mut Report) -> Made {
     let uri = repository.text("uri", report).unwrap_or_default();
     let environment = repository.texts("env", report);
+    for _ in environment.iter().filter(|pair| !pair.contains('=')) {
+        report.left(&repository.pointer("env"), "a variable without a value");
+    }
     let pairs = environment
         .iter()
         .filter_map(|pair| pair.split_once('='))
@@ -159,7 +162,7 @@ fn destination(id: &str, repository: &mut Part, report: &mut Report) -> Made {
 fn verify(mut check: Part, report: &mut Report) -> Option<Value> {
     let mut job = json!({});
     let structure_only = check.flag("structureOnly", report);
-    check.ignore(&["readDataSubsetPercent"]);
+    check.leave("readDataSubsetPercent", "a check looks at whole backups", report);
     if let Some(schedule) = check.part("schedule", report) {
         add_schedule(schedule, &mut job, report);
     }
@@ -224,6 +227,8 @@ fn add_schedule(mut schedule: Part, job: &mut Value, report: &mut Report) {
 }
 
 fn add_retention(mut retention: Part, job: &mut Value, report: &mut Report) {
+    let left_before = report.left_count();
+    let at = retention.at().to_owned();
     let mut kept = Map::new();
     let mut add = |key: &str, count: Option<u64>| {
         if let Some(count) = count {
@@ -264,7 +269,5 @@ fn add_retention(mut retention: Part, job: &mut Value, report: &mut Report) {
         report,
     );
     retention.finish(report);
-    if !kept.is_empty() {
-        job["retention"] = Value::Object(kept);
-    }
+    report.whole_retention(&at, left_before, kept, job);
 }

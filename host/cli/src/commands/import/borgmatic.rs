@@ -35,11 +35,9 @@ pub fn import(document: &Value, has_destination: bool, report: &mut Report) -> R
     if config.flag("one_file_system", report) {
         job["source"] = json!({ "config": { "oneFileSystem": true } });
     }
+    let mut has_ping = false;
     if let Some(mut ping) = config.part("healthchecks", report) {
-        if ping.take("ping_url").is_some() {
-            job["ping"] =
-                json!({ "urlSecret": report.secret("healthchecks-url", "the ping URL of healthchecks") });
-        }
+        has_ping = ping.take("ping_url").is_some();
         ping.ignore(&[
             "send_logs",
             "ping_body_limit",
@@ -145,7 +143,24 @@ pub fn import(document: &Value, has_destination: bool, report: &mut Report) -> R
         }
     }
     config.finish(report);
+    if has_ping {
+        add_ping(&mut jobs, report);
+    }
     Ok(jobs)
+}
+
+/// One check is for one job: the success of another would hide its failure.
+fn add_ping(jobs: &mut [Value], report: &mut Report) {
+    match jobs {
+        [job] => {
+            let secret = report.secret("healthchecks-url", "the ping URL of healthchecks");
+            job["ping"] = json!({ "urlSecret": secret });
+        }
+        _ => report.left(
+            "/healthchecks",
+            "it is one check for what are several jobs now: make a check for each, and write it as its `ping`",
+        ),
+    }
 }
 
 /// The options of all sections at the top.
@@ -181,6 +196,7 @@ fn exclusion(pattern: &str) -> Option<String> {
 }
 
 fn add_retention(config: &mut Part, job: &mut Value, report: &mut Report) {
+    let left_before = report.left_count();
     let mut kept = Map::new();
     for (from, to) in [
         ("keep_last", "keepLast"),
@@ -203,7 +219,7 @@ fn add_retention(config: &mut Part, job: &mut Value, report: &mut Report) {
     let within = config.text("keep_within", report);
     match within
         .as_deref()
-        .and_then(|text| text.strip_suffix(['d', 'D'])?.parse::<u32>().ok())
+        .and_then(|text| text.strip_suffix('d')?.parse::<u32>().ok())
     {
         Some(days) if kept.is_empty() && days > 0 => {
             kept.insert("maxAge".to_owned(), json!(format!("{days}d")));
@@ -211,14 +227,12 @@ fn add_retention(config: &mut Part, job: &mut Value, report: &mut Report) {
         _ if within.is_some() => report.left("/keep_within", "beside other rules, or not in days"),
         _ => {}
     }
+    report.whole_retention("/retention", left_before, kept, job);
     config.leave(
         "prefix",
         "retention looks only at what the job itself has made",
         report,
     );
-    if !kept.is_empty() {
-        job["retention"] = Value::Object(kept);
-    }
 }
 
 fn add_check(config: &mut Part, job: &mut Value, report: &mut Report) {
@@ -258,7 +272,11 @@ fn database(mut part: Part, engine: &str, job: &Value, report: &mut Report) -> O
     let mut config = json!({ "engine": engine });
     let name = part.text("name", report).unwrap_or_default();
     if engine == "sqlite" {
-        let path = part.text("path", report)?;
+        let Some(path) = part.text("path", report) else {
+            report.left(part.at(), "it has no `path`");
+            part.finish(report);
+            return None;
+        };
         job["name"] = json!(job_name(&format!("sqlite-{name}")));
         config["path"] = json!(path);
     } else {

@@ -87,10 +87,14 @@ pub fn import(text: &str, report: &mut Report) -> Result<Vec<Value>> {
             Some(recipient) => {
                 filters.insert("encryption".to_owned(), json!({ "recipients": [recipient] }));
             }
-            None => report.left(
-                "AGE_RECIPIENT_FILE",
-                "put the recipients (age1…) into `filters.encryption.recipients`",
-            ),
+            // Without recipients the job is refused: it must never store in clear what was encrypted before.
+            None => {
+                filters.insert("encryption".to_owned(), json!({ "recipients": [] }));
+                report.left(
+                    "AGE_RECIPIENT_FILE",
+                    "put the recipients (age1…) into `filters.encryption.recipients`; without them the job is refused",
+                );
+            }
         }
         keys.forget(&["AGE_RECIPIENT_FILE"]);
     } else {
@@ -182,6 +186,9 @@ fn destinations(keys: &mut Keys, report: &mut Report) -> Result<Value> {
         keys.take("SECONDARY_PATH"),
         keys.take("MIN_DISK_SPACE_SECONDARY_GB"),
     );
+    if wanted && second.is_none() {
+        report.left("SECONDARY_ENABLED", "SECONDARY_PATH doesn't say where");
+    }
     if let (true, Some(path)) = (wanted, second) {
         let mut second = local(&path, room);
         second["optional"] = json!(true);
@@ -193,6 +200,9 @@ fn destinations(keys: &mut Keys, report: &mut Report) -> Result<Value> {
         keys.take("CLOUD_REMOTE_PATH").unwrap_or_default(),
     );
     keys.forget(&["MIN_DISK_SPACE_CLOUD_GB"]);
+    if wanted && remote.is_none() {
+        report.left("CLOUD_ENABLED", "CLOUD_REMOTE doesn't say where");
+    }
     if let (true, Some(remote)) = (wanted, remote) {
         let (name, base) = remote.split_once(':').unwrap_or((&remote, ""));
         let parts = [base, &path].map(|part| part.trim_matches('/'));
@@ -368,7 +378,9 @@ impl Keys {
     /// What is left and set is said, each with the reason for its kind.
     fn finish(self, report: &mut Report) {
         for (key, value) in self.0 {
-            if value.is_empty() || value == "0" || value.eq_ignore_ascii_case("false") {
+            // What is collected is on without a word, elsewhere what is off means nothing.
+            let is_off = value == "0" || value.eq_ignore_ascii_case("false");
+            if value.is_empty() || is_off && !key.starts_with("BACKUP_") {
                 continue;
             }
             let begins = |starts: &[&str]| starts.iter().any(|start| key.starts_with(start));

@@ -11,6 +11,8 @@ pub struct Report {
     left: Vec<(String, String)>,
     notes: Vec<(String, String)>,
     secrets: BTreeMap<String, String>,
+    /// What each secret was to be named.
+    wanted: BTreeMap<String, String>,
 }
 
 impl Report {
@@ -26,9 +28,47 @@ impl Report {
 
     /// A secret that the jobs name and somebody must give. Returns its name.
     pub fn secret(&mut self, wanted: &str, what: &str) -> String {
-        let name = super::job_name(wanted);
+        let plain = super::job_name(wanted);
+        let is_known = |name: &str, wanted: &str| self.wanted.get(name).is_some_and(|by| by != wanted);
+        let mut name = plain.clone();
+        let mut number = 2;
+        while is_known(&name, wanted) {
+            name = format!("{plain}-{number}");
+            number += 1;
+        }
+        self.wanted.insert(name.clone(), wanted.to_owned());
         self.secrets.insert(name.clone(), what.to_owned());
         name
+    }
+
+    /// How much was left behind so far.
+    pub fn left_count(&self) -> usize {
+        self.left.len()
+    }
+
+    /// Retention with all its rules, or none: with fewer it would delete what the other tool keeps.
+    pub fn whole_retention(
+        &mut self,
+        at: &str,
+        left_before: usize,
+        kept: Map<String, Value>,
+        job: &mut Value,
+    ) {
+        if kept.is_empty() {
+            return;
+        }
+        if self.left.len() > left_before {
+            self.left(
+                at,
+                "no `retention` was written, because with a part of the rules more would be deleted",
+            );
+            return;
+        }
+        self.note(
+            at,
+            "`retention` deletes by itself after each backup that went well",
+        );
+        job["retention"] = Value::Object(kept);
     }
 
     /// Whether everything was carried over.
@@ -122,12 +162,17 @@ impl Part {
         text.filter(|text| !text.is_empty())
     }
 
-    /// Takes a whole number that is more than nothing. As text, too: some tools write their numbers so.
+    /// Takes a whole number that is more than nothing. As text, too: some tools write their numbers so. What stands for no
+    /// limit (`unlimited`, -1) is the largest number that a job can have.
     pub fn count(&mut self, key: &str, report: &mut Report) -> Option<u64> {
         let value = self.take(key)?;
-        let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
+        let text = value.as_str().map(str::trim);
+        if value.as_i64() == Some(-1) || matches!(text, Some("unlimited" | "-1")) {
+            return Some(u64::from(u32::MAX));
+        }
+        let number = value.as_u64().or_else(|| text?.parse().ok());
         if number.is_none() {
-            report.left(&self.pointer(key), "it is no number of backups");
+            report.left(&self.pointer(key), "it is no whole number");
         }
         number.filter(|number| *number > 0)
     }

@@ -218,14 +218,19 @@ fn home(path: &str) -> String {
     }
 }
 
-/// Schedules are those of systemd; the ones with a word are the same everywhere.
+/// Schedules are those of systemd.
 fn add_schedule(schedules: &[String], at: &str, job: &mut Value, report: &mut Report) {
     let Some(first) = schedules.first() else { return };
     if schedules.len() > 1 {
         report.left(at, "a job has one schedule; only the first was looked at");
     }
-    let words = ["hourly", "daily", "weekly", "monthly", "yearly"];
+    let words = ["hourly", "daily", "monthly", "yearly"];
     let word = first.trim().trim_start_matches('@').to_ascii_lowercase();
+    // That of systemd is on Monday, that of crontabs on Sunday.
+    if word == "weekly" {
+        job["schedule"] = json!({ "cron": "0 0 * * 1" });
+        return;
+    }
     if words.contains(&word.as_str()) {
         job["schedule"] = json!({ "cron": format!("@{word}") });
         return;
@@ -271,10 +276,22 @@ fn cron(calendar: &str) -> Option<String> {
 }
 
 fn add_retention(profile: &mut Part, job: &mut Value, report: &mut Report) {
-    let forget = profile.part("forget", report);
+    profile.leave(
+        "forget",
+        "it deletes only when somebody asks for it, which `retention` of a job doesn't wait for",
+        report,
+    );
     let retention = profile.part("retention", report);
     let mut kept = Map::new();
-    for mut rules in retention.into_iter().chain(forget) {
+    let left_before = report.left_count();
+    let at = profile.pointer("retention");
+    if let Some(mut rules) = retention {
+        if !rules.flag("after-backup", report) {
+            report.left(
+                &at,
+                "it deletes before a backup or when somebody asks for it; `retention` of a job deletes after each backup",
+            );
+        }
         for (from, to) in [
             ("keep-last", "keepLast"),
             ("keep-daily", "keepDaily"),
@@ -307,7 +324,6 @@ fn add_retention(profile: &mut Part, job: &mut Value, report: &mut Report) {
         );
         rules.leave("keep-tag", "snapshots are kept by the rules alone", report);
         rules.ignore(&[
-            "after-backup",
             "before-backup",
             "prune",
             "compact",
@@ -321,9 +337,7 @@ fn add_retention(profile: &mut Part, job: &mut Value, report: &mut Report) {
         ]);
         rules.finish(report);
     }
-    if !kept.is_empty() {
-        job["retention"] = Value::Object(kept);
-    }
+    report.whole_retention(&at, left_before, kept, job);
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use backstay_model::access::Role;
 use backstay_model::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::commands::user;
+
 /// Name of the token.
 const NAME: &str = "first";
 
@@ -29,7 +31,11 @@ pub async fn offer(engine: &Engine) -> Result<()> {
         .now()
         .saturating_add(GOOD_FOR)
         .unwrap_or(Timestamp::MAX);
-    let Some((_, text)) = engine.store.add_first_token(NAME, Role::Admin, until).await? else {
+    let Some((_, text)) = engine
+        .store
+        .add_first_token(NAME, Role::Admin, until, &user())
+        .await?
+    else {
         return Ok(());
     };
     let mut terminal = std::io::stderr();

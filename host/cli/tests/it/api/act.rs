@@ -3,9 +3,10 @@
 use std::fs;
 use std::thread;
 
+use backstay_testkit::process::wait_until;
 use serde_json::{Value, json};
 
-use super::lab::Lab;
+use super::lab::{Lab, PATIENCE};
 
 #[test]
 fn a_job_is_added_changed_and_removed_and_no_change_of_others_is_lost() {
@@ -67,6 +68,7 @@ fn a_job_is_added_changed_and_removed_and_no_change_of_others_is_lost() {
         })
         .collect();
     let expected = [
+        "token.add first: done",
         "job.create documents: done",
         "job.create documents: there is a job `documents` already",
         "job.change documents: done",
@@ -257,4 +259,135 @@ fn commands_go_through_the_service_and_print_the_same() {
         shape(&through.json()["backups"][0]),
         shape(&by_itself["backups"][0])
     );
+}
+
+#[test]
+fn a_run_whose_process_was_killed_is_not_taken_for_one_under_way() {
+    let lab = Lab::new();
+    lab.slow_job("slow");
+    let mut alone = lab.backstay.spawn(&["run", "slow", "--accept-shrink"]);
+    let id = loop {
+        let runs = lab.local("GET /api/v1/runs?job=slow").json(200);
+        if let Some(run) = runs["items"].get(0) {
+            break run["id"].as_str().unwrap().to_owned();
+        }
+        thread::sleep(std::time::Duration::from_millis(50));
+    };
+    lab.wait_for_run(&id, "transferring");
+    let there = lab.local("POST /api/v1/jobs/slow/run").json(200);
+    assert_eq!(there["id"], *id, "it is under way");
+    alone.kill();
+    let run = lab.local("POST /api/v1/jobs/slow/run").json(202);
+    assert_ne!(run["id"], *id);
+    lab.wait_for_run(&id, "interrupted");
+    lab.local(&format!(
+        "POST /api/v1/runs/{}/cancel",
+        run["id"].as_str().unwrap()
+    ));
+}
+
+#[test]
+fn a_run_that_began_before_is_not_taken_for_the_one_that_is_asked_for() {
+    let lab = Lab::new();
+    lab.slow_job("slow");
+    let id = lab.local("POST /api/v1/jobs/slow/run").json(202)["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    lab.wait_for_run(&id, "transferring");
+    let skipped = lab.backstay.run_json(&["run", "slow"]).code(16).json();
+    assert_eq!(skipped["status"], "skipped");
+    assert_ne!(skipped["id"], *id);
+    let goes_on = lab.local(&format!("GET /api/v1/runs/{id}")).json(200);
+    assert_eq!(goes_on["status"], "transferring");
+}
+
+#[test]
+fn a_run_that_waits_can_be_given_up_when_its_service_is_gone() {
+    let mut lab = Lab::with("runs:\n  max: 1");
+    lab.slow_job("slow");
+    lab.job("documents");
+    let slow = lab.local("POST /api/v1/jobs/slow/run").json(202)["id"].clone();
+    lab.wait_for_run(slow.as_str().unwrap(), "transferring");
+    let waiting = lab.backstay.spawn(&["run", "documents", "--json"]);
+    wait_until("the run to be queued", PATIENCE, || {
+        let queue = lab.local("GET /api/v1/queue").json(200);
+        queue["waiting"].as_array().is_some_and(|runs| runs.len() == 1)
+    });
+    // Others that ask for it follow the same run, and don't end it when they are stopped.
+    let other = lab.backstay.spawn(&["run", "documents"]);
+    wait_until("the run to be asked for again", PATIENCE, || {
+        let audit = lab.backstay.json(&["audit"]);
+        let asked = audit.as_array().unwrap().iter();
+        asked
+            .filter(|entry| entry["subject"] == "documents" && entry["action"] == "job.run")
+            .count()
+            == 2
+    });
+    other.terminate();
+    let other = other.wait().code(4);
+    assert!(other.stderr.contains("goes on"), "{}", other.stderr);
+    assert_eq!(
+        lab.local("GET /api/v1/queue").json(200)["waiting"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    lab.service.kill();
+    waiting.terminate();
+    assert_eq!(waiting.wait().code(4).json()["status"], "cancelled");
+}
+
+#[test]
+fn a_preview_leaves_what_a_crash_left() {
+    let lab = Lab::new();
+    lab.slow_job("slow");
+    let mut running = lab.backstay.spawn(&["run", "slow", "--accept-shrink"]);
+    let id = loop {
+        let runs = lab.local("GET /api/v1/runs?job=slow").json(200);
+        if let Some(run) = runs["items"].get(0) {
+            break run["id"].as_str().unwrap().to_owned();
+        }
+        thread::sleep(std::time::Duration::from_millis(50));
+    };
+    lab.wait_for_run(&id, "transferring");
+    running.kill();
+    // Whether this source can be previewed is another question.
+    let _ = lab.backstay.run(&["run", "slow", "--dry-run"]);
+    let left = lab.local(&format!("GET /api/v1/runs/{id}")).json(200);
+    assert_eq!(left["status"], "transferring");
+}
+
+#[test]
+fn changes_by_commands_are_written_down_too() {
+    let lab = Lab::new();
+    lab.job("documents");
+    lab.backstay.run(&["run", "documents"]).ok();
+    lab.backstay.secret("word", "a text");
+    lab.backstay.run(&["secret", "rm", "word"]).ok();
+    lab.backstay.run(&["throttle", "10M"]).ok();
+    lab.backstay.run(&["throttle", "documents", "5M"]).ok();
+    lab.backstay.run(&["prune", "documents"]).ok();
+    lab.backstay.run(&["catalog", "rebuild", "documents"]).ok();
+    let audit = lab.backstay.json(&["audit"]);
+    let entries = audit.as_array().unwrap().iter().rev().skip(3);
+    let lines: Vec<String> = entries
+        .map(|entry| {
+            let text = |key: &str| entry[key].as_str().unwrap().to_owned();
+            let subject = text("subject");
+            let subject = subject.split(' ').next().unwrap();
+            format!("{} {subject}: {}", text("action"), text("outcome"))
+        })
+        .collect();
+    let expected = [
+        "secret.set word: done",
+        "secret.remove word: done",
+        "throttle.change all: done",
+        "throttle.change documents: done",
+        "job.prune documents: done",
+        "catalog.rebuild local: done",
+    ];
+    assert_eq!(lines, expected);
+    assert!(!audit.to_string().contains("a text"), "{audit}");
 }

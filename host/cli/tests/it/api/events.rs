@@ -156,3 +156,13 @@ fn more_listeners_than_there_is_room_for_are_told_to_come_again() {
     service.wait().ok();
     assert!(listeners.iter_mut().all(|listener| listener.next().is_none()));
 }
+
+#[test]
+fn who_listens_with_a_token_that_is_removed_hears_no_more() {
+    let lab = Lab::new();
+    let token = format!("Bearer {}", lab.token("viewer", "viewer"));
+    let listener = lab.listen("/api/v1/events", &[("Authorization", &token)]);
+    lab.backstay.run(&["token", "rm", "viewer"]).ok();
+    let heard: Vec<Heard> = listener.collect();
+    assert_eq!(heard.last().unwrap().data["status"], 401, "{heard:?}");
+}

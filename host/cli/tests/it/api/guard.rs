@@ -72,6 +72,13 @@ fn a_token_allows_what_its_role_may_until_it_expires_or_is_removed() {
     );
     lab.ask_as(&operator, "POST /api/v1/jobs/documents/run").json(202);
     create(&operator).problem(403, "role");
+    // Plugins start programs and use the secrets that the job names.
+    let preview = "POST /api/v1/jobs/documents/preview";
+    lab.ask_as(&viewer, preview).problem(403, "role");
+    lab.ask_as(&operator, preview).json(200);
+    for token in [&viewer, &operator] {
+        lab.ask_as(token, "POST /api/v1/validate").problem(403, "role");
+    }
     lab.ask_as(&operator, "GET /api/v1/audit").problem(403, "role");
     create(&admin).json(201);
     let audit = lab.ask_as(&admin, "GET /api/v1/audit").json(200);

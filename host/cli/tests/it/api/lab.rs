@@ -142,6 +142,29 @@ impl Lab {
         }
     }
 
+    /// With a certificate and its key that need not be there, once the socket answers.
+    #[track_caller]
+    pub fn unheard([certificate, key]: &[PathBuf; 2]) -> Self {
+        let backstay = Backstay::new(env!("CARGO_BIN_EXE_backstay"));
+        for name in ["small", "place"] {
+            fs::create_dir(backstay.scratch_dir().join(name)).unwrap();
+        }
+        fs::write(backstay.scratch_dir().join("small/file"), "content").unwrap();
+        let port = free_port();
+        let (certificate, key) = (certificate.display(), key.display());
+        let tls = format!("  tls: {{ certificate: {certificate}, key: {key} }}");
+        let mut service = start(&backstay, port, &tls);
+        wait_until("the socket", PATIENCE, || {
+            assert!(service.is_running(), "the service has ended");
+            UnixStream::connect(backstay.data_dir().join("api.sock")).is_ok()
+        });
+        Lab {
+            backstay,
+            service,
+            port,
+        }
+    }
+
     /// Kills the service and starts it again.
     #[track_caller]
     pub fn crash(&mut self) {

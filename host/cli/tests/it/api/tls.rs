@@ -93,9 +93,25 @@ fn without_encryption_only_this_machine_can_be_listened_on() {
         open.contains("/api/listen") && open.contains("tokens would go there unencrypted"),
         "{open}"
     );
-    let absent = said("api: { listen: \"127.0.0.1:0\", tls: { certificate: /none.pem, key: /none.pem } }");
-    assert!(
-        absent.contains("/none.pem can't be used as a certificate"),
-        "{absent}"
-    );
+}
+
+#[test]
+fn backups_are_made_where_it_cant_listen_and_it_tries_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    let files = [place.join("cert.pem"), place.join("key.pem")];
+    let lab = Lab::unheard(&files);
+    let problems = || lab.local("GET /status").json(200)["problems"].clone();
+    let said = problems()[0].as_str().unwrap().to_owned();
+    assert!(said.contains("cert.pem can't be used as a certificate"), "{said}");
+    lab.job("documents");
+    lab.backstay.run(&["run", "documents"]).ok();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", lab.port)).unwrap();
+    certify(place, "first");
+    wait_until("the next reason", PATIENCE, || {
+        problems()[0].as_str().unwrap().contains("cannot listen on")
+    });
+    drop(taken);
+    wait_until("it to listen", PATIENCE, || problems() == serde_json::json!([]));
+    drop(lab.connect());
 }

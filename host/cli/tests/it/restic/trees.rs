@@ -187,6 +187,38 @@ fn a_single_file_and_an_empty_directory_come_back() {
 }
 
 #[test]
+fn attributes_that_restic_can_not_give_back_make_it_a_tar_stream() {
+    let lab = Lab::new();
+    let file = lab.at("source/file");
+    let set = ["-n", "user.a=b", "-v", "x"].map(Path::new);
+    does("setfattr", &[&set[..], &[file.as_path()]].concat());
+    lab.apply(&lab.tree_job(&json!({})));
+    lab.run().ok();
+    assert_eq!(lab.artifact()["form"], "tar");
+    lab.backstay
+        .run(&["verify", "latest:j", "--level", "checksum"])
+        .ok();
+    compare::trees(&lab.at("source"), &lab.restored("target")).unwrap();
+}
+
+#[test]
+fn a_cache_in_the_tree_is_part_of_the_backup_unless_it_is_left_out() {
+    let lab = Lab::new();
+    let mut job = lab.tree_job(&json!({}));
+    job["destinations"][0]["config"]["cacheDirectory"] = json!(lab.at("source/cache"));
+    lab.apply(&job);
+    lab.run().ok();
+    let restored = lab.restored("with");
+    assert!(restored.join("cache/CACHEDIR.TAG").is_file());
+    job["source"]["config"]["exclude"] = json!(["/cache"]);
+    lab.apply(&job);
+    lab.run().ok();
+    let restored = lab.restored("without");
+    assert_eq!(fs::read(restored.join("file")).unwrap(), b"content of a file");
+    assert!(!restored.join("cache").exists());
+}
+
+#[test]
 fn what_restic_can_not_read_is_a_warning_that_names_it() {
     let lab = Lab::new();
     lab.write("breaks/inside", "soon unreadable");

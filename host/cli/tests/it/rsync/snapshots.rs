@@ -182,6 +182,26 @@ fn once_damage_was_found_no_new_snapshot_has_it() {
 }
 
 #[test]
+fn what_only_a_damaged_snapshot_has_is_still_carried_over() {
+    let lab = Lab::new();
+    lab.write("file", "content");
+    lab.write("goes", "kept for ever");
+    lab.apply(
+        json!({ "deleteExtraneous": false }),
+        json!({ "retention": { "keepLast": 1 }, "guards": { "maxShrinkPercent": 100 } }),
+    );
+    damage(&lab.snapshot().join("file"));
+    lab.verify().code(8);
+    fs::remove_file(lab.at("source/goes")).unwrap();
+    let preview = lab.backstay.run_json(&["run", "j", "--dry-run"]).ok().json();
+    assert_eq!(preview["destinations"][0]["carried"]["entries"], 1, "{preview}");
+    let next = lab.snapshot();
+    assert_eq!(fs::read(next.join("goes")).unwrap(), b"kept for ever");
+    assert_eq!(fs::read(next.join("file")).unwrap(), b"content");
+    lab.verify().ok();
+}
+
+#[test]
 fn a_link_leads_to_the_newest_backup() {
     let lab = Lab::new();
     lab.write("file", "content");

@@ -251,3 +251,26 @@ fn owners_are_kept_in_attributes_where_the_account_may_not_give_files_away() {
     away.lab.verify().ok();
     away.lab.comes_back("target");
 }
+
+#[test]
+fn what_the_snapshot_there_has_lost_is_said_once_and_not_claimed() {
+    let away = Away::new();
+    let lab = &away.lab;
+    for name in ["stays", "goes", "lost"] {
+        lab.write(name, name);
+    }
+    let guards = json!({ "guards": { "maxShrinkPercent": 100 } });
+    away.apply(json!({ "deleteExtraneous": false }), guards);
+    away.snapshot();
+    for name in ["goes", "lost"] {
+        fs::remove_file(lab.at("source").join(name)).unwrap();
+    }
+    let stored = away.snapshot();
+    fs::remove_file(stored.join("lost")).unwrap();
+    let run = lab.run().code(1).json();
+    assert_eq!(run["warnings"][0]["code"], "not-kept", "{run}");
+    assert_eq!(run["warnings"][0]["path"], "lost", "{run}");
+    lab.verify().ok();
+    assert!(away.snapshot().join("goes").exists());
+    lab.verify().ok();
+}

@@ -12,18 +12,45 @@ use backstay_model::{Code, Error, Result};
 
 use crate::context::Context;
 use crate::tree::compare::Lines;
+use crate::tree::copy::state::{Place, Root};
 use crate::tree::copy::{TreeCopy, ended, failed, reader, temporary};
 use crate::tree::directory::{self, Name};
 use crate::tree::entry::{Kind, ROOT};
-use crate::tree::path::split;
+use crate::tree::path::{is_below, split};
 
 /// The most patterns that a program is given: restic compares each with each file, at about 10 ns.
 pub const MAX_LEFT_OUT: u64 = 50_000;
+
+/// A name that no pattern means alone.
+const ANY_NAME: &[u8] = b"\x01any\x01";
 
 /// A directory that is taken, and the names in it of which nothing is known yet.
 struct Level {
     path: Vec<u8>,
     names: Peekable<vec::IntoIter<Name>>,
+    /// Whether anything in it is taken.
+    is_used: bool,
+    /// Whether what comes into it would not be taken either.
+    is_closed: bool,
+}
+
+impl Level {
+    /// A directory by its path, which is empty for the root. One that can't be listed can't be walked either.
+    fn open(copy: &TreeCopy, root: &Root, path: Vec<u8>) -> Self {
+        let opened = root.list(if path.is_empty() { ROOT } else { &path }).ok();
+        let is_foreign = copy.spec.one_file_system
+            && opened
+                .as_ref()
+                .and_then(|directory| Place::of(directory.as_fd()).ok())
+                .is_some_and(|place| !place.is_on(root.place()));
+        let names = opened.map_or_else(Vec::new, |directory| directory::names(directory.as_fd()).0);
+        Level {
+            is_closed: is_foreign || copy.spec.leaves_out_all_in(&path, ANY_NAME),
+            path,
+            names: names.into_iter().peekable(),
+            is_used: false,
+        }
+    }
 }
 
 pub(super) fn patterns(copy: &TreeCopy, context: &Context) -> Result<File> {
@@ -47,21 +74,19 @@ pub(super) fn patterns(copy: &TreeCopy, context: &Context) -> Result<File> {
         }
         let (parent, name) = split(&line.path);
         if line.path != ROOT {
-            while let Some(level) = levels.pop_if(|level| level.path != parent) {
+            // Its directory may have no line: then it isn't walked, and nothing is known of those above.
+            let is_done = |level: &mut Level| level.path != parent && !is_below(parent, &level.path);
+            while let Some(level) = levels.pop_if(is_done) {
                 list.rest(level)?;
             }
-            if let Some(level) = levels.last_mut() {
+            if let Some(level) = levels.last_mut().filter(|level| level.path == parent) {
                 list.before(level, name)?;
+                level.is_used = true;
             }
         }
         if line.line.kind == Kind::Directory {
-            // One that can't be listed can't be walked either.
-            let opened = root.list(&line.path);
-            let names = opened.map_or_else(|_| Vec::new(), |directory| directory::names(directory.as_fd()).0);
-            levels.push(Level {
-                path: if line.path == ROOT { Vec::new() } else { line.path },
-                names: names.into_iter().peekable(),
-            });
+            let path = if line.path == ROOT { Vec::new() } else { line.path };
+            levels.push(Level::open(copy, &root, path));
         }
     }
     while let Some(level) = levels.pop() {
@@ -81,21 +106,26 @@ impl List<'_> {
     fn before(&mut self, level: &mut Level, taken: &[u8]) -> Result<()> {
         while let Some(next) = level.names.next_if(|next| next.name.to_bytes() <= taken) {
             if next.name.to_bytes().cmp(taken) == Ordering::Less {
-                self.add(&level.path, next.name.to_bytes())?;
+                self.add(&level.path, Some(next.name.to_bytes()))?;
             }
         }
         Ok(())
     }
 
-    /// Leaves out all that isn't known.
-    fn rest(&mut self, level: Level) -> Result<()> {
+    /// Leaves out all that isn't known; where nothing is taken, by one pattern that holds for what comes later, too: in
+    /// `/proc` that is the program itself.
+    fn rest(&mut self, mut level: Level) -> Result<()> {
+        if !level.is_used && (level.is_closed || level.names.peek().is_some()) {
+            return self.add(&level.path, None);
+        }
         for name in level.names {
-            self.add(&level.path, name.name.to_bytes())?;
+            self.add(&level.path, Some(name.name.to_bytes()))?;
         }
         Ok(())
     }
 
-    fn add(&mut self, directory: &[u8], name: &[u8]) -> Result<()> {
+    /// Leaves out a name in a directory, or without one any name.
+    fn add(&mut self, directory: &[u8], name: Option<&[u8]>) -> Result<()> {
         self.count += 1;
         if self.count > MAX_LEFT_OUT {
             let message = format!(
@@ -106,13 +136,18 @@ impl List<'_> {
             ));
         }
         let mut path = self.base.to_vec();
-        for part in [directory, name] {
+        for part in [directory, name.unwrap_or_default()] {
             if !part.is_empty() && path != b"/" {
                 path.push(b'/');
             }
             path.extend_from_slice(part);
         }
         let mut line = pattern(&path);
+        match name {
+            Some(_) => {}
+            None if path == b"/" => line.push(b'*'),
+            None => line.extend_from_slice(b"/*"),
+        }
         line.push(b'\n');
         self.out.write_all(&line).map_err(failed)
     }

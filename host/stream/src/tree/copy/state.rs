@@ -1,7 +1,7 @@
 //! What tells whether an entry is still what it was.
 
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use backstay_model::{Code, Error, Result};
@@ -13,6 +13,9 @@ use crate::tree::path::os;
 
 /// Bytes of a state in a file.
 pub(super) const STATE_BYTES: usize = 7 * 8;
+
+/// The bits of a mode that tell what an entry is.
+const FILE_TYPE: u64 = 0o170_000;
 
 /// What `stat` says of an entry that changes with its content, its attributes, or its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,19 @@ impl State {
             changed: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as u64),
             seconds: (stat.st_mtime as u64).rotate_left(32) ^ (stat.st_ctime as u64),
         }
+    }
+
+    /// Whether it is a regular file.
+    pub(super) fn is_file(&self) -> bool {
+        const KIND: u64 = 0o170_000;
+        const REGULAR: u64 = 0o100_000;
+        self.mode & KIND == REGULAR
+    }
+
+    /// Whether it is the same file or directory still, whatever has become of it.
+    pub(super) fn is_same(&self, other: &State) -> bool {
+        let identity = |state: &State| (state.device, state.inode, state.mode & FILE_TYPE);
+        identity(self) == identity(other)
     }
 
     /// When it was changed last, in nanoseconds since 1970.
@@ -104,6 +120,12 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Which directory is open.
+    pub(super) fn of(directory: BorrowedFd<'_>) -> rustix::io::Result<Self> {
+        let State { device, inode, .. } = State::of(&fstat(directory)?);
+        Ok(Place { device, inode })
+    }
+
     /// Whether both are on one file system.
     pub(super) fn is_on(self, other: Place) -> bool {
         self.device == other.device
@@ -122,10 +144,10 @@ impl Root {
         let flags = THROUGH.difference(rustix::fs::OFlags::NOFOLLOW);
         let failed = |e: Errno| Error::io_as(Code::BackupFailed, "read", directory, e.into());
         let opened = openat(CWD, directory, flags, Mode::empty()).map_err(failed)?;
-        let State { device, inode, .. } = State::of(&fstat(&opened).map_err(failed)?);
+        let place = Place::of(opened.as_fd()).map_err(failed)?;
         Ok(Root {
             directory: opened,
-            place: Place { device, inode },
+            place,
         })
     }
 

@@ -63,4 +63,9 @@ impl Links {
         );
         seen
     }
+
+    /// Forgets an entry of which nobody took the first name.
+    pub(crate) fn forget(&mut self, stat: &Stat) {
+        self.0.remove(&(stat.st_dev, stat.st_ino));
+    }
 }

@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use crate::context::Context;
 use crate::tree::entry::{Entry, Kind, ROOT};
 use crate::tree::path::os;
-use crate::tree::scan::Visit;
 use crate::tree::scan::links::{Links, Seen};
+use crate::tree::scan::{Taken, Visit};
 use crate::tree::spec::TreeSpec;
 use crate::tree::xattr::{Owner, XattrReader};
 
@@ -105,10 +105,12 @@ impl<'a, 'v> Reporter<'a, 'v> {
     ) -> Result<()> {
         let mut entry = Entry::new(path.to_vec(), Kind::File, stat);
         if self.is_link(&mut entry, stat) {
-            return self.emit_below(pending, &entry, None);
+            return self.emit_below(pending, &entry, None).map(drop);
         }
         entry.xattrs = self.xattrs(path, &Owner::open(file.as_fd()));
-        self.emit_below(pending, &entry, Some((file, stat)))
+        let taken = self.emit_below(pending, &entry, Some((file, stat)))?;
+        self.forget_unless(taken, stat);
+        Ok(())
     }
 
     /// Anything that is neither a regular file nor a directory.
@@ -119,10 +121,20 @@ impl<'a, 'v> Reporter<'a, 'v> {
         owner: &Owner<'_>,
         pending: &mut Vec<Entry>,
     ) -> Result<()> {
-        if !self.is_link(&mut entry, stat) {
-            entry.xattrs = self.xattrs(&entry.path, owner);
+        if self.is_link(&mut entry, stat) {
+            return self.emit_below(pending, &entry, None).map(drop);
         }
-        self.emit_below(pending, &entry, None)
+        entry.xattrs = self.xattrs(&entry.path, owner);
+        let taken = self.emit_below(pending, &entry, None)?;
+        self.forget_unless(taken, stat);
+        Ok(())
+    }
+
+    /// The next name of an entry that was not taken is the first.
+    fn forget_unless(&mut self, taken: Taken, stat: &Stat) {
+        if let (Some(links), Taken::No) = (&mut self.links, taken) {
+            links.forget(stat);
+        }
     }
 
     /// Makes it a link if it has the same inode as an earlier entry.
@@ -156,14 +168,14 @@ impl<'a, 'v> Reporter<'a, 'v> {
         pending: &mut Vec<Entry>,
         entry: &Entry,
         file: Option<(&File, &Stat)>,
-    ) -> Result<()> {
+    ) -> Result<Taken> {
         for directory in pending.drain(..) {
             self.emit(&directory, None)?;
         }
         self.emit(entry, file)
     }
 
-    pub(crate) fn emit(&mut self, entry: &Entry, file: Option<(&File, &Stat)>) -> Result<()> {
+    pub(crate) fn emit(&mut self, entry: &Entry, file: Option<(&File, &Stat)>) -> Result<Taken> {
         self.context.meter.enter(|| show(&self.full(&entry.path)));
         (self.visit)(entry, file)
     }
