@@ -87,7 +87,7 @@ impl Engine {
             shared: (Vec::new(), 0),
             released: Vec::new(),
         };
-        let result = delivery.store().await;
+        let result = Box::pin(delivery.store()).await;
         if let Err(error) = &result {
             // What is still under way must have ended before any of it is undone.
             context.cancel.cancel(error);
@@ -109,7 +109,7 @@ impl<'a> Delivery<'a> {
         self.release().await?;
         let mut failed = None;
         for index in self.unsealed(|lane, holding| !lane.is_optional() && holding.is_whole()) {
-            if let Err(error) = self.seal(index).await {
+            if let Err(error) = Box::pin(self.seal(index)).await {
                 self.context.cancel.check()?;
                 if index == 0 {
                     return Err(error);
@@ -121,7 +121,7 @@ impl<'a> Delivery<'a> {
         self.release().await?;
         // What is whole needs nothing more; what isn't may need long.
         for index in self.unsealed(|_, holding| holding.is_whole()) {
-            let sealed = self.seal(index).await;
+            let sealed = Box::pin(self.seal(index)).await;
             self.excuse(index, sealed)?;
         }
         let mut rest = self.unsealed(|_, _| true);
@@ -131,7 +131,7 @@ impl<'a> Delivery<'a> {
             self.holdings[index].is_given_up = stored.is_err();
             self.release().await?;
             let sealed = match stored {
-                Ok(()) => self.seal(index).await,
+                Ok(()) => Box::pin(self.seal(index)).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = self.excuse(index, sealed) {
@@ -307,7 +307,7 @@ impl<'a> Delivery<'a> {
             stages: self.gathered.stages.clone(),
         };
         let sealing = self.engine.seal(lane, stored, told);
-        let backup = self.meanwhile(sealing).await?;
+        let backup = Box::pin(self.meanwhile(sealing)).await?;
         // What is warned of while the manifest is stored comes too late for that, and not for the run.
         let (late, _) = lane.notes().take();
         self.tell(&late);

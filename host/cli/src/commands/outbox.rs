@@ -27,10 +27,13 @@ const WRITE: Duration = Duration::from_secs(3);
 /// How often it is looked for something to send while a run goes on.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Tells the sending until when it may go on, and its end: whether all was sent.
+type UnderWay = (watch::Sender<Option<Instant>>, JoinHandle<Result<bool>>);
+
 /// Sends beside a command. Dropped, it stops, and what is left is sent by the next process.
 #[derive(Debug)]
 pub struct Outbox {
-    under_way: Option<(watch::Sender<Option<Instant>>, JoinHandle<Result<bool>>)>,
+    under_way: Option<UnderWay>,
     metrics: MetricsSettings,
     output: Output,
 }

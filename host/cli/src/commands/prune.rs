@@ -43,7 +43,7 @@ pub async fn run(args: Prune, data_dir: Option<PathBuf>, output: Output) -> Resu
     }
     let outbox = Outbox::begin(&engine, output);
     let lines = Arc::new(Lines::new());
-    let pruned = prune(&engine, &job, &options, &lines).await?;
+    let pruned = Box::pin(prune(&engine, &job, &options, &lines)).await?;
     drop(lines);
     let exit_code = pruned.exit_code();
     let report = Report {
@@ -82,7 +82,7 @@ async fn prune(
         pruned = Some(done);
         failure.map_or(Ok(()), Err)
     };
-    let changed = engine.audited(&user(), "job.prune", &job.spec.name, change).await;
+    let changed = Box::pin(engine.audited(&user(), "job.prune", &job.spec.name, change)).await;
     match (pruned, changed) {
         (Some(pruned), _) => Ok(pruned),
         (None, Err(error)) => Err(error),

@@ -269,7 +269,7 @@ fn cron(calendar: &str) -> Option<String> {
             .collect();
         each.map(|each| each.join(","))
     };
-    if second.trim_start_matches('0') != "" || parts.next().is_some() || minute == "*" {
+    if !second.trim_start_matches('0').is_empty() || parts.next().is_some() || minute == "*" {
         return None;
     }
     Some(format!("{} {} * * *", numbers(minute, 59)?, numbers(hour, 23)?))

@@ -188,7 +188,7 @@ impl Follower<'_> {
             return Ok(Found::MoreToCome);
         }
         let is_queued = run.status == RunStatus::Queued;
-        if !is_queued && seen.looks % PROGRESS == 0 {
+        if !is_queued && seen.looks.is_multiple_of(PROGRESS) {
             self.show_progress().await;
         }
         if seen.looks >= seen.next_check {
