@@ -117,4 +117,4 @@ CREATE TRIGGER job_is_forgotten AFTER DELETE ON jobs BEGIN
 END;
 
 -- What a metric says about a job's backups, without a look at their manifests.
-CREATE INDEX backups_in_brief ON backups (job_id, critical, verified_ok, created_at, verified_at) WHERE removed_by IS NULL;
+CREATE INDEX backups_in_brief ON backups (job_id, critical, verified_ok, created_at, verified_at, removed_by) WHERE removed_by IS NULL;
