@@ -53,6 +53,8 @@ pub async fn run(command: Secret, data_dir: Option<PathBuf>, output: Output) -> 
             })?;
         }
         Secret::Rm { name, force } => {
+            // Before it is written down anywhere: it may be the secret itself.
+            check_name(&name)?;
             let removed = engine.remove_secret(&name, force);
             engine.audited(&user(), "secret.remove", &name, removed).await?;
             output.print(&json!({ "removed": name }), || format!("removed {name}"))?;
