@@ -142,6 +142,19 @@ impl Engine {
         }
     }
 
+    /// The scope of calls in a run.
+    pub(crate) fn scope_of(&self, run: &Run) -> RunScope {
+        RunScope {
+            store: self.store.clone(),
+            run_id: run.id,
+            job_id: run.job_id,
+            job_name: run.job_name.clone(),
+            device: self.device.clone(),
+            started_at: run.started_at,
+            destination: None,
+        }
+    }
+
     pub(crate) async fn skip(&self, mut run: Run, recorder: &Recorder) -> Result<Report> {
         let error = Error::new(Code::Skipped, format!("job {} is running already", run.job_name))
             .hint("`backstay runs` shows it; start it again when it has ended");
@@ -173,15 +186,7 @@ impl Engine {
         for spec in &job.spec.destinations {
             destinations.push(self.plugins.get(&spec.plugin, PluginKind::Destination).await?);
         }
-        let base = RunScope {
-            store: self.store.clone(),
-            run_id: run.id,
-            job_id: job.id,
-            job_name: job.spec.name.clone(),
-            device: self.device.clone(),
-            started_at: run.started_at,
-            destination: None,
-        };
+        let base = self.scope_of(run);
         self.run_before(job, &base, &options.context, recorder).await?;
         let opened_at = self.clock.now();
         let artifacts = self.open(job, &source, &base, options, recorder).await?;
@@ -323,15 +328,7 @@ impl Engine {
         started: Instant,
         job: &Job,
     ) -> Result<Report> {
-        let base = RunScope {
-            store: self.store.clone(),
-            run_id: run.id,
-            job_id: job.id,
-            job_name: job.spec.name.clone(),
-            device: self.device.clone(),
-            started_at: run.started_at,
-            destination: None,
-        };
+        let base = self.scope_of(run);
         let committed = self.committed(run.id).await?;
         let not_undone = self.settle_journal(&base, &committed, recorder).await?;
         let (late, _) = options.context.notes.take();

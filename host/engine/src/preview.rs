@@ -91,15 +91,7 @@ impl Engine {
             run.id,
             Arc::new(Silent),
         );
-        let base = RunScope {
-            store: self.store.clone(),
-            run_id: run.id,
-            job_id: job.id,
-            job_name: job.spec.name.clone(),
-            device: self.device.clone(),
-            started_at: run.started_at,
-            destination: None,
-        };
+        let base = self.scope_of(&run);
         let listener = recorder.listener(&used.plugin);
         let scope = self.scope(used.config.clone(), Some(base.clone()), context.clone(), listener);
         let artifacts = source.open(&scope, &[]).await?;

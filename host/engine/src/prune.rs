@@ -249,19 +249,6 @@ impl Engine {
         }
         Ok(troubles)
     }
-
-    /// The scope of calls in a run.
-    fn scope_of(&self, run: &Run) -> RunScope {
-        RunScope {
-            store: self.store.clone(),
-            run_id: run.id,
-            job_id: run.job_id,
-            job_name: run.job_name.clone(),
-            device: self.device.clone(),
-            started_at: run.started_at,
-            destination: None,
-        }
-    }
 }
 
 /// What could not be deleted, and where.

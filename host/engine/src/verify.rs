@@ -120,15 +120,7 @@ impl Engine {
             warnings: Vec::new(),
             stats: Stats::default(),
         };
-        let base = RunScope {
-            store: self.store.clone(),
-            run_id: run.id,
-            job_id: job.id,
-            job_name: job.name.clone(),
-            device: self.device.clone(),
-            started_at: run.started_at,
-            destination: None,
-        };
+        let base = self.scope_of(&run);
         (run, base)
     }
 

@@ -215,6 +215,7 @@ impl Settings {
         let files = files
             .map(|(index, path)| (format!("/identities/{index}"), path))
             .chain(self.log.file.iter().map(|path| ("/log/file".to_owned(), path)))
+            .chain(self.api.files().map(|(pointer, path)| (pointer.to_owned(), path)))
             .chain(
                 self.metrics
                     .textfile

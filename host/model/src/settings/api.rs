@@ -86,24 +86,16 @@ impl ApiSettings {
                 );
             }
         }
-        let files = self.tls.iter().flat_map(|tls| {
+    }
+
+    /// The files that are named, each with its pointer.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        self.tls.iter().flat_map(|tls| {
             [
                 ("/api/tls/certificate", &tls.certificate),
                 ("/api/tls/key", &tls.key),
             ]
-        });
-        for (pointer, path) in files {
-            if !path.is_absolute() {
-                found.push(
-                    Diagnostic::error(
-                        pointer,
-                        "not-absolute",
-                        format!("`{}` is not an absolute path", path.display()),
-                    )
-                    .hint("a service has no working directory: begin with /"),
-                );
-            }
-        }
+        })
     }
 }
 

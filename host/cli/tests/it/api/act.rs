@@ -3,6 +3,7 @@
 use std::fs;
 use std::thread;
 
+use backstay_testkit::cli::Running;
 use backstay_testkit::process::wait_until;
 use serde_json::{Value, json};
 
@@ -261,11 +262,10 @@ fn commands_go_through_the_service_and_print_the_same() {
     );
 }
 
-#[test]
-fn a_run_whose_process_was_killed_is_not_taken_for_one_under_way() {
-    let lab = Lab::new();
+/// A slow run of a command that doesn't go through the service, when it has begun to transfer; and its id.
+fn running_alone(lab: &Lab) -> (Running, String) {
     lab.slow_job("slow");
-    let mut alone = lab.backstay.spawn(&["run", "slow", "--accept-shrink"]);
+    let running = lab.backstay.spawn(&["run", "slow", "--accept-shrink"]);
     let id = loop {
         let runs = lab.local("GET /api/v1/runs?job=slow").json(200);
         if let Some(run) = runs["items"].get(0) {
@@ -274,6 +274,13 @@ fn a_run_whose_process_was_killed_is_not_taken_for_one_under_way() {
         thread::sleep(std::time::Duration::from_millis(50));
     };
     lab.wait_for_run(&id, "transferring");
+    (running, id)
+}
+
+#[test]
+fn a_run_whose_process_was_killed_is_not_taken_for_one_under_way() {
+    let lab = Lab::new();
+    let (mut alone, id) = running_alone(&lab);
     let there = lab.local("POST /api/v1/jobs/slow/run").json(200);
     assert_eq!(there["id"], *id, "it is under way");
     alone.kill();
@@ -342,16 +349,7 @@ fn a_run_that_waits_can_be_given_up_when_its_service_is_gone() {
 #[test]
 fn a_preview_leaves_what_a_crash_left() {
     let lab = Lab::new();
-    lab.slow_job("slow");
-    let mut running = lab.backstay.spawn(&["run", "slow", "--accept-shrink"]);
-    let id = loop {
-        let runs = lab.local("GET /api/v1/runs?job=slow").json(200);
-        if let Some(run) = runs["items"].get(0) {
-            break run["id"].as_str().unwrap().to_owned();
-        }
-        thread::sleep(std::time::Duration::from_millis(50));
-    };
-    lab.wait_for_run(&id, "transferring");
+    let (mut running, id) = running_alone(&lab);
     running.kill();
     // Whether this source can be previewed is another question.
     let _ = lab.backstay.run(&["run", "slow", "--dry-run"]);
