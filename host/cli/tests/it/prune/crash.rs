@@ -22,11 +22,9 @@ fn lab(form: &str, backups: u32) -> Lab {
 /// Runs a command that is killed as one of its threads enters a call for the `nth` time. Whether it was.
 fn killed_at(lab: &Lab, args: &[&str], call: &str, on: Option<&str>, nth: u32) -> bool {
     lab.clock.set(&format!("2026-11-{nth:02} 12:00:00"));
+    let path = on.map(|name| lab.backstay.data_dir().join(name));
     let moment = Moment::of(call, nth);
-    let moment = match on {
-        Some(name) => moment.on(&lab.backstay.data_dir().join(name)),
-        None => moment,
-    };
+    let moment = path.as_ref().map_or(moment, |path| moment.on(path));
     lab.backstay.killed_at(args, moment).was_killed_or_ok()
 }
 
