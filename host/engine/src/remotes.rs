@@ -115,6 +115,7 @@ fn open(remote: Remote, secret: Option<String>, retries: usize) -> Result<Place>
         secret,
         prefix: String::new(),
         storage_class: None,
+        lock: None,
         retries,
     };
     Place::remote(access, tokio::runtime::Handle::current())

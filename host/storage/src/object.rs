@@ -7,10 +7,12 @@ mod connect;
 mod failure;
 mod leftover;
 mod list;
+mod lock;
 mod parts;
 mod probe;
 mod read;
 mod repeat;
+mod request;
 mod sign;
 mod upload;
 mod whole;
@@ -30,6 +32,7 @@ use tokio::runtime::Handle;
 
 use crate::{Key, ObjectInfo, recovery};
 
+pub use lock::{LockMode, ObjectLock};
 pub use probe::Probed;
 pub use read::ObjectRecipe;
 
@@ -44,6 +47,8 @@ pub struct Access {
     pub prefix: String,
     /// Storage class of new objects, where the store has classes.
     pub storage_class: Option<String>,
+    /// How long new objects can't be deleted, where the store can see to that.
+    pub lock: Option<ObjectLock>,
     /// How often an operation that may pass next time is tried again.
     pub retries: usize,
 }
@@ -62,6 +67,18 @@ impl Access {
                 format!("the remote `{name}` is of type {kind}, which has no storage classes"),
             )
             .hint("leave out the storage class"));
+        }
+        if let Some(lock) = &self.lock {
+            if kind != RemoteKind::S3 {
+                return Err(Error::new(
+                    Code::Configuration,
+                    format!(
+                        "the remote `{name}` is of type {kind}: objects can be locked in an `s3` one only"
+                    ),
+                )
+                .hint("leave out the object lock, and see what the store itself has for that"));
+            }
+            lock.refuse_if_wrong()?;
         }
         Ok(())
     }
@@ -165,6 +182,7 @@ impl ObjectStore {
             return Err(Error::new(Code::Storage, message));
         }
         let cancel = context.cancel.clone();
+        shared.refuse_without_lock(&cancel)?;
         let moved = if shared.is_whole() {
             let sink = whole::Sink::start(Arc::clone(shared), key.clone(), cancel)?;
             pump(recipe, filters, sink, context)

@@ -21,6 +21,7 @@ pub mod flash;
 pub mod guests;
 pub mod mail;
 pub mod mariadb;
+pub mod moto;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

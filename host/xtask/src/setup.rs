@@ -89,7 +89,10 @@ pub(crate) fn for_purpose(purpose: Purpose) -> Result<()> {
     packages(&tools)?;
     if purpose == Purpose::Test {
         rclone()?;
-        schemathesis()?;
+        // It tries out the HTTP interface.
+        from_pypi("schemathesis", &["schemathesis==4.*"])?;
+        // A store that locks objects.
+        from_pypi("moto_server", &["moto[s3]==5.*", "flask", "flask-cors"])?;
         cargo_deny()?;
         machine()?;
     }
@@ -205,18 +208,18 @@ fn rclone() -> Result<()> {
     }
 }
 
-/// It tries out the HTTP interface. It gets an environment of its own, for its many dependencies, and a link.
-fn schemathesis() -> Result<()> {
-    const DIRECTORY: &str = "/usr/local/lib/schemathesis";
-    if shell::is_installed("schemathesis") {
+/// A program of PyPI. It gets an environment of its own, for its many dependencies, and a link.
+fn from_pypi(program: &str, requirements: &[&str]) -> Result<()> {
+    if shell::is_installed(program) {
         return Ok(());
     }
+    let directory = format!("/usr/local/lib/{program}");
     let has_venv = shell::output(shell::program("python3").args(["-c", "import ensurepip, venv"]))?;
-    let pip = format!("{DIRECTORY}/bin/pip");
-    let program = format!("{DIRECTORY}/bin/schemathesis");
-    let mut steps: Vec<&[&str]> = Vec::new();
+    let pip = format!("{directory}/bin/pip");
+    let installed = format!("{directory}/bin/{program}");
+    let mut steps: Vec<Vec<&str>> = Vec::new();
     if !has_venv.status.success() {
-        steps.push(&[
+        steps.push(vec![
             "apt-get",
             "install",
             "--yes",
@@ -224,16 +227,16 @@ fn schemathesis() -> Result<()> {
             "python3-venv",
         ]);
     }
-    let make = ["python3", "-m", "venv", DIRECTORY];
-    let install = [&pip, "install", "schemathesis==4.*"];
-    let link = ["ln", "-sf", &program, "/usr/local/bin/schemathesis"];
-    steps.extend([&make[..], &install[..], &link[..]]);
+    let install = [&[pip.as_str(), "install"], requirements].concat();
+    steps.push(vec!["python3", "-m", "venv", &directory]);
+    steps.push(install);
+    steps.push(vec!["ln", "-sf", &installed, "/usr/local/bin/"]);
     let Some(prefix) = to_become_root() else {
         let lines: Vec<String> = steps.iter().map(|step| step.join(" ")).collect();
         bail!("there is no sudo; as root, run:\n    {}", lines.join(" && "));
     };
     for words in steps {
-        let line = [prefix, words].concat();
+        let line = [prefix, &words].concat();
         shell::run(shell::program(line[0]).args(&line[1..]))?;
     }
     Ok(())

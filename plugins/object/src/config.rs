@@ -1,6 +1,6 @@
 //! The configuration of an `object` destination, and the rules that its schema can't say.
 
-use backstay_sdk::{Diagnostic, RemoteOptions};
+use backstay_sdk::{Diagnostic, LockMode, ObjectLock, RemoteOptions};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -19,6 +19,31 @@ pub struct Config {
     #[serde(default)]
     #[schemars(regex(pattern = r"^[A-Z][A-Z0-9_]{0,63}$"))]
     pub storage_class: Option<String>,
+    /// For how long nobody may delete what is stored, not even who has the key: the object lock of an `s3` store, whose
+    /// bucket must have been made with it. Not locked unless told.
+    #[serde(default)]
+    pub object_lock: Option<Lock>,
+}
+
+/// An object lock.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Lock {
+    /// Who may shorten it.
+    pub mode: Mode,
+    /// How many days it lasts, from when the object is stored.
+    #[schemars(range(min = 1, max = 36500))]
+    pub days: u32,
+}
+
+/// Who may shorten an object lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// Whoever has the right `s3:BypassGovernanceRetention`.
+    Governance,
+    /// Nobody, not even the owner of the account.
+    Compliance,
 }
 
 /// Classes of S3 from which nothing can be read before hours have passed.
@@ -43,6 +68,16 @@ impl Config {
                     .hint("GLACIER_IR costs little more and is read at once"),
             );
         }
+        if let Some(lock) = self.object_lock.filter(|lock| lock.mode == Mode::Compliance) {
+            let message = format!(
+                "for {} days nobody can delete what is stored, not even the owner of the account, and all of it is paid for",
+                lock.days
+            );
+            diagnostics.push(
+                Diagnostic::warning("/objectLock/mode", "cannot-be-undone", message)
+                    .hint("`governance` can be lifted by who has a special right: begin with that"),
+            );
+        }
         diagnostics
     }
 
@@ -52,6 +87,13 @@ impl Config {
         RemoteOptions {
             prefix: prefix.trim_matches('/').to_owned(),
             storage_class: self.storage_class.clone(),
+            lock: self.object_lock.map(|lock| ObjectLock {
+                mode: match lock.mode {
+                    Mode::Governance => LockMode::Governance,
+                    Mode::Compliance => LockMode::Compliance,
+                },
+                days: lock.days,
+            }),
         }
     }
 }
@@ -124,6 +166,13 @@ mod tests {
             serde_json::json!({ "remote": "r", "storageClass": "DEEP_ARCHIVE" }),
             &[("/storageClass", "frozen")],
         );
+    }
+
+    #[test]
+    fn a_lock_that_nobody_can_lift_is_said() {
+        let lock = |mode| serde_json::json!({ "remote": "r", "objectLock": { "mode": mode, "days": 30 } });
+        check(lock("governance"), &[]);
+        check(lock("compliance"), &[("/objectLock/mode", "cannot-be-undone")]);
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub use failure::Result;
 pub use journal::When;
 pub use scratch::Scratch;
 pub use source::Source;
-pub use storage::{ObjectInfo, RemoteOptions, Space, Store};
+pub use storage::{LockMode, ObjectInfo, ObjectLock, RemoteOptions, Space, Store};
 
 #[doc(hidden)]
 pub use serde_json;

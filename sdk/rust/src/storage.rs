@@ -3,7 +3,7 @@
 use crate::bindings::backstay::plugin::storage as host;
 use crate::failure::Result;
 
-pub use host::{ObjectInfo, RemoteOptions, Space, Store};
+pub use host::{LockMode, ObjectInfo, ObjectLock, RemoteOptions, Space, Store};
 
 impl Store {
     /// A directory of this machine. It must exist. Needs the capability `write` for it.

@@ -2,6 +2,7 @@
 
 mod faults;
 mod lab;
+mod lock;
 mod remotes;
 mod round_trip;
 mod secrets;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use backstay_model::manifest::Digest;
 use backstay_model::secrets::Secrets;
 use backstay_model::{Error, Result};
-use backstay_storage::object::{Access, RETRIES};
+use backstay_storage::object::{Access, LockMode, ObjectLock, RETRIES};
 use backstay_storage::{Directory, Key, Place};
 use backstay_stream::Recipe;
 use backstay_stream::digest::Hasher;
@@ -71,6 +71,13 @@ impl Host {
             secret,
             prefix: options.prefix,
             storage_class: options.storage_class,
+            lock: options.lock.map(|lock| ObjectLock {
+                mode: match lock.mode {
+                    wit::LockMode::Governance => LockMode::Governance,
+                    wit::LockMode::Compliance => LockMode::Compliance,
+                },
+                days: lock.days,
+            }),
             retries: RETRIES,
         };
         let runtime = tokio::runtime::Handle::current();

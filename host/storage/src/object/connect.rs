@@ -51,7 +51,7 @@ pub(super) fn operator(access: &Access, retries: usize) -> Result<Operator> {
 }
 
 /// The same delays for what is tried again without OpenDAL.
-fn delays(retries: usize) -> ExponentialBuilder {
+pub(super) fn delays(retries: usize) -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_jitter()
         .with_factor(2.0)

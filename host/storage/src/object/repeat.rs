@@ -342,6 +342,7 @@ mod tests {
             secret: None,
             prefix: String::new(),
             storage_class: None,
+            lock: None,
             retries: 0,
         }
     }

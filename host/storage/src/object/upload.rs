@@ -129,7 +129,8 @@ impl Sink {
         let closed = shared
             .wait(&self.cancel, None, "complete", path, closing)
             .map(drop);
-        shared.expect_after(closed, path, bytes, &self.cancel)
+        shared.expect_after(closed, path, bytes, &self.cancel)?;
+        shared.lock(&self.key, &self.cancel)
     }
 
     /// Gives up what was uploaded.
@@ -306,6 +307,7 @@ mod tests {
                 secret: Some(SECRET.to_owned()),
                 prefix: String::new(),
                 storage_class: None,
+                lock: None,
                 retries: 1,
             };
             ObjectStore::open(access, self.runtime.handle().clone()).unwrap()
