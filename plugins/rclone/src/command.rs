@@ -113,7 +113,7 @@ pub fn size(config: &Config, key: &str) -> Command {
 /// Copies the files of a stored tree that are in the list on its input to a directory.
 pub fn fetch(config: &Config, key: &str, into: &str) -> Command {
     patient(config, &["copy"])
-        .args(["--files-from-raw=-", "--no-unicode-normalization"])
+        .args(["--files-from-raw=-", "--skip-links", "--no-unicode-normalization"])
         .args(config.transfers.map(|many| format!("--transfers={many}")))
         .args([&config.location(key), into])
 }
@@ -121,7 +121,7 @@ pub fn fetch(config: &Config, key: &str, into: &str) -> Command {
 /// Writes the one file of a stored tree that is in the list on its input to its output.
 pub fn cat_listed(config: &Config, key: &str) -> Command {
     patient(config, &["cat"])
-        .args(["--files-from-raw=-", "--no-unicode-normalization"])
+        .args(["--files-from-raw=-", "--skip-links", "--no-unicode-normalization"])
         .arg(config.location(key))
 }
 
