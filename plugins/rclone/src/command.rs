@@ -136,7 +136,8 @@ pub fn copy_by_hand(config: &Config, key: &str) -> String {
 
 /// Removes a directory with all that is in it.
 pub fn purge(config: &Config, key: &str) -> Command {
-    quick(config, &["purge"]).arg(config.location(key))
+    // Without `--links` rclone passes over symbolic links in a directory of this machine, and leaves it.
+    quick(config, &["purge", "--links"]).arg(config.location(key))
 }
 
 /// Removes the object under a key, and never anything else.

@@ -128,6 +128,10 @@ pub fn purge(config: &Config, key: &str) -> Result<()> {
     if output.is_success() || NOT_FOUND.contains(&output.status) {
         return Ok(());
     }
+    // Of a directory that isn't there rclone says at some places that it can't be removed.
+    if NOT_FOUND.contains(&command::size(config, key).run()?.status) {
+        return Ok(());
+    }
     Err(complaint::failure("remove", &config.location(key), &output))
 }
 
