@@ -34,6 +34,8 @@ pub struct Checked {
     pub different: Vec<(String, String)>,
     /// What else went wrong, so that not all could be compared.
     pub failures: Vec<String>,
+    /// Whether there are no hashes that both sides know, so that sizes were compared.
+    pub is_without_hashes: bool,
 }
 
 /// A line.
@@ -115,6 +117,10 @@ pub fn checked(log: &str) -> Option<Checked> {
         if let Some(matching) = number_before(text, " matching files") {
             checked.matching = matching;
         }
+        if text.starts_with("No common hash found") {
+            checked.is_without_hashes = true;
+            continue;
+        }
         match (is_error(&line), line.object) {
             (true, Some(object)) if is_difference(text) => checked.different.push((object, text.to_owned())),
             // What went away meanwhile is found by the number of those that are alike.
@@ -169,6 +175,11 @@ mod tests {
 {"level":"notice","msg":"0 differences found"}
 "#;
         assert_eq!(checked(refused).map(|found| found.failures.len()), Some(1));
+        let by_size = r#"{"level":"error","msg":"No common hash found - not using a hash for checks"}
+{"level":"notice","msg":"0 differences found"}
+"#;
+        let found = checked(by_size).expect("an end");
+        assert!(found.is_without_hashes && found.failures.is_empty());
         let nothing = r#"{"level":"notice","msg":"1 differences found"}"#;
         assert_eq!(checked(nothing).map(|found| found.matching), Some(0));
         assert_eq!(checked(r#"{"level":"error","msg":"connection refused"}"#), None);

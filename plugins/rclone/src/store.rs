@@ -130,10 +130,21 @@ fn judge_copy(location: &str, output: &Output) -> Result<Copied> {
 
 /// How many regular files are at the remote as they are in the tree.
 fn judge_check(location: &str, output: &Output) -> Result<u64> {
-    let checked = jsonlog::checked(&output.stdout).filter(|checked| checked.failures.is_empty());
-    let Some(checked) = checked else {
+    let Some(checked) = jsonlog::checked(&output.stdout) else {
         return Err(complaint::failure("check", location, &with_log(output)));
     };
+    if let (Some(failure), false) = (checked.failures.first(), output.is_success()) {
+        let said = Output {
+            stderr: failure.clone(),
+            ..output.clone()
+        };
+        return Err(complaint::failure("check", location, &said));
+    }
+    if checked.is_without_hashes {
+        log::info(
+            "the remote has no hashes that rclone can compare, so it compared sizes; `check: download` has all read back",
+        );
+    }
     for (path, what) in checked.different.iter().take(NAMED) {
         log::info(format!("{path} is not at {location} as it is now: {what}"));
     }
