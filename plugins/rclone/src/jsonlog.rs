@@ -121,6 +121,10 @@ pub fn checked(log: &str) -> Option<Checked> {
             checked.is_without_hashes = true;
             continue;
         }
+        // The end of what is said before.
+        if text.starts_with("Failed to check") {
+            continue;
+        }
         match (is_error(&line), line.object) {
             (true, Some(object)) if is_difference(text) => checked.different.push((object, text.to_owned())),
             // What went away meanwhile is found by the number of those that are alike.
