@@ -168,7 +168,7 @@ fn a_tree_of_all_kinds_and_names_comes_back_as_it_was() {
     assert_eq!(said["errors"], 0, "{said}");
     assert!(said["filesChecked"].as_u64().unwrap() > 60, "{said}");
     assert!(said["transferredBytes"].as_u64().unwrap() > 1 << 20, "{said}");
-    for level in ["size", "checksum", "restore"] {
+    for level in ["size", "checksum"] {
         lab.verify(level).ok();
     }
     let exceptions = [Except::Root];
@@ -288,7 +288,7 @@ fn a_killed_host_leaves_nothing_of_a_tree_after_the_next_start() {
 #[test]
 fn what_changes_while_it_is_copied_is_a_warning_and_the_rest_is_whole() {
     let lab = Lab::new();
-    lab.write("large", noise(6_000_000));
+    lab.write("large", noise(3_000_000));
     lab.write("vanishes", noise(1_000));
     let run = lab.in_the_middle();
     let mut file = fs::File::options()
@@ -317,7 +317,7 @@ fn what_changes_while_it_is_copied_is_a_warning_and_the_rest_is_whole() {
         fs::read(target.join("file")).unwrap(),
         fs::read(lab.at("source/file")).unwrap()
     );
-    assert_eq!(fs::metadata(target.join("large")).unwrap().len(), 6_000_000);
+    assert_eq!(fs::metadata(target.join("large")).unwrap().len(), 3_000_000);
 }
 
 #[test]
