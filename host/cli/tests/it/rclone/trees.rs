@@ -277,7 +277,7 @@ fn a_killed_host_leaves_nothing_of_a_tree_after_the_next_start() {
     lab.has_nothing_to_undo();
     let run = lab.in_the_middle();
     run.terminate();
-    run.wait();
+    assert_ne!(run.wait().code, 0);
     assert_eq!(lab.0.backstay.json(&["runs"])[0]["status"], "cancelled");
     assert_eq!(lab.files(), stored);
     lab.apply(json!({}));
