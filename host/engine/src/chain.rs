@@ -179,14 +179,15 @@ impl Link {
         )
     }
 
-    /// A tree that is stored as files: its directory, or a tar stream that proves itself by the index while it is read.
-    pub(crate) async fn stored_tree(&self, artifact: &StoredArtifact) -> Result<Content> {
+    /// A tree that is stored as files: its directory, or a tar stream that proves itself by the index while it is read, with
+    /// these paths of it at least; no paths at all are everything.
+    pub(crate) async fn stored_tree(&self, artifact: &StoredArtifact, paths: &[String]) -> Result<Content> {
         let tar = match self.plugin.fetch(&self.scope, &artifact.receipt).await? {
             Content::Tree(spec) => return Ok(Content::Tree(spec)),
             Content::Stream(tar) => tar,
         };
         let index = self.stored_index(artifact, &self.scope.context).await?;
-        let mended = MendedRecipe::new(index, tar, &artifact.location);
+        let mended = MendedRecipe::of_paths(index, tar, &artifact.location, paths);
         Ok(Content::Stream(Arc::new(mended)))
     }
 
@@ -259,8 +260,18 @@ impl Link {
         artifact: &StoredArtifact,
         identities: &Identities,
     ) -> Result<Content> {
+        self.content_of(artifact, &[], identities).await
+    }
+
+    /// The same with these paths of a tree at least; no paths at all are everything.
+    pub(crate) async fn content_of(
+        &self,
+        artifact: &StoredArtifact,
+        paths: &[String],
+        identities: &Identities,
+    ) -> Result<Content> {
         if artifact.form == Form::Tree {
-            return self.stored_tree(artifact).await;
+            return self.stored_tree(artifact, paths).await;
         }
         let stored = self.stored(artifact).await?;
         let expected = Expected {

@@ -118,7 +118,7 @@ impl Engine {
             .end_other(
                 &mut run,
                 &base,
-                result.map(|()| 0),
+                &result.map(|()| 0),
                 &recorder,
                 &options.context,
                 started,

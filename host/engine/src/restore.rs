@@ -67,7 +67,7 @@ impl Engine {
         let result = self.restore_chain(backup, options, &base, &recorder).await;
         drop(watch);
         let run = self
-            .end_other(&mut run, &base, result, &recorder, &options.context, started)
+            .end_other(&mut run, &base, &result, &recorder, &options.context, started)
             .await?;
         if let Some(lock) = lock {
             lock.remove()?;
@@ -107,7 +107,9 @@ impl Engine {
             let chosen = chosen(&manifest.artifacts, options.artifact.as_deref())?;
             refuse_one_place_for_many(&chosen, options)?;
             for artifact in chosen {
-                let content = link.content(artifact, &options.identities).await?;
+                let content = link
+                    .content_of(artifact, &options.paths, &options.identities)
+                    .await?;
                 match &content {
                     Content::Tree(spec) => {
                         check_directory(&link, artifact, Arc::clone(spec), &options.context).await?;
@@ -174,7 +176,7 @@ impl Engine {
         &self,
         backup: &Backup,
         options: &RestoreOptions,
-        mut out: impl Write + Send + 'static,
+        out: impl Write + Send + 'static,
     ) -> Result<u64> {
         if options.dry_run {
             return Err(Error::new(
@@ -190,15 +192,37 @@ impl Engine {
             )
             .hint("restore them to a directory, or pipe the whole into `tar -x PATH`"));
         }
-        let (run, base) = self.run_on(backup, RunKind::Restore);
+        let started = Instant::now();
+        let (mut run, base) = self.run_on(backup, RunKind::Restore);
         let recorder = Recorder::new(
             self.store.clone(),
             Arc::clone(&self.clock),
             run.id,
             Arc::new(crate::recorder::Silent),
         );
+        // What a destination needs to give data back is in the journal, and so belongs to a run.
+        let lock = JobLock::take(&self.locks(), run.id)?;
+        run.status = RunStatus::Transferring;
+        self.store.begin_run(&run, &[]).await?;
+        let written = self.write_to(backup, options, &base, &recorder, out).await;
+        self.end_other(&mut run, &base, &written, &recorder, &options.context, started)
+            .await?;
+        if let Some(lock) = lock {
+            lock.remove()?;
+        }
+        written
+    }
+
+    async fn write_to(
+        &self,
+        backup: &Backup,
+        options: &RestoreOptions,
+        base: &RunScope,
+        recorder: &Recorder,
+        mut out: impl Write + Send + 'static,
+    ) -> Result<u64> {
         let link = self
-            .link(backup.clone(), &base, &options.context, &recorder)
+            .link(backup.clone(), base, &options.context, recorder)
             .await?;
         link.check_manifest().await?;
         let chosen = chosen(&link.backup.manifest.artifacts, options.artifact.as_deref())?;

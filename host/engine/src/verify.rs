@@ -87,7 +87,7 @@ impl Engine {
             .end_other(
                 &mut run,
                 &base,
-                result.map(|()| backup.manifest.content_bytes()),
+                &result.map(|()| backup.manifest.content_bytes()),
                 &recorder,
                 context,
                 started,
@@ -129,7 +129,7 @@ impl Engine {
         &self,
         run: &mut Run,
         base: &RunScope,
-        result: Result<u64>,
+        result: &Result<u64>,
         recorder: &Recorder,
         context: &Context,
         started: Instant,
@@ -147,7 +147,7 @@ impl Engine {
         run.warnings.extend(not_undone);
         run.finished_at = Some(self.clock.now());
         run.stats.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let message = match &result {
+        let message = match result {
             Ok(bytes) => {
                 run.stats.source_bytes = *bytes;
                 run.status = if run.warnings.is_empty() {
@@ -302,7 +302,7 @@ pub(crate) async fn check_size(link: &Link, artifact: &StoredArtifact) -> Result
 
 /// Compares a tree that is stored as files with its index.
 pub(crate) async fn check_tree(link: &Link, artifact: &StoredArtifact, context: &Context) -> Result<()> {
-    match link.stored_tree(artifact).await? {
+    match link.stored_tree(artifact, &[]).await? {
         Content::Tree(spec) => check_directory(link, artifact, spec, context).await,
         Content::Stream(tar) => walk_tar(tar, context).await,
     }

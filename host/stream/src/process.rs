@@ -7,7 +7,7 @@ mod activity;
 pub mod child;
 mod follow;
 pub mod inside;
-mod keep;
+pub(crate) mod keep;
 mod pace;
 pub mod record;
 pub mod run;

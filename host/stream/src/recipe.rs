@@ -29,6 +29,11 @@ pub trait Recipe: Debug + Send + Sync {
     fn tap(&self) -> Option<&Tap> {
         None
     }
+
+    /// The same as a tar stream in the order of an index, if it is the files of a stored tree, which nobody can give without.
+    fn in_order_of(&self, _index: &Arc<dyn Recipe>) -> Option<Arc<dyn Recipe>> {
+        None
+    }
 }
 
 /// What a recipe knows after it ended well.

@@ -10,12 +10,14 @@
 //! somebody who renames things meanwhile can lead a reader or a writer out of the tree.
 //!
 //! [`TreeCopy`] is for programs that copy trees by themselves: it says what is to be taken, and what was. [`MendedRecipe`]
-//! is for those of them that give a tree back as a tar stream of their own.
+//! is for those of them that give a tree back as a tar stream of their own, and [`FetchRecipe`] makes one of the files of those
+//! that give back single files.
 //!
 //! What can't be read becomes a warning in the context's notes. Nothing here retries, logs, or syncs to
 //! disk; inode flags (`chattr`), access times and sockets aren't kept.
 
 mod archive;
+mod chosen;
 mod compare;
 mod content;
 mod copy;
@@ -23,8 +25,10 @@ mod directory;
 mod empty;
 mod encode;
 mod entry;
+mod fetch;
 mod field;
 mod index;
+mod listed;
 mod measure;
 mod mend;
 mod path;
@@ -44,6 +48,7 @@ mod xattr;
 pub use compare::{MAX_DIFFERENCES, compare_index};
 pub use copy::{Copied, CopyOptions, CopySize, MAX_LEFT_OUT, TreeCopy, Untaken};
 pub use empty::empty_directory;
+pub use fetch::{FETCH_BYTES, FetchRecipe, Fetching};
 pub use index::index_directory;
 pub use measure::content_bytes;
 pub use mend::MendedRecipe;

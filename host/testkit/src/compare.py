@@ -75,7 +75,7 @@ def entry(path, a, b, name_a, name_b):
     if stat.S_IFMT(x.st_mode) != stat.S_IFMT(y.st_mode):
         differ(path, f"is {kind(x.st_mode)} in the original, {kind(y.st_mode)} in the copy")
         return False
-    if path != b"." or "root" not in exceptions:
+    if "metadata" not in exceptions and (path != b"." or "root" not in exceptions):
         metadata(path, a, b, name_a, name_b, x, y)
     if stat.S_ISREG(x.st_mode):
         for number, found in ((0, x), (1, y)):
@@ -124,10 +124,22 @@ def names(handle):
     return {os.fsencode(name) for name in os.listdir(handle)}
 
 
+def is_empty(parent, name):
+    if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+        return False
+    handle = open_directory(parent, name)
+    try:
+        return not os.listdir(handle)
+    finally:
+        os.close(handle)
+
+
 def both(path, a, b):
     """One level of the walk: the two handles and the names still to be seen, in order."""
     in_a, in_b = names(a), names(b)
     for name in sorted(in_a ^ in_b):
+        if name in in_a and "empty-directories" in exceptions and is_empty(a, name):
+            continue
         differ(os.path.join(path, name), "is missing in the copy" if name in in_a else "is only in the copy")
     return path, a, b, iter(sorted(in_a & in_b))
 
@@ -145,6 +157,8 @@ def walk():
             os.close(b)
         elif entry(os.path.join(path, name), a, b, name, name):
             levels.append(both(os.path.join(path, name), open_directory(a, name), open_directory(b, name)))
+    if "metadata" in exceptions:
+        return
     linked = [{frozenset(group) for group in groups[number].values() if len(group) > 1} for number in (0, 1)]
     for group in sorted(linked[0] ^ linked[1], key=sorted):
         where = "are one file in the original only" if group in linked[0] else "are one file in the copy only"

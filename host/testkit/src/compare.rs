@@ -25,6 +25,10 @@ pub enum Except {
     Times,
     /// How much room the copy takes up.
     Allocation,
+    /// Modes, owners, times and attributes, and which names are one file: all but names, types and content.
+    Metadata,
+    /// Directories with nothing in them, which the copy may lack.
+    EmptyDirectories,
 }
 
 /// Compares the tree `copy` with the tree `original`, their roots included.
@@ -54,6 +58,8 @@ pub fn trees_except(original: &Path, copy: &Path, exceptions: &[Except]) -> Resu
         Except::Subseconds => "subseconds",
         Except::Times => "times",
         Except::Allocation => "allocation",
+        Except::Metadata => "metadata",
+        Except::EmptyDirectories => "empty-directories",
     });
     let args = [
         OsStr::new("-c"),

@@ -3,6 +3,8 @@
 use backstay_sdk::{Failure, Result, Room};
 use serde::Deserialize;
 
+use crate::receipt::Amount;
+
 /// The oldest version that has all that is used here.
 pub const OLDEST: Version = (1, 60, 0);
 
@@ -35,6 +37,23 @@ pub fn size(json: &str) -> Result<Option<u64>> {
     let size = u64::try_from(item.size);
     size.map(Some)
         .map_err(|_| Failure::storage("rclone can't say how large objects of this remote are"))
+}
+
+/// How much is in a directory.
+///
+/// # Errors
+/// It is not what rclone prints.
+pub fn amount(json: &str) -> Result<Amount> {
+    #[derive(Deserialize)]
+    struct Size {
+        count: u64,
+        bytes: u64,
+    }
+    let size: Size = read(json)?;
+    Ok(Amount {
+        files: size.count,
+        bytes: size.bytes,
+    })
 }
 
 /// Total and free bytes, as far as the place knows them.

@@ -1,11 +1,11 @@
 //! The commands of `rclone` that this plugin runs, one function each. `plugin.json` asks for exactly these.
 //!
-//! None of them retries as a whole: the host does that, from the start of a stream. What only looks is not tried again
+//! But for the copy of a tree, none of them retries as a whole: the host does that, from the start of a stream. What only looks is not tried again
 //! at all, so that a server that is down is known at once; parts of an upload or a download are.
 
 use backstay_sdk::Command;
 
-use crate::config::Config;
+use crate::config::{Check, Config};
 
 /// Variable with the password of an encrypted configuration.
 const PASSWORD: &str = "RCLONE_CONFIG_PASS";
@@ -33,7 +33,9 @@ pub fn list_directories(config: &Config) -> Command {
 /// Lists all objects below the place whose names match a pattern, one path a line.
 pub fn list_matching(config: &Config, pattern: &str) -> Command {
     let include = format!("--include={pattern}");
-    quick(config, &["lsf", "--recursive", "--files-only", &include]).arg(&config.remote)
+    // Objects are at `JOB/BACKUP/NAME`; what is below that is in somebody's trees.
+    let all = ["lsf", "--recursive", "--files-only", "--max-depth=3", &include];
+    quick(config, &all).arg(&config.remote)
 }
 
 /// Prints what is under a key, as JSON.
@@ -44,11 +46,8 @@ pub fn stat(config: &Config, key: &str) -> Command {
 /// Stores its input under a key, as soon as its input ends. For a remote that takes no streams rclone first writes all of
 /// it to `scratch`, which the host removes if rclone can't.
 pub fn rcat(config: &Config, key: &str, scratch: &str) -> Command {
-    let chunk = config
-        .s3_chunk_mebibytes
-        .map(|size| format!("--s3-chunk-size={size}Mi"));
     patient(config, &["rcat"])
-        .args(chunk)
+        .args(chunk(config))
         .arg(config.location(key))
         .env("TMPDIR", scratch)
 }
@@ -64,6 +63,81 @@ pub fn cat_by_hand(config: &Config, key: &str) -> Command {
         .arg("cat")
         .args(config_file(config))
         .arg(config.location(key))
+}
+
+/// Copies the files and links of a tree that are in the list on its input to a key, with at most so many bytes a second.
+/// What could not be copied is tried twice more, and nothing else is.
+pub fn copy_tree(config: &Config, key: &str, limit: Option<u64>) -> Command {
+    const LISTED: [&str; 4] = [
+        "--files-from-raw=-",
+        "--links",
+        "--no-unicode-normalization",
+        "--local-no-check-updated",
+    ];
+    basic(config, &["copy"])
+        .arg("--retries=3")
+        .args(LISTED)
+        .args(LOGGED)
+        .args(config.metadata.then_some("--metadata"))
+        .args(config.transfers.map(|many| format!("--transfers={many}")))
+        .args(chunk(config))
+        .args(limit.map(|bytes| format!("--bwlimit={}B", bytes.max(1))))
+        .args([".", &config.location(key)])
+}
+
+/// Compares the regular files of a tree that are in the list on its input with what is at a key.
+pub fn check_tree(config: &Config, key: &str) -> Command {
+    let how = match config.check {
+        Check::Size => Some("--size-only"),
+        Check::Hash => None,
+        Check::Download => Some("--download"),
+    };
+    let listed = [
+        "--files-from-raw=-",
+        "--skip-links",
+        "--one-way",
+        "--no-unicode-normalization",
+    ];
+    patient(config, &["check"])
+        .args(listed)
+        .args(LOGGED)
+        .args(how)
+        .args([".", &config.location(key)])
+}
+
+/// Prints how many files are below a key, and how large they are, as JSON.
+pub fn size(config: &Config, key: &str) -> Command {
+    quick(config, &["size", "--json", "--links"]).arg(config.location(key))
+}
+
+/// Copies the files of a stored tree that are in the list on its input to a directory.
+pub fn fetch(config: &Config, key: &str, into: &str) -> Command {
+    patient(config, &["copy"])
+        .args(["--files-from-raw=-", "--skip-links", "--no-unicode-normalization"])
+        .args(config.transfers.map(|many| format!("--transfers={many}")))
+        .args([&config.location(key), into])
+}
+
+/// Writes the one file of a stored tree that is in the list on its input to its output.
+pub fn cat_listed(config: &Config, key: &str) -> Command {
+    patient(config, &["cat"])
+        .args(["--files-from-raw=-", "--skip-links", "--no-unicode-normalization"])
+        .arg(config.location(key))
+}
+
+/// What a person types to get a stored tree into the directory `$TARGET`.
+pub fn copy_by_hand(config: &Config, key: &str) -> String {
+    let copy = Command::new("rclone")
+        .args(["copy", "--links", "--metadata"])
+        .args(config_file(config))
+        .arg(config.location(key));
+    format!("{copy} \"$TARGET\"")
+}
+
+/// Removes a directory with all that is in it.
+pub fn purge(config: &Config, key: &str) -> Command {
+    // Without `--links` rclone passes over symbolic links in a directory of this machine, and leaves it.
+    quick(config, &["purge", "--links"]).arg(config.location(key))
 }
 
 /// Removes the object under a key, and never anything else.
@@ -93,14 +167,32 @@ fn quick(config: &Config, words: &[&str]) -> Command {
 
 /// What moves data: parts of it are tried again.
 fn patient(config: &Config, words: &[&str]) -> Command {
+    basic(config, words).args(["--log-format=", "--retries=1"])
+}
+
+fn basic(config: &Config, words: &[&str]) -> Command {
     let command = Command::new("rclone")
         .args(words.iter().copied())
         .args(config_file(config))
-        .args(["--ask-password=false", "--log-format=", "--retries=1"]);
+        .arg("--ask-password=false");
     match &config.config_password_secret {
         Some(secret) => command.env_secret(PASSWORD, secret),
         None => command,
     }
+}
+
+/// The log goes to the output, as JSON, and says each second how far it is.
+const LOGGED: [&str; 5] = [
+    "--use-json-log",
+    "--log-file=/dev/stdout",
+    "--stats=1s",
+    "--stats-one-line",
+    "--stats-log-level=NOTICE",
+];
+
+fn chunk(config: &Config) -> Option<String> {
+    let size = config.s3_chunk_mebibytes?;
+    Some(format!("--s3-chunk-size={size}Mi"))
 }
 
 fn config_file(config: &Config) -> Option<String> {
@@ -117,9 +209,9 @@ mod tests {
         serde_json::from_str(json).expect("a configuration")
     }
 
-    const ALL: &str = r#"{"remote":"b2:bucket/x y","configFile":"/etc/rclone.conf","configPasswordSecret":"s","s3ChunkMebibytes":64}"#;
+    const ALL: &str = r#"{"remote":"b2:bucket/x y","configFile":"/etc/rclone.conf","configPasswordSecret":"s","s3ChunkMebibytes":64,"transfers":9,"metadata":true,"check":"download"}"#;
 
-    fn commands(config: &Config) -> [Command; 12] {
+    fn commands(config: &Config) -> [Command; 18] {
         [
             version(),
             list_remotes(config),
@@ -129,6 +221,12 @@ mod tests {
             stat(config, "j/1/data.tar"),
             rcat(config, "j/1/data.tar", "/scratch/1"),
             cat(config, "j/1/data.tar"),
+            copy_tree(config, "j/1/data", Some(7)),
+            check_tree(config, "j/1/data"),
+            size(config, "j/1/data"),
+            fetch(config, "j/1/data", "/scratch/1"),
+            cat_listed(config, "j/1/data"),
+            purge(config, "j/1/data"),
             delete_file(config, "j/1/data.tar"),
             remove_directory(config, "j/1"),
             end_uploads(config, "j/1"),
@@ -146,6 +244,10 @@ mod tests {
         assert_eq!(
             cat_by_hand(&config(ALL), "j/1/data.tar").to_string(),
             "rclone cat --config=/etc/rclone.conf 'b2:bucket/x y/j/1/data.tar'"
+        );
+        assert_eq!(
+            copy_by_hand(&plain, "j/1/data"),
+            "rclone copy --links --metadata drive:backups/j/1/data \"$TARGET\""
         );
     }
 
@@ -174,7 +276,9 @@ mod tests {
             let text = include_str!("../plugin.json")
                 .replace("{config.remote}", "b2:bucket/x y")
                 .replace("{config.configFile}", "/etc/rclone.conf")
-                .replace("{config.s3ChunkMebibytes}", "64");
+                .replace("{config.s3ChunkMebibytes}", "64")
+                .replace("{config.transfers}", "9")
+                .replace("{scratch}", "/scratch/1");
             let manifest: Value = serde_json::from_str(&text).expect("JSON");
             let requests = manifest["capabilities"]["exec"].as_array().expect("a list");
             let commands = commands(&config(json));

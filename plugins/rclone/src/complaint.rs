@@ -160,13 +160,37 @@ pub fn of_stream(failure: Failure) -> Failure {
     explain(failure, &said)
 }
 
+/// What rclone's complaints mean while it brings the files of the tree that is stored at `location`.
+pub fn meanings_of_tree(location: &str) -> Vec<(String, Failure)> {
+    let message = format!("cannot read {location}");
+    let gone = Failure::new(Code::Verification, format!("{location} is damaged"))
+        .hint("was it moved or deleted by hand? restore from another backup or destination");
+    let full = Failure::new(Code::DiskSpace, &message)
+        .hint("rclone brings up to 256 MiB of files at a time to DATA_DIR/scratch: make room there");
+    let own = [
+        ("no space left on device", full),
+        ("directory not found", gone.clone()),
+        ("object not found", gone),
+    ];
+    let known = SIGNS.iter().flat_map(|known| {
+        let failure = Failure::new(known.code, &message).hint(known.hint);
+        let failure = if known.retry { failure.retry() } else { failure };
+        known.signs.iter().map(move |sign| (*sign, failure.clone()))
+    });
+    let unknown = Failure::storage(&message).hint(UNKNOWN);
+    let all = own.into_iter().chain(known).chain([("", unknown)]);
+    all.map(|(sign, failure)| (sign.to_owned(), failure)).collect()
+}
+
+const UNKNOWN: &str = "remove what it complains of, or run rclone by hand with `-vv` to see more";
+
 /// Gives a failure its class and the next step, if what was said is known.
 fn explain(failure: Failure, said: &str) -> Failure {
     let known = SIGNS
         .iter()
         .find(|known| known.signs.iter().any(|sign| said.contains(sign)));
     let Some(known) = known else {
-        return failure.hint("remove what it complains of, or run rclone by hand with `-vv` to see more");
+        return failure.hint(UNKNOWN);
     };
     let failure = failure.with_code(known.code).hint(known.hint);
     if known.retry { failure.retry() } else { failure }

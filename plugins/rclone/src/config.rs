@@ -18,11 +18,49 @@ pub struct Config {
     #[serde(default)]
     #[schemars(regex(pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"))]
     pub config_password_secret: Option<String>,
+    /// How a file tree is kept that no filter changes: each file as a file of its own, or all as one tar stream.
+    #[serde(default)]
+    pub trees: Trees,
+    /// How a tree is compared with its source after it was copied.
+    #[serde(default)]
+    pub check: Check,
+    /// Whether owners, modes and attributes go to the remote with each file, if it keeps such. Without it only the index
+    /// beside the tree has them, which is enough for restores.
+    #[serde(default)]
+    pub metadata: bool,
+    /// How many files of a tree are copied at once. Without it, what rclone takes, 4.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 64))]
+    pub transfers: Option<u32>,
     /// Size in MiB of the pieces in which a stream goes to S3. A stream has 10,000 at most, and four of them are
     /// held in memory. Without it, what the remote says; rclone itself takes 5, enough for 48 GiB.
     #[serde(default)]
     #[schemars(range(min = 5, max = 5120))]
     pub s3_chunk_mebibytes: Option<u32>,
+}
+
+/// How file trees are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Trees {
+    /// Each file as a file.
+    #[default]
+    Files,
+    /// As one tar stream.
+    Tar,
+}
+
+/// How a copied tree is compared with its source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Check {
+    /// By sizes.
+    Size,
+    /// By hashes where the remote has some that rclone knows, else by sizes.
+    #[default]
+    Hash,
+    /// All is read back.
+    Download,
 }
 
 impl Config {

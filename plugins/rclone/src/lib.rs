@@ -1,26 +1,32 @@
 //! The destination `rclone`: any place that rclone knows, such as S3, B2, Google Drive, SFTP or WebDAV.
 //!
-//! A stored stream is one object under the artifact's own name; a tree arrives here as a tar stream. `rclone rcat` takes
-//! a stream, and stores what it has got as soon as its input ends: so the host ends that input only when the source is
-//! known to have ended well, and kills rclone otherwise. What a killed rclone leaves is removed by the journal.
+//! A stored stream is one object under the artifact's own name. `rclone rcat` takes a stream, and stores what it has got as
+//! soon as its input ends: so the host ends that input only when the source is known to have ended well, and kills rclone
+//! otherwise. A stored tree is a directory under that name, to which `rclone copy` brings each file that the host lists; it
+//! comes back by `rclone copy`, some files at a time, and the host's index makes it what it was. What a killed rclone leaves
+//! is removed by the journal.
 
 mod answer;
 mod command;
 mod complaint;
 mod config;
+mod jsonlog;
 mod key;
 mod place;
+mod receipt;
+mod store;
 mod validate;
 
 use std::collections::BTreeSet;
 
 use backstay_sdk::{
     Artifact, Code, Content, Destination, Diagnostic, Failure, Object, Result, Room, RunInfo, Scratch,
-    Stored, When, journal, state,
+    Stored, journal,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::receipt::Receipt;
 
 /// The plugin.
 #[derive(Debug)]
@@ -28,11 +34,17 @@ pub struct Rclone;
 
 backstay_sdk::destination!(Rclone, "plugin.json");
 
-/// An object that this run is about to store.
+/// What to look for where something is missing.
+const GONE: &str = "was it moved or deleted by hand, or does the remote lead to another place now?";
+
+/// What this run is about to store.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Entry {
     key: String,
+    /// Whether it is a directory with a tree.
+    #[serde(default)]
+    is_tree: bool,
 }
 
 impl Destination for Rclone {
@@ -48,41 +60,23 @@ impl Destination for Rclone {
 
     fn put(config: &Config, run: &RunInfo, artifact: Artifact) -> Result<Stored> {
         Diagnostic::refuse(config.check())?;
-        place::must_be_as_before(config, run)?;
-        let key = artifact.name;
-        let location = config.location(&key);
-        // The journal would have it deleted if this run fails, and it belongs to another. A remote that doesn't answer
-        // is also found here, before the source has begun.
-        if place::size(config, &key)?.is_some() {
-            return Err(Failure::storage(format!("{location} exists already")));
-        }
-        journal::record(&Entry { key: key.clone() }, When::OnAbort)?;
-        let stream = artifact.content.into_stream()?;
-        let scratch = Scratch::make()?;
-        let output = command::rcat(config, &key, &scratch.path())
-            .run_with(stream)
-            .map_err(complaint::of_stream)?;
-        if !output.is_success() {
-            return Err(complaint::failure("store", &location, &output));
-        }
-        state::remember_use(&config.remote, run)?;
-        Ok(Stored {
-            receipt: key,
-            location,
-        })
+        store::store(config, run, artifact.name, artifact.content)
     }
 
     fn open(config: &Config, receipt: &str) -> Result<Content> {
         Diagnostic::refuse(config.check())?;
-        let key = key::parse(receipt)?;
-        // For what isn't there, `rclone cat` gives nothing and ends well at some places.
-        if place::size(config, key)?.is_none() {
-            place::must_be_there(config)?;
-            let message = format!("{} is not there", config.location(key));
-            return Err(Failure::new(Code::Verification, message)
-                .hint("was it moved or deleted by hand, or does the remote lead to another place now?"));
+        match Receipt::parse(receipt)? {
+            Receipt::Tree(tree) => open_tree(config, &tree.key),
+            Receipt::Object(key) => {
+                // For what isn't there, `rclone cat` gives nothing and ends well at some places.
+                if place::size(config, &key)?.is_none() {
+                    place::must_be_there(config)?;
+                    let message = format!("{} is not there", config.location(&key));
+                    return Err(Failure::new(Code::Verification, message).hint(GONE));
+                }
+                Ok(Content::Bytes(command::cat(config, &key).pipe()?))
+            }
         }
-        Ok(Content::Bytes(command::cat(config, key).pipe()?))
     }
 
     fn find(config: &Config, suffix: &str) -> Result<Vec<String>> {
@@ -94,25 +88,33 @@ impl Destination for Rclone {
         Diagnostic::refuse(config.check())?;
         let mut directories = BTreeSet::new();
         for receipt in receipts {
-            let key = key::parse(receipt)?;
-            place::delete(config, key)?;
-            directories.extend(key::directory(key));
+            let receipt = Receipt::parse(receipt)?;
+            match &receipt {
+                Receipt::Object(key) => place::delete(config, key)?,
+                Receipt::Tree(tree) => place::purge(config, &tree.key)?,
+            }
+            directories.extend(key::directory(receipt.key()).map(str::to_owned));
         }
         directories
-            .into_iter()
+            .iter()
             .try_for_each(|directory| place::tidy(config, directory))
     }
 
     fn check(config: &Config, receipt: &str) -> Result<Object> {
         Diagnostic::refuse(config.check())?;
-        let size = place::size(config, key::parse(receipt)?)?;
-        if size.is_none() {
-            place::must_be_there(config)?;
+        match Receipt::parse(receipt)? {
+            Receipt::Tree(tree) => check_tree(config, &tree),
+            Receipt::Object(key) => {
+                let size = place::size(config, &key)?;
+                if size.is_none() {
+                    place::must_be_there(config)?;
+                }
+                Ok(Object {
+                    found: size.is_some(),
+                    size: size.unwrap_or(0),
+                })
+            }
         }
-        Ok(Object {
-            found: size.is_some(),
-            size: size.unwrap_or(0),
-        })
     }
 
     fn usage(config: &Config) -> Result<Room> {
@@ -133,17 +135,61 @@ impl Destination for Rclone {
     }
 
     fn recovery_command(config: &Config, receipt: &str) -> Result<String> {
-        Ok(command::cat_by_hand(config, key::parse(receipt)?).to_string())
+        Ok(match Receipt::parse(receipt)? {
+            Receipt::Object(key) => command::cat_by_hand(config, &key).to_string(),
+            Receipt::Tree(tree) => command::copy_by_hand(config, &tree.key),
+        })
     }
 
     fn undo(config: &Config, entry: &str) -> Result<()> {
         Diagnostic::refuse(config.check())?;
         let entry: Entry = journal::read(entry)?;
-        place::delete(config, &entry.key)?;
+        if entry.is_tree {
+            place::purge(config, &entry.key)?;
+        } else {
+            place::delete(config, &entry.key)?;
+        }
         if let Some(directory) = key::directory(&entry.key) {
             place::end_uploads(config, directory)?;
             place::tidy(config, directory)?;
         }
         Ok(())
     }
+}
+
+fn open_tree(config: &Config, key: &str) -> Result<Content> {
+    place::must_be_there(config)?;
+    let scratch = Scratch::make()?;
+    let many = command::fetch(config, key, &scratch.path());
+    let one = command::cat_listed(config, key);
+    let meanings = complaint::meanings_of_tree(&config.location(key));
+    Ok(Content::Bytes(scratch.fetch(&many, &one, meanings)?))
+}
+
+/// A tree is as large as it was if as much is there as when it was stored.
+fn check_tree(config: &Config, tree: &receipt::Tree) -> Result<Object> {
+    let amount = place::amount(config, &tree.key)?;
+    if amount == tree.amount {
+        return Ok(Object {
+            found: true,
+            size: tree.content,
+        });
+    }
+    if amount.files == 0 {
+        place::must_be_there(config)?;
+        return Ok(Object {
+            found: false,
+            size: 0,
+        });
+    }
+    let message = format!(
+        "{} is damaged: {} files of {} bytes are there instead of {} of {}",
+        config.location(&tree.key),
+        amount.files,
+        amount.bytes,
+        tree.amount.files,
+        tree.amount.bytes
+    );
+    Err(Failure::new(Code::Verification, message)
+        .hint("restore from another backup or destination; keep this one until you have found out why"))
 }

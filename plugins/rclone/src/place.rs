@@ -3,6 +3,7 @@
 use backstay_sdk::{Code, Failure, Result, RunInfo, log, shell, state};
 
 use crate::config::Config;
+use crate::receipt::Amount;
 use crate::{answer, command, complaint, key};
 
 /// rclone's exit statuses for a directory and for a file that isn't there.
@@ -97,6 +98,41 @@ pub fn find(config: &Config, suffix: &str) -> Result<Vec<String>> {
         .filter(|key| key::parse(key).is_ok())
         .map(str::to_owned)
         .collect())
+}
+
+/// How much is in a directory; nothing if it isn't there.
+///
+/// # Errors
+/// The remote doesn't answer.
+pub fn amount(config: &Config, key: &str) -> Result<Amount> {
+    let output = command::size(config, key).run()?;
+    if output.is_success() {
+        return answer::amount(&output.stdout);
+    }
+    if NOT_FOUND.contains(&output.status) {
+        return Ok(Amount::default());
+    }
+    Err(complaint::failure(
+        "count what is in",
+        &config.location(key),
+        &output,
+    ))
+}
+
+/// Removes the directory of a tree with all that is in it. One that isn't there is removed already.
+///
+/// # Errors
+/// Something of it may still be there.
+pub fn purge(config: &Config, key: &str) -> Result<()> {
+    let output = command::purge(config, key).run()?;
+    if output.is_success() || NOT_FOUND.contains(&output.status) {
+        return Ok(());
+    }
+    // Of a directory that isn't there rclone says at some places that it can't be removed.
+    if NOT_FOUND.contains(&command::size(config, key).run()?.status) {
+        return Ok(());
+    }
+    Err(complaint::failure("remove", &config.location(key), &output))
 }
 
 /// Removes an object. One that isn't there is removed already.

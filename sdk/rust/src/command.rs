@@ -101,11 +101,7 @@ impl Command {
         &self,
         meanings: impl IntoIterator<Item = (String, Failure)>,
     ) -> Result<ByteStream> {
-        let meanings: Vec<_> = meanings
-            .into_iter()
-            .map(|(sign, failure)| host::Meaning { sign, failure })
-            .collect();
-        host::pipe_explained(&self.0, &meanings)
+        host::pipe_explained(&self.0, &as_host(meanings))
     }
 
     pub(crate) fn as_host(&self) -> &host::Command {
@@ -123,6 +119,14 @@ impl Command {
             stderr: output.stderr,
         })
     }
+}
+
+/// What complaints mean, in the host's words.
+pub(crate) fn as_host(meanings: impl IntoIterator<Item = (String, Failure)>) -> Vec<host::Meaning> {
+    let meanings = meanings.into_iter();
+    meanings
+        .map(|(sign, failure)| host::Meaning { sign, failure })
+        .collect()
 }
 
 /// As a person would type it into a shell, without its environment.

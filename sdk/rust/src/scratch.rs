@@ -2,8 +2,9 @@
 //!
 //! The host removes it when the run ends, however it ends: a plugin needs no journal for it, and no capability.
 
+use crate::Failure;
 use crate::bindings::backstay::plugin::scratch as host;
-use crate::command::Command;
+use crate::command::{self, Command};
 use crate::content::{ByteStream, Tree, TreeOptions};
 use crate::failure::Result;
 
@@ -19,7 +20,8 @@ impl Scratch {
     }
 
     /// Makes it: once in each call that is part of a run, such as [`open`](crate::Source::open),
-    /// [`restore`](crate::Source::restore) or [`put`](crate::Destination::put).
+    /// [`restore`](crate::Source::restore), [`put`](crate::Destination::put) or a destination's
+    /// [`open`](crate::Destination::open).
     ///
     /// # Errors
     /// The call can't have one, or has one, or there is no room.
@@ -72,5 +74,21 @@ impl Scratch {
     /// A pattern is wrong.
     pub fn tree(&self, options: &TreeOptions) -> Result<Tree> {
         self.0.tree(options)
+    }
+
+    /// The files of a stored tree, which programs bring: `many` copies those that are in the list on its input into this
+    /// directory, which must be empty, and `one` writes the one that it reads the name of to its output. Only for
+    /// [`open`](crate::Destination::open) to give back. For `meanings` see [`Command::pipe_explained`].
+    ///
+    /// # Errors
+    /// There is no grant for one of the commands.
+    pub fn fetch(
+        &self,
+        many: &Command,
+        one: &Command,
+        meanings: impl IntoIterator<Item = (String, Failure)>,
+    ) -> Result<ByteStream> {
+        self.0
+            .fetch(many.as_host(), one.as_host(), &command::as_host(meanings))
     }
 }

@@ -1,6 +1,8 @@
 //! The destination `rclone` beyond what every destination does: what it refuses and warns of, what the failures of real
 //! servers and disks become, and the example of its documentation.
 
+mod trees;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -75,6 +75,7 @@ impl Host {
                 Listing::Taken => copy.taken()?,
                 Listing::Carried => copy.carried()?,
                 Listing::LeftOut => copy.left_out(&context)?,
+                Listing::Files => copy.files()?,
                 Listing::Nothing => std::fs::File::open("/dev/null")
                     .map_err(|e| backstay_model::Error::io("open", "/dev/null", e))?,
             };
@@ -164,7 +165,7 @@ impl HostTreeCopy for Host {
     ) -> wasmtime::Result<Result<Output, Failure>> {
         let copying = self.table.get(&this)?.clone();
         let output = self.run_copy(&copying, command, input, progress).await;
-        if output.is_ok() && matches!(input, Listing::Taken | Listing::LeftOut) {
+        if output.is_ok() && matches!(input, Listing::Taken | Listing::LeftOut | Listing::Files) {
             self.table.get_mut(&this)?.was_run = true;
         }
         answer(output)

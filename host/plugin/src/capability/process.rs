@@ -78,6 +78,29 @@ impl Host {
         })
     }
 
+    /// A command that was granted, whose output somebody else reads later, with what its complaints mean.
+    pub(super) async fn granted_explained(
+        &mut self,
+        command: Command,
+        meanings: Vec<GuestMeaning>,
+    ) -> Result<CommandSpec> {
+        let is_destination = self
+            .scope
+            .run
+            .as_ref()
+            .is_some_and(|run| run.destination.is_some());
+        // What a destination's program writes was stored before.
+        let code = if is_destination {
+            Code::Storage
+        } else {
+            Code::BackupFailed
+        };
+        let mut spec = self.granted(command, code).await?;
+        let known = meanings.into_iter();
+        spec.meanings = known.map(|one| meaning(one, &self.secrets)).collect();
+        Ok(spec)
+    }
+
     async fn run_command(&mut self, command: Command, stdin: Option<ByteStream>) -> Result<Output> {
         let code = if stdin.is_some() {
             Code::Storage
@@ -130,25 +153,9 @@ impl wit::Host for Host {
         command: Command,
         meanings: Vec<GuestMeaning>,
     ) -> wasmtime::Result<Result<Resource<ByteStream>, Failure>> {
-        let env = command.env.iter().chain(&command.env_secrets);
-        let env_bytes: usize = env.map(|(name, value)| name.len() + value.len()).sum();
-        let words_bytes: usize = meanings.iter().map(bytes_of).sum();
-        self.keep(env_bytes + words_bytes + command.args.iter().map(String::len).sum::<usize>())?;
-        let is_destination = self
-            .scope
-            .run
-            .as_ref()
-            .is_some_and(|run| run.destination.is_some());
-        // What a destination's program writes was stored before.
-        let code = if is_destination {
-            Code::Storage
-        } else {
-            Code::BackupFailed
-        };
-        match self.granted(command, code).await {
-            Ok(mut spec) => {
-                let known = meanings.into_iter();
-                spec.meanings = known.map(|one| meaning(one, &self.secrets)).collect();
+        self.keep(bytes_of_words(&command, &meanings))?;
+        match self.granted_explained(command, meanings).await {
+            Ok(spec) => {
                 let recipe = Arc::new(CommandRecipe(spec));
                 Ok(Ok(self.push_stream(ByteStream::plain(recipe))?))
             }
@@ -174,6 +181,14 @@ impl wit::Host for Host {
             Err(error) => answer(Err(error)),
         }
     }
+}
+
+/// Bytes that are kept for a command until it runs.
+pub(super) fn bytes_of_words(command: &Command, meanings: &[GuestMeaning]) -> usize {
+    let env = command.env.iter().chain(&command.env_secrets);
+    let env_bytes: usize = env.map(|(name, value)| name.len() + value.len()).sum();
+    let words_bytes: usize = meanings.iter().map(bytes_of).sum();
+    env_bytes + words_bytes + command.args.iter().map(String::len).sum::<usize>()
 }
 
 fn bytes_of(meaning: &GuestMeaning) -> usize {

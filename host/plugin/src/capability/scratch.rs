@@ -5,11 +5,12 @@ use std::time::Duration;
 use backstay_model::journal::{HostEntry, Owner, UndoWhen};
 use backstay_model::{Code, Error, Result};
 use backstay_stream::process::{self, Bounds};
-use backstay_stream::tree::TreeSpec;
+use backstay_stream::tree::{FETCH_BYTES, FetchRecipe, Fetching, TreeSpec};
 use wasmtime::component::Resource;
 
+use super::process::bytes_of_words;
 use crate::bindings::wit::data::TreeOptions;
-use crate::bindings::wit::process::Command;
+use crate::bindings::wit::process::{Command, Meaning};
 use crate::bindings::wit::scratch::{self as wit, Copied, HostDirectory, Recorded};
 use crate::bindings::wit::types::Failure;
 use crate::call::Flood;
@@ -126,6 +127,22 @@ impl Host {
             failed: copied.failed,
         })
     }
+
+    /// How files are brought into the scratch directory.
+    async fn fetching(
+        &mut self,
+        scratch: &Scratch,
+        many: Command,
+        one: Command,
+        meanings: Vec<Meaning>,
+    ) -> Result<Fetching> {
+        Ok(Fetching {
+            many: self.granted_explained(many, meanings.clone()).await?,
+            one: self.granted_explained(one, meanings).await?,
+            into: scratch.path().to_owned(),
+            bytes: FETCH_BYTES,
+        })
+    }
 }
 
 impl wit::Host for Host {
@@ -205,6 +222,24 @@ impl HostDirectory for Host {
         } = options;
         match TreeSpec::new(scratch.path(), &include, &exclude, one_file_system) {
             Ok(spec) => Ok(Ok(self.push_tree(std::sync::Arc::new(spec))?)),
+            Err(error) => answer(Err(error)),
+        }
+    }
+
+    async fn fetch(
+        &mut self,
+        this: Resource<Scratch>,
+        many: Command,
+        one: Command,
+        meanings: Vec<Meaning>,
+    ) -> wasmtime::Result<Result<Resource<ByteStream>, Failure>> {
+        let scratch = self.scratch(&this)?;
+        self.keep(bytes_of_words(&many, &meanings) + bytes_of_words(&one, &meanings))?;
+        match self.fetching(&scratch, many, one, meanings).await {
+            Ok(fetching) => {
+                let recipe = std::sync::Arc::new(FetchRecipe::new(fetching));
+                Ok(Ok(self.push_stream(ByteStream::plain(recipe))?))
+            }
             Err(error) => answer(Err(error)),
         }
     }

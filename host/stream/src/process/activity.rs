@@ -17,7 +17,7 @@ const GENERATIONS: u32 = 8;
 
 /// Counts work of a process and its children as movement until it is dropped.
 #[derive(Debug)]
-pub(super) struct Activity {
+pub(crate) struct Activity {
     _stop: Sender<()>,
 }
 

@@ -12,7 +12,8 @@ use backstay_model::secrets::Secrets;
 use backstay_model::{Code, Error, Result};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
-use crate::context::{Context, HookGuard};
+use crate::context::{Context, HookGuard, Meter};
+use crate::process::activity::{self, Activity};
 use crate::process::keep::{Kept, Part, keep};
 use crate::process::{CommandSpec, Meaning, Output};
 
@@ -166,6 +167,14 @@ impl Child {
     /// Its number among the processes, until it was waited for.
     pub fn id(&self) -> u32 {
         self.inner.id()
+    }
+
+    /// Counts its work as movement, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// The thread that looks can't be started.
+    pub(crate) fn watch(&self, meter: &Arc<Meter>) -> Result<Activity> {
+        activity::watch(self.id(), Arc::clone(meter))
     }
 
     /// Its output, once.

@@ -9,7 +9,6 @@ use backstay_model::Result;
 
 use crate::context::{Context, Meter};
 use crate::process::CommandSpec;
-use crate::process::activity;
 use crate::process::child::Child;
 use crate::process::follow::Follow;
 use crate::process::keep::{Part, keep};
@@ -39,7 +38,7 @@ pub fn run_inside(spec: &CommandSpec, inside: Inside<'_>, context: &Context) -> 
     let _storing = context.meter.store();
     let _moving = Moving::new(&context.meter);
     let mut child = Child::start_in(spec, inside.directory, inside.input, context)?;
-    let _activity = activity::watch(child.id(), Arc::clone(&context.meter))?;
+    let _activity = child.watch(&context.meter)?;
     let follow = Follow::new(child.take_stdout()?, inside.progress, Arc::clone(&context.meter));
     let output = keep(follow, Part::Last(LAST_BYTES))?;
     let exit = child.wait()?;

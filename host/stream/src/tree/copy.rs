@@ -4,6 +4,7 @@
 //! the program. [`TreeCopy::finish`] looks at each entry again: of what has changed since nothing is claimed.
 
 mod earlier;
+mod files;
 mod hashes;
 mod left_out;
 mod pax;

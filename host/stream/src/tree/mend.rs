@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::read::{Reading, read};
 use crate::recipe::{Produced, Recipe};
 use crate::tree::archive::{Archive, Member};
+use crate::tree::chosen::ChosenLines;
 use crate::tree::compare::{Lines, Numbered, order};
 use crate::tree::content::push_zeros;
 use crate::tree::encode::{END, encode, padding_bytes};
@@ -37,8 +38,29 @@ pub struct MendedRecipe {
 }
 
 impl MendedRecipe {
-    /// Of an index that is proved, and a tar stream. `place` is how the stored tree is called in messages.
+    /// Of an index that is proved, and a tar stream, or files that come as one by the index. `place` is how the stored
+    /// tree is called in messages.
     pub fn new(index: Arc<dyn Recipe>, tar: Arc<dyn Recipe>, place: impl Into<String>) -> Self {
+        MendedRecipe::of_paths(index, tar, place, &[])
+    }
+
+    /// The same for whoever wants only these paths, each with all below it: no more files come than are needed. A tar stream
+    /// comes whole. No paths at all are everything.
+    pub fn of_paths(
+        index: Arc<dyn Recipe>,
+        tar: Arc<dyn Recipe>,
+        place: impl Into<String>,
+        paths: &[String],
+    ) -> Self {
+        let chosen: Arc<dyn Recipe> = if paths.is_empty() {
+            Arc::clone(&index)
+        } else {
+            Arc::new(ChosenLines::new(Arc::clone(&index), paths))
+        };
+        let (index, tar) = match tar.in_order_of(&chosen) {
+            Some(files) => (chosen, files),
+            None => (index, tar),
+        };
         MendedRecipe {
             index,
             tar,

@@ -14,6 +14,7 @@ mod bulk;
 mod changes;
 mod copies;
 mod damage;
+mod fetched;
 mod index;
 mod interchange;
 mod meanwhile;

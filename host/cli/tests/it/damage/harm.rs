@@ -68,7 +68,7 @@ pub const LEVELS: [&str; 4] = ["size", "checksum", "archive", "restore"];
 
 /// The least level that finds it; nothing if the destination stores no such part, or the tests don't do this to it.
 pub fn found_by(destination: &str, part: Part, harm: Harm) -> Option<&'static str> {
-    let keeps_trees = matches!(destination, "local" | "rsync");
+    let keeps_trees = matches!(destination, "local" | "rclone" | "rsync");
     // Which bit it is, and what the bytes mean, is the same wherever they are.
     if destination != "local" && (part == Part::Sealed || harm.is_a_finer_point()) {
         return None;
@@ -81,6 +81,9 @@ pub fn found_by(destination: &str, part: Part, harm: Harm) -> Option<&'static st
         ("restic", Part::Snapshot) => (harm == Harm::Deleted).then_some("size"),
         ("restic", _) | (_, Part::Pack | Part::Snapshot) => None,
         (_, Part::File | Part::Index) if !keeps_trees => None,
+        // To store a tree takes rclone some seconds, and what comes back is compared with the index as anywhere else.
+        ("rclone", Part::File) if !matches!(harm, Harm::MiddleBit | Harm::Deleted) => None,
+        ("rclone", Part::Index) if harm != Harm::MiddleBit => None,
         // It is read and compared whatever the level is.
         (_, Part::Manifest) => Some("size"),
         _ if harm.changes_length() => Some("size"),

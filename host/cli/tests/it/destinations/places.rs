@@ -23,7 +23,7 @@ pub trait Place {
     /// Whether the place has directories that can be empty, and so can be left behind.
     const HAS_DIRECTORIES: bool = true;
 
-    /// What the printed commands don't bring back of a tree.
+    /// What the printed commands don't bring back of a tree that is kept as files.
     const LOST_BY_HAND: &[Except] = &[];
 
     /// Makes it, with all its files below `directory`, which is its own.
@@ -202,6 +202,9 @@ impl Place for RsyncDisk {
     }
 }
 
+/// What rclone by itself doesn't give back of a tree.
+const LOST_BY_RCLONE: &[Except] = &[Except::Metadata, Except::EmptyDirectories];
+
 /// A directory of this machine as a remote of rclone.
 pub struct RcloneDisk {
     disk: Disk,
@@ -210,6 +213,7 @@ pub struct RcloneDisk {
 
 impl Place for RcloneDisk {
     const AWAY: i32 = 5;
+    const LOST_BY_HAND: &[Except] = LOST_BY_RCLONE;
 
     fn start(directory: &Path) -> Self {
         let config = directory.join("rclone.conf");
@@ -255,6 +259,7 @@ const CONFIG_PASSWORD: &str = "password-of-the-rclone-configuration";
 
 impl Place for RcloneS3 {
     const AWAY: i32 = 6;
+    const LOST_BY_HAND: &[Except] = LOST_BY_RCLONE;
     const HAS_DIRECTORIES: bool = false;
 
     fn start(directory: &Path) -> Self {
@@ -338,6 +343,7 @@ const DAV_PASSWORD: &str = "webdav-password-of-a-test";
 
 impl Place for RcloneWebDav {
     const AWAY: i32 = 6;
+    const LOST_BY_HAND: &[Except] = LOST_BY_RCLONE;
 
     fn start(directory: &Path) -> Self {
         let served = directory.join("served");

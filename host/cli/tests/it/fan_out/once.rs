@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::desk::{Desk, artifact, noise, object};
-use crate::destinations::places::{Place as _, RcloneDisk};
+use crate::destinations::places::{ObjectS3, Place as _, RcloneDisk};
 use crate::roundtrip::key;
 
 #[test]
@@ -91,11 +91,11 @@ fn a_tree_that_one_place_keeps_as_files_and_another_as_tar_is_whole_at_both() {
     let source = desk.at("source");
     fs::create_dir(&source).unwrap();
     fs::write(source.join("file"), "content").unwrap();
-    fs::create_dir(desk.at("rclone")).unwrap();
-    let rclone = RcloneDisk::start(&desk.at("rclone"));
+    let store = ObjectS3::start(&desk.at("store"));
+    store.introduce(&desk.backstay);
     let places = [
         desk.local("first"),
-        rclone.destination().trim_matches(['{', '}']).to_owned(),
+        store.destination().trim_matches(['{', '}']).to_owned(),
     ];
     let source = format!(
         "{{ plugin: path, config: {{ path: {}, stream: false }} }}",

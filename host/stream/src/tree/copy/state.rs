@@ -55,6 +55,12 @@ impl State {
         self.mode & KIND == REGULAR
     }
 
+    /// Whether it is a symbolic link.
+    pub(super) fn is_link(&self) -> bool {
+        const LINK: u64 = 0o120_000;
+        self.mode & FILE_TYPE == LINK
+    }
+
     /// Whether it is the same file or directory still, whatever has become of it.
     pub(super) fn is_same(&self, other: &State) -> bool {
         let identity = |state: &State| (state.device, state.inode, state.mode & FILE_TYPE);
