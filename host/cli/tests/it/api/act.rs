@@ -123,9 +123,53 @@ fn all_that_is_wrong_with_a_job_is_said_as_on_the_command_line() {
     assert_eq!(lab.local("GET /api/v1/jobs").json(200)["items"], json!([]));
     lab.local_with("POST /api/v1/jobs", &[], "{")
         .problem(400, "bad-request");
-    lab.job("fine");
-    let preview = lab.local("POST /api/v1/jobs/fine/preview").json(200);
-    assert_eq!(preview, json!({ "ok": true, "diagnostics": [], "next": [] }));
+}
+
+#[test]
+fn a_preview_is_the_same_by_the_interface_by_the_command_and_without_a_service() {
+    let mut lab = Lab::new();
+    let mut spec = lab.spec("documents");
+    spec["source"]["config"]["stream"] = false.into();
+    lab.backstay.apply(&spec.to_string()).ok();
+    lab.backstay.run(&["run", "documents"]).ok();
+    fs::write(lab.file("small/more"), "12345").unwrap();
+    let preview = lab.local("POST /api/v1/jobs/documents/preview").json(200);
+    assert_eq!(
+        preview["destinations"][0]["new"],
+        json!({ "entries": 1, "bytes": 5 })
+    );
+    assert_eq!(
+        preview["destinations"][0]["changes"][0]["path"], "more",
+        "{preview}"
+    );
+    let args = ["run", "documents", "--dry-run"];
+    assert_eq!(lab.backstay.json(&args), preview);
+    let text = lab.backstay.run(&args).ok().stdout;
+    // A source that has to act first is refused in the same words.
+    lab.backstay.secret("none", "x");
+    let mut acts = lab.spec("acts");
+    acts["source"] = json!({ "plugin": "database", "config": {
+        "engine": "sqlite", "path": lab.backstay.data_dir().join("backstay.db"),
+    } });
+    lab.backstay.apply(&acts.to_string()).ok();
+    let problem = lab
+        .local("POST /api/v1/jobs/acts/preview")
+        .problem(409, "conflict");
+    let refused = lab.backstay.run(&["run", "acts", "--dry-run"]).code(2).stderr;
+    for part in ["detail", "hint"] {
+        assert!(
+            refused.contains(problem[part].as_str().unwrap()),
+            "{refused}\n{problem}"
+        );
+    }
+    assert_eq!(lab.backstay.json(&["runs"]).as_array().unwrap().len(), 1);
+    lab.service.kill();
+    assert_eq!(lab.backstay.json(&args), preview);
+    assert_eq!(lab.backstay.run(&args).ok().stdout, text);
+    assert_eq!(
+        lab.backstay.run(&["run", "acts", "--dry-run"]).code(2).stderr,
+        refused
+    );
 }
 
 #[test]
@@ -195,6 +239,19 @@ fn a_request_with_a_key_is_done_once_also_after_a_crash() {
     let added = keyed(&lab.spec("third")).json(201);
     assert_eq!(keyed(&lab.spec("third")).json(201)["id"], added["id"]);
     keyed(&lab.spec("fourth")).problem(422, "key-reused");
+    // What there is to say against a job by now doesn't matter to one that was added.
+    let script = lab.file("before.sh");
+    fs::write(&script, "#!/bin/sh\n").unwrap();
+    let mut spec = lab.spec("hooked");
+    spec["before"] = json!({ "scriptPath": script });
+    let ask = |key: &str| {
+        let headers = [("Idempotency-Key", key)];
+        lab.local_with("POST /api/v1/jobs", &headers, &spec.to_string())
+    };
+    let hooked = ask("hooked").json(201);
+    fs::remove_file(&script).unwrap();
+    assert_eq!(ask("hooked").json(201)["id"], hooked["id"]);
+    ask("another").problem(422, "invalid");
 }
 
 #[test]
