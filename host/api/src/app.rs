@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::Problem;
 use crate::live::Live;
-use crate::logins::Logins;
+use crate::logins::{Logins, MOST_COOKIES, MOST_TOKENS};
 use crate::{openapi, v1};
 
 /// A scheduler that has done nothing for this long stands still.
@@ -45,6 +45,7 @@ pub struct App {
     pub(crate) daemon: Arc<Daemon>,
     pub(crate) started_at: Timestamp,
     pub(crate) logins: Logins,
+    pub(crate) cookies: Logins,
     pub(crate) document: Value,
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) live: Arc<Live>,
@@ -101,7 +102,8 @@ impl App {
             document: openapi::document(&v1::endpoints(), engine.version),
             engine,
             daemon,
-            logins: Logins::default(),
+            logins: Logins::new(MOST_TOKENS),
+            cookies: Logins::new(MOST_COOKIES),
             stopping: watch::Sender::new(false),
             live,
             newest: watch::Sender::new(0),

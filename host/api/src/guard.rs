@@ -109,7 +109,7 @@ async fn identify(app: &App, request: &Parts) -> Result<Option<Caller>, Problem>
             browser: None,
         })),
         Peer::Network(_) => match cookie::read(headers, app.settings().api.tls.is_some()) {
-            Some(text) => browser(app, request, text).await.map(Some),
+            Some(text) => browser(app, request, text, peer.address()).await.map(Some),
             None => Err(unknown_caller()),
         },
     }
@@ -124,10 +124,15 @@ async fn bearer(app: &App, value: &str, address: IpAddr) -> Result<Caller, Probl
     }
 }
 
-/// Who a browser with this cookie is. What it holds can't be guessed, and an old one is no attempt, so these aren't counted.
-async fn browser(app: &App, request: &Parts, text: &str) -> Result<Caller, Problem> {
+/// Who a browser with this cookie is.
+async fn browser(app: &App, request: &Parts, text: &str, address: IpAddr) -> Result<Caller, Problem> {
+    let now = Instant::now();
+    if let Some(seconds) = app.cookies.wait(address, text, now) {
+        return Err(too_many(address, "old cookies", seconds));
+    }
     let idle = app.settings().api.sessions.idle;
     let Some((session, token)) = app.engine.store.session_of(text, idle).await? else {
+        app.cookies.failed(address, now);
         return Err(Problem::new(
             StatusCode::UNAUTHORIZED,
             "session",
@@ -139,6 +144,7 @@ async fn browser(app: &App, request: &Parts, text: &str) -> Result<Caller, Probl
     if !matches!(request.method, Method::GET | Method::HEAD) {
         cookie::refuse_forged(&request.headers, text)?;
     }
+    app.cookies.succeeded(text);
     app.see(&session);
     let csrf = cookie::csrf(text);
     Ok(Caller {
@@ -151,13 +157,7 @@ async fn browser(app: &App, request: &Parts, text: &str) -> Result<Caller, Probl
 pub async fn known(app: &App, token: &str, address: IpAddr) -> Result<Token, Problem> {
     let now = Instant::now();
     if let Some(seconds) = app.logins.wait(address, token, now) {
-        return Err(Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too-many-attempts",
-            "Too many wrong tokens",
-            format!("{address} has sent too many wrong tokens"),
-        )
-        .retry_after(u32::try_from(seconds).unwrap_or(u32::MAX)));
+        return Err(too_many(address, "wrong tokens", seconds));
     }
     match app.engine.store.token_of(token).await? {
         Some(found) => {
@@ -171,6 +171,16 @@ pub async fn known(app: &App, token: &str, address: IpAddr) -> Result<Token, Pro
             Err(unknown_caller())
         }
     }
+}
+
+fn too_many(address: IpAddr, what: &str, seconds: u64) -> Problem {
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too-many-attempts",
+        "Too many that are not known",
+        format!("{address} has sent too many {what}"),
+    )
+    .retry_after(u32::try_from(seconds).unwrap_or(u32::MAX))
 }
 
 /// The host that the client means to talk to.

@@ -81,6 +81,8 @@ pub async fn begin(
         Ok(begun.await?)
     });
     let (session, text) = begun.await?;
+    // Those who send old ones from the same address keep nobody out who has just come in.
+    app.cookies.succeeded(&text);
     let seconds = session.expires_at.duration_since(session.created_at).as_secs();
     let set = cookie::set(&text, is_secure, seconds)?;
     caller.browser = Some(Browser {

@@ -2,6 +2,7 @@
 
 mod access;
 mod act;
+mod commands;
 mod document;
 mod events;
 mod guard;
