@@ -76,7 +76,8 @@ pub struct Answer {
     pub(crate) summary: &'static str,
     pub(crate) media_type: &'static str,
     pub(crate) schema: Option<Make>,
-    pub(crate) has_etag: bool,
+    /// A header that comes with it, and what that is.
+    pub(crate) header: Option<(&'static str, &'static str)>,
 }
 
 fn make<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
@@ -218,7 +219,7 @@ impl Endpoint {
             summary,
             media_type: "application/json",
             schema: Some(make::<T>),
-            has_etag: false,
+            header: None,
         });
         self
     }
@@ -230,7 +231,7 @@ impl Endpoint {
             summary,
             media_type: "application/json",
             schema: None,
-            has_etag: false,
+            header: None,
         });
         self
     }
@@ -242,7 +243,7 @@ impl Endpoint {
             summary,
             media_type,
             schema: Some(make::<String>),
-            has_etag: false,
+            header: None,
         });
         self
     }
@@ -253,9 +254,14 @@ impl Endpoint {
     }
 
     /// With an `ETag`, for `If-Match`.
-    pub fn with_etag(mut self) -> Self {
+    pub fn with_etag(self) -> Self {
+        self.with_header("ETag", "Changes with what people wrote of it, not with its runs")
+    }
+
+    /// With a header, and what that is.
+    pub fn with_header(mut self, name: &'static str, summary: &'static str) -> Self {
         for answer in &mut self.answers {
-            answer.has_etag = true;
+            answer.header = Some((name, summary));
         }
         self
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub const MOST_TOKENS: u32 = 10;
 
 /// So many cookies of no session. Pages that were left open go on asking with theirs when that has ended.
-pub const MOST_COOKIES: u32 = 300;
+pub const MOST_COOKIES: u32 = 100;
 
 /// How long a wrong one counts.
 const WINDOW: Duration = Duration::from_secs(60);

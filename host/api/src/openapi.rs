@@ -99,12 +99,9 @@ fn response(answer: &Answer, generator: &mut SchemaGenerator) -> Value {
     if let Some(make) = answer.schema {
         response["content"] = json!({ answer.media_type: { "schema": make(generator) } });
     }
-    if answer.has_etag {
+    if let Some((name, summary)) = answer.header {
         response["headers"] = json!({
-            "ETag": {
-                "description": "Changes with what people wrote of it, not with its runs",
-                "schema": { "type": "string" },
-            },
+            name: { "description": summary, "schema": { "type": "string" } },
         });
     }
     response

@@ -123,14 +123,16 @@ fn about_access() -> Vec<Endpoint> {
             .open()
             .body::<session::Login>()
             .says("Logs a browser in with a token: what it may do is that of the token")
-            .answers::<session::Identity>(StatusCode::CREATED, "Who it is; the cookie is in `Set-Cookie`"),
+            .answers::<session::Identity>(StatusCode::CREATED, "Who it is")
+            .with_header("Set-Cookie", "The cookie that the browser sends from now on"),
         Endpoint::get(SESSION, "session-show", session::show)
             .says("Who sends this request")
             .answers::<session::Identity>(OK, "Who it is"),
         Endpoint::delete(SESSION, "session-end", session::end)
             .while_ending()
             .says("Logs the browser out that sends this")
-            .answers_nothing("It is logged out"),
+            .answers_nothing("It is logged out")
+            .with_header("Set-Cookie", "Has the browser forget its cookie"),
         Endpoint::get("/api/v1/sessions", "session-list", session::list)
             .role(Role::Admin)
             .says("All browsers that are logged in, the newest first")
