@@ -1,13 +1,14 @@
 //! What all requests share.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use backstay_engine::Engine;
 use backstay_engine::daemon::Daemon;
 use backstay_model::Error;
-use backstay_model::access::{Role, Token};
+use backstay_model::access::{Role, Session, Token};
 use backstay_model::settings::Settings;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -15,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::Problem;
 use crate::live::Live;
-use crate::logins::Logins;
+use crate::logins::{Logins, MOST_COOKIES, MOST_TOKENS};
 use crate::{openapi, v1};
 
 /// A scheduler that has done nothing for this long stands still.
@@ -28,8 +29,14 @@ const MOST_LISTENERS: usize = 64;
 /// answer in memory.
 const MOST_REQUESTS: usize = 16;
 
+/// So many requests at once for which a whole source is walked.
+const MOST_WALKS: usize = 2;
+
 /// So many requests at once for which plugins are asked, each of which may start programs.
 const MOST_CHECKS: usize = 4;
+
+/// How often it is written down that a session is used.
+const SEEN: Duration = Duration::from_secs(60);
 
 /// What all requests share.
 #[derive(Debug)]
@@ -38,6 +45,7 @@ pub struct App {
     pub(crate) daemon: Arc<Daemon>,
     pub(crate) started_at: Timestamp,
     pub(crate) logins: Logins,
+    pub(crate) cookies: Logins,
     pub(crate) document: Value,
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) live: Arc<Live>,
@@ -47,6 +55,8 @@ pub struct App {
     pub(crate) looks: Semaphore,
     pub(crate) edits: Semaphore,
     pub(crate) checks: Semaphore,
+    pub(crate) walks: Semaphore,
+    ending: AtomicBool,
     settings: RwLock<Arc<Settings>>,
     unopened: Mutex<BTreeMap<&'static str, String>>,
     seen: Mutex<(u64, Instant)>,
@@ -58,8 +68,30 @@ pub(crate) struct Caller {
     /// As it is written down: `token:NAME` or `user:UID`.
     pub(crate) actor: String,
     pub(crate) role: Role,
-    /// The token that it came with, if it came with one.
+    /// The token that it came with, or that its session was begun with, if there is one.
     pub(crate) token: Option<Token>,
+    /// The browser that sends it, if one is logged in.
+    pub(crate) browser: Option<Browser>,
+}
+
+/// A browser that is logged in.
+#[derive(Debug, Clone)]
+pub(crate) struct Browser {
+    pub(crate) session: Session,
+    /// What it must send with changes.
+    pub(crate) csrf: String,
+}
+
+impl Caller {
+    /// Who sends a token.
+    pub(crate) fn with_token(token: Token) -> Self {
+        Caller {
+            actor: format!("token:{}", token.name),
+            role: token.role,
+            token: Some(token),
+            browser: None,
+        }
+    }
 }
 
 impl App {
@@ -70,7 +102,8 @@ impl App {
             document: openapi::document(&v1::endpoints(), engine.version),
             engine,
             daemon,
-            logins: Logins::default(),
+            logins: Logins::new(MOST_TOKENS),
+            cookies: Logins::new(MOST_COOKIES),
             stopping: watch::Sender::new(false),
             live,
             newest: watch::Sender::new(0),
@@ -78,6 +111,8 @@ impl App {
             looks: Semaphore::new(MOST_REQUESTS),
             edits: Semaphore::new(MOST_REQUESTS),
             checks: Semaphore::new(MOST_CHECKS),
+            walks: Semaphore::new(MOST_WALKS),
+            ending: AtomicBool::new(false),
             settings: RwLock::new(Arc::new(settings)),
             unopened: Mutex::default(),
             seen: Mutex::new((0, Instant::now())),
@@ -97,6 +132,31 @@ impl App {
         change
             .await
             .map_err(|e| Error::internal(format!("{action} ended in the middle")).because(e))?
+    }
+
+    /// Takes nothing new from now on: the service is about to end.
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the service is about to end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    /// Writes down from time to time that a session is used, without keeping anybody waiting.
+    pub(crate) fn see(&self, session: &Session) {
+        let idle = self.settings().api.sessions.idle.duration();
+        let age = self.engine.clock.now().duration_since(session.seen_at);
+        if age.unsigned_abs() < SEEN.min(idle / 4) {
+            return;
+        }
+        let (engine, id) = (Arc::clone(&self.engine), session.id);
+        tokio::spawn(async move {
+            if let Err(error) = engine.store.see_session(id).await {
+                tracing::debug!("{}", error.report());
+            }
+        });
     }
 
     /// What the daemon goes by now.

@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
+use backstay_model::Diagnostic;
+use backstay_model::job::check::against_schema;
 use http::{StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::Problem;
@@ -55,6 +59,18 @@ impl<S: Sync> FromRequest<S> for Json {
             Err(error) => Err(Problem::bad_request(format!("the body is not JSON: {error}"))),
         }
     }
+}
+
+/// What a body says, or all that is wrong with it.
+pub fn typed<T: DeserializeOwned + JsonSchema>(body: &Value) -> Result<T, Problem> {
+    let schema = schemars::schema_for!(T).to_value();
+    let mut found = against_schema(&schema, body, "")?;
+    match T::deserialize(body) {
+        Ok(typed) if found.is_empty() => return Ok(typed),
+        Err(error) if found.is_empty() => found.push(Diagnostic::error("", "invalid", error.to_string())),
+        _ => {}
+    }
+    Err(Problem::invalid("the body", found))
 }
 
 fn too_large() -> Problem {

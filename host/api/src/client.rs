@@ -13,9 +13,11 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use crate::Problem;
 use crate::listen::connect;
+use crate::problem::ENDING;
 
-/// How long the service may take to answer. It gives up what takes it longer itself.
+/// How long the service may take to answer. What takes it longer by its nature is waited for as long as it takes.
 const LIMIT: Duration = Duration::from_secs(40);
 
 /// The service of a data directory.
@@ -45,12 +47,22 @@ impl Client {
         }))
     }
 
-    /// Asks the service to do something. With a key it is done once, however often it is asked.
+    /// Asks the service to do something. With a key it is done once, however often it is asked. Nothing if the service is
+    /// about to end and takes nothing new.
     ///
     /// # Errors
     /// Those of the service, as if this process had done it; or the service is gone, or doesn't answer.
-    pub async fn post(&self, path: &str, key: Option<&str>) -> Result<Answer> {
-        self.ask(Method::POST, path, key).await
+    pub async fn post(&self, path: &str, key: Option<&str>) -> Result<Option<Answer>> {
+        let asked = self.ask(Method::POST, path, key);
+        timeout(LIMIT, asked).await.map_err(|_| silent())?
+    }
+
+    /// As [`Client::post`], for what may take long: it is waited for as long as it takes, and stops when this is dropped.
+    ///
+    /// # Errors
+    /// As for [`Client::post`].
+    pub async fn wait_for(&self, path: &str) -> Result<Option<Answer>> {
+        self.ask(Method::POST, path, None).await
     }
 
     /// Asks the service how something is.
@@ -58,10 +70,12 @@ impl Client {
     /// # Errors
     /// As for [`Client::post`].
     pub async fn get(&self, path: &str) -> Result<Value> {
-        Ok(self.ask(Method::GET, path, None).await?.body)
+        let asked = self.ask(Method::GET, path, None);
+        let answer = timeout(LIMIT, asked).await.map_err(|_| silent())??;
+        Ok(answer.ok_or_else(gone)?.body)
     }
 
-    async fn ask(&self, method: Method, path: &str, key: Option<&str>) -> Result<Answer> {
+    async fn ask(&self, method: Method, path: &str, key: Option<&str>) -> Result<Option<Answer>> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -72,18 +86,16 @@ impl Client {
         let request = request
             .body(Empty::<Bytes>::new())
             .map_err(|e| Error::internal("a request can't be made").because(e))?;
-        let answered = async {
-            match connect(&self.data_dir).await? {
-                Some(stream) => exchange(stream, request).await.map_err(|e| gone().because(e)),
-                None => Err(gone()),
-            }
-        };
-        let (status, body) = timeout(LIMIT, answered).await.map_err(|_| silent())??;
+        let stream = connect(&self.data_dir).await?.ok_or_else(gone)?;
+        let answered = exchange(stream, request).await;
+        let (status, body) = answered.map_err(|e| gone().because(e))?;
         let body: Value = serde_json::from_slice(&body)
             .map_err(|e| Error::internal("the service doesn't answer in JSON").because(e))?;
         if status.is_success() {
             let is_accepted = status == StatusCode::ACCEPTED;
-            Ok(Answer { is_accepted, body })
+            Ok(Some(Answer { is_accepted, body }))
+        } else if body["type"] == Problem::name(ENDING) {
+            Ok(None)
         } else {
             Err(failure(status, &body))
         }

@@ -24,6 +24,22 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// For so long if plugins are asked: a plugin may take a minute for each end of a job.
 const CHECK_LIMIT: Duration = Duration::from_secs(300);
 
+/// For so long if a whole source is walked.
+const WALK_LIMIT: Duration = Duration::from_secs(3600);
+
+/// What it takes to answer.
+#[derive(Debug, Clone, Copy)]
+enum Cost {
+    /// Nothing: it is answered however busy the service is.
+    Nothing,
+    /// A look at the database, or a change there.
+    Usual,
+    /// Plugins are asked, which may start programs.
+    Plugins,
+    /// The whole source of a job is walked.
+    Walk,
+}
+
 /// Makes a schema.
 pub type Make = fn(&mut SchemaGenerator) -> Schema;
 
@@ -41,7 +57,8 @@ pub struct Endpoint {
     pub(crate) headers: Vec<Header>,
     pub(crate) body: Option<Make>,
     pub(crate) answers: Vec<Answer>,
-    asks_plugins: bool,
+    cost: Cost,
+    is_for_ending: bool,
     route: MethodRouter<Arc<App>>,
 }
 
@@ -59,7 +76,8 @@ pub struct Answer {
     pub(crate) summary: &'static str,
     pub(crate) media_type: &'static str,
     pub(crate) schema: Option<Make>,
-    pub(crate) has_etag: bool,
+    /// A header that comes with it, and what that is.
+    pub(crate) header: Option<(&'static str, &'static str)>,
 }
 
 fn make<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
@@ -84,7 +102,8 @@ impl Endpoint {
             headers: Vec::new(),
             body: None,
             answers: Vec::new(),
-            asks_plugins: false,
+            cost: Cost::Usual,
+            is_for_ending: false,
             route,
         }
     }
@@ -141,10 +160,28 @@ impl Endpoint {
         Endpoint { role: None, ..self }
     }
 
+    /// It is answered however busy the service is.
+    pub fn always(self) -> Self {
+        let cost = Cost::Nothing;
+        Endpoint { cost, ..self }
+    }
+
     /// Plugins are asked for it, which may start programs and take long.
     pub fn asks_plugins(self) -> Self {
+        let cost = Cost::Plugins;
+        Endpoint { cost, ..self }
+    }
+
+    /// The whole source of a job is walked for it.
+    pub fn walks_a_source(self) -> Self {
+        let cost = Cost::Walk;
+        Endpoint { cost, ..self }
+    }
+
+    /// It is done while the service ends too, though it changes something.
+    pub fn while_ending(self) -> Self {
         Endpoint {
-            asks_plugins: true,
+            is_for_ending: true,
             ..self
         }
     }
@@ -182,7 +219,7 @@ impl Endpoint {
             summary,
             media_type: "application/json",
             schema: Some(make::<T>),
-            has_etag: false,
+            header: None,
         });
         self
     }
@@ -194,40 +231,48 @@ impl Endpoint {
             summary,
             media_type: "application/json",
             schema: None,
-            has_etag: false,
+            header: None,
+        });
+        self
+    }
+
+    /// Text of another form comes back.
+    pub fn answers_text(mut self, media_type: &'static str, summary: &'static str) -> Self {
+        self.answers.push(Answer {
+            status: StatusCode::OK,
+            summary,
+            media_type,
+            schema: Some(make::<String>),
+            header: None,
         });
         self
     }
 
     /// Events come back for as long as somebody listens.
-    pub fn streams(mut self, summary: &'static str) -> Self {
-        self.answers.push(Answer {
-            status: StatusCode::OK,
-            summary,
-            media_type: "text/event-stream",
-            schema: Some(make::<String>),
-            has_etag: false,
-        });
-        self
+    pub fn streams(self, summary: &'static str) -> Self {
+        self.answers_text("text/event-stream", summary)
     }
 
     /// With an `ETag`, for `If-Match`.
-    pub fn with_etag(mut self) -> Self {
+    pub fn with_etag(self) -> Self {
+        self.with_header("ETag", "Changes with what people wrote of it, not with its runs")
+    }
+
+    /// With a header, and what that is.
+    pub fn with_header(mut self, name: &'static str, summary: &'static str) -> Self {
         for answer in &mut self.answers {
-            answer.has_etag = true;
+            answer.header = Some((name, summary));
         }
         self
     }
 
     /// Its path, and what is routed there.
     pub fn into_route(self, app: &Arc<App>) -> (&'static str, MethodRouter<Arc<App>>) {
-        let entry = match self.role {
-            Some(role) => Entry {
-                role,
-                asks_plugins: self.asks_plugins,
-                app: Arc::clone(app),
-            },
-            None => return (self.path, self.route),
+        let entry = Entry {
+            role: self.role,
+            cost: self.cost,
+            is_for_ending: self.is_for_ending,
+            app: Arc::clone(app),
         };
         let route = self
             .route
@@ -242,22 +287,31 @@ impl Endpoint {
 /// What stands before a handler: only those go in who have the role, only so many at once, and only for so long.
 #[derive(Clone)]
 struct Entry {
-    role: Role,
-    asks_plugins: bool,
+    role: Option<Role>,
+    cost: Cost,
+    is_for_ending: bool,
     app: Arc<App>,
 }
 
 impl Entry {
     async fn enter(&self, request: Request, next: Next) -> Response {
-        match request.extensions().get::<Caller>() {
-            Some(caller) if caller.role >= self.role => {}
-            Some(caller) => return self.wrong_role(caller).into_response(),
-            None => return unknown_caller().into_response(),
+        if let Some(role) = self.role {
+            match request.extensions().get::<Caller>() {
+                Some(caller) if caller.role >= role => {}
+                Some(caller) => return wrong_role(role, caller).into_response(),
+                None => return unknown_caller().into_response(),
+            }
         }
-        let (places, limit) = match *request.method() {
-            _ if self.asks_plugins => (&self.app.checks, CHECK_LIMIT),
-            Method::GET | Method::HEAD => (&self.app.looks, TIME_LIMIT),
-            _ => (&self.app.edits, TIME_LIMIT),
+        let only_looks = matches!(*request.method(), Method::GET | Method::HEAD);
+        if self.app.is_ending() && !only_looks && !self.is_for_ending {
+            return Problem::ending().into_response();
+        }
+        let (places, limit) = match self.cost {
+            Cost::Nothing => return next.run(request).await,
+            Cost::Usual if only_looks => (&self.app.looks, TIME_LIMIT),
+            Cost::Usual => (&self.app.edits, TIME_LIMIT),
+            Cost::Plugins => (&self.app.checks, CHECK_LIMIT),
+            Cost::Walk => (&self.app.walks, WALK_LIMIT),
         };
         let Ok(Ok(_place)) = timeout(TIME_LIMIT, places.acquire()).await else {
             return Problem::unavailable("too many others ask at the same time").into_response();
@@ -269,21 +323,21 @@ impl Entry {
             }
         }
     }
+}
 
-    fn wrong_role(&self, caller: &Caller) -> Problem {
-        Problem::new(
-            StatusCode::FORBIDDEN,
-            "role",
-            "This token doesn't allow it",
-            format!(
-                "it takes the role {}, and {} is {}",
-                self.role.name(),
-                caller.actor,
-                caller.role.name()
-            ),
-        )
-        .hint("`backstay token add` makes a token with another role")
-    }
+fn wrong_role(role: Role, caller: &Caller) -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "role",
+        "This token doesn't allow it",
+        format!(
+            "it takes the role {}, and {} is {}",
+            role.name(),
+            caller.actor,
+            caller.role.name()
+        ),
+    )
+    .hint("`backstay token add` makes a token with another role")
 }
 
 /// Somebody without a token, or with a wrong one.

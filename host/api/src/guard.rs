@@ -1,4 +1,4 @@
-//! Who is let in: the right host, no foreign page, a known token.
+//! Who is let in: the right host, no foreign page, a known token or the cookie of a browser that logged in with one.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -7,17 +7,20 @@ use std::time::Instant;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use backstay_model::access::Role;
+use backstay_model::access::{Role, Token};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 
-use crate::Problem;
-use crate::app::{App, Caller};
+use crate::app::{App, Browser, Caller};
 use crate::endpoint::unknown_caller;
+use crate::{Problem, cookie, first_token};
 
 /// What can be asked without a token.
 const OPEN: &str = "/health";
+
+/// Where a browser logs in, with a token in the body.
+pub const SESSION: &str = "/api/v1/session";
 
 /// Names that people give to tokens in addresses, where they end up in logs and histories.
 const TOKENS: [&str; 6] = [
@@ -36,6 +39,16 @@ pub enum Peer {
     User(u32),
     /// By the network.
     Network(SocketAddr),
+}
+
+impl Peer {
+    /// The address that it comes from.
+    pub fn address(self) -> IpAddr {
+        match self {
+            Peer::User(_) => IpAddr::from([127, 0, 0, 1]),
+            Peer::Network(address) => address.ip(),
+        }
+    }
 }
 
 /// Lets a request in, and says who sends it.
@@ -80,50 +93,77 @@ async fn identify(app: &App, request: &Parts) -> Result<Option<Caller>, Problem>
                 .hint("send it as `Authorization: Bearer TOKEN`, and replace this one"),
         );
     }
-    if request.uri.path() == OPEN {
+    let is_login = request.method == Method::POST && request.uri.path() == SESSION;
+    if is_login || request.uri.path() == OPEN {
         return Ok(None);
     }
-    match (headers.get(header::AUTHORIZATION), peer) {
-        (Some(value), peer) => {
-            let text = value.to_str().unwrap_or_default();
-            let address = match peer {
-                Peer::User(_) => IpAddr::from([127, 0, 0, 1]),
-                Peer::Network(address) => address.ip(),
-            };
-            bearer(app, text, address).await.map(Some)
-        }
-        (None, Peer::User(uid)) => Ok(Some(Caller {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let caller = bearer(app, value.to_str().unwrap_or_default(), peer.address());
+        return caller.await.map(Some);
+    }
+    match peer {
+        Peer::User(uid) => Ok(Some(Caller {
             actor: format!("user:{uid}"),
             role: Role::Admin,
             token: None,
+            browser: None,
         })),
-        (None, Peer::Network(_)) => Err(unknown_caller()),
+        Peer::Network(_) => match cookie::read(headers, app.settings().api.tls.is_some()) {
+            Some(text) => browser(app, request, text, peer.address()).await.map(Some),
+            None => Err(unknown_caller()),
+        },
     }
 }
 
 async fn bearer(app: &App, value: &str, address: IpAddr) -> Result<Caller, Problem> {
-    let token = match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-        _ => return Err(unknown_caller()),
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            known(app, token.trim(), address).await.map(Caller::with_token)
+        }
+        _ => Err(unknown_caller()),
+    }
+}
+
+/// Who a browser with this cookie is.
+async fn browser(app: &App, request: &Parts, text: &str, address: IpAddr) -> Result<Caller, Problem> {
+    let now = Instant::now();
+    if let Some(seconds) = app.cookies.wait(address, text, now) {
+        return Err(too_many(address, "old cookies", seconds));
+    }
+    let idle = app.settings().api.sessions.idle;
+    let Some((session, token)) = app.engine.store.session_of(text, idle).await? else {
+        app.cookies.failed(address, now);
+        return Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "session",
+            "You are not logged in any more",
+            "the session has ended: it wasn't used for long, was as old as it may be, or somebody ended it",
+        )
+        .hint("log in again with a token"));
     };
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        cookie::refuse_forged(&request.headers, text)?;
+    }
+    app.cookies.succeeded(text);
+    app.see(&session);
+    let csrf = cookie::csrf(text);
+    Ok(Caller {
+        browser: Some(Browser { session, csrf }),
+        ..Caller::with_token(token)
+    })
+}
+
+/// The token with this text, unless too many wrong ones came from its address.
+pub async fn known(app: &App, token: &str, address: IpAddr) -> Result<Token, Problem> {
     let now = Instant::now();
     if let Some(seconds) = app.logins.wait(address, token, now) {
-        return Err(Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too-many-attempts",
-            "Too many wrong tokens",
-            format!("{address} has sent too many wrong tokens"),
-        )
-        .retry_after(u32::try_from(seconds).unwrap_or(u32::MAX)));
+        return Err(too_many(address, "wrong tokens", seconds));
     }
     match app.engine.store.token_of(token).await? {
-        Some(token_known) => {
+        Some(found) => {
             app.logins.succeeded(token);
-            Ok(Caller {
-                actor: format!("token:{}", token_known.name),
-                role: token_known.role,
-                token: Some(token_known),
-            })
+            first_token::used(app.engine.data_dir(), &found, token);
+            Ok(found)
         }
         None => {
             app.logins.failed(address, now);
@@ -131,6 +171,16 @@ async fn bearer(app: &App, value: &str, address: IpAddr) -> Result<Caller, Probl
             Err(unknown_caller())
         }
     }
+}
+
+fn too_many(address: IpAddr, what: &str, seconds: u64) -> Problem {
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too-many-attempts",
+        "Too many that are not known",
+        format!("{address} has sent too many {what}"),
+    )
+    .retry_after(u32::try_from(seconds).unwrap_or(u32::MAX))
 }
 
 /// The host that the client means to talk to.

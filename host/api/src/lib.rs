@@ -13,7 +13,9 @@
 pub mod app;
 mod body;
 pub mod client;
+mod cookie;
 mod endpoint;
+pub mod first_token;
 mod guard;
 mod listen;
 mod live;

@@ -90,7 +90,7 @@ pub fn user_of(stream: &UnixStream) -> Option<u32> {
 /// # Errors
 /// The address is in use, or none of this machine.
 pub async fn network(settings: &ApiSettings) -> Result<Option<TcpListener>> {
-    let Some(address) = settings.listen.as_ref().and_then(|listen| listen.address()) else {
+    let Some(address) = settings.listen.address() else {
         return Ok(None);
     };
     match TcpListener::bind(address).await {
@@ -98,7 +98,7 @@ pub async fn network(settings: &ApiSettings) -> Result<Option<TcpListener>> {
         Err(e) => Err(
             Error::new(Code::Environment, format!("cannot listen on {address}"))
                 .because(e)
-                .hint("`api.listen` in the settings says where: choose an address of this machine and a port that is free"),
+                .hint("`api.listen` in the settings says where: choose an address of this machine and a port that is free, or `none` for nothing but the socket"),
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! Counts requests with wrong tokens, by the address that they come from.
+//! Counts requests with wrong tokens, or with cookies of no session, by the address that they come from.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -6,17 +6,23 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// So many wrong tokens an address may send within [`WINDOW`]. After that, only tokens that were right before are looked at.
-const MOST: u32 = 10;
+pub const MOST_TOKENS: u32 = 10;
 
-/// How long a wrong token counts.
+/// So many cookies of no session. Pages that were left open go on asking with theirs when that has ended.
+pub const MOST_COOKIES: u32 = 100;
+
+/// How long a wrong one counts.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// So many addresses are remembered, and as many tokens; above that it begins anew.
 const MOST_REMEMBERED: usize = 10_000;
 
 /// What is known about attempts.
-#[derive(Debug, Default)]
-pub struct Logins(Mutex<Known>);
+#[derive(Debug)]
+pub struct Logins {
+    most: u32,
+    known: Mutex<Known>,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -26,18 +32,26 @@ struct Known {
 }
 
 impl Logins {
+    /// With so many wrong ones from an address.
+    pub fn new(most: u32) -> Self {
+        Logins {
+            most,
+            known: Mutex::default(),
+        }
+    }
+
     /// Seconds to wait for an address that has sent too many wrong tokens; nothing if this one may be looked at.
     pub fn wait(&self, address: IpAddr, token: &str, now: Instant) -> Option<u64> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (count, since) = known.failed.get(&address)?;
         let left = WINDOW.checked_sub(now.saturating_duration_since(*since))?;
-        let is_limited = *count >= MOST && !known.good.contains(&blake3::hash(token.as_bytes()));
+        let is_limited = *count >= self.most && !known.good.contains(&blake3::hash(token.as_bytes()));
         is_limited.then_some(left.as_secs() + 1)
     }
 
     /// A token was wrong.
     pub fn failed(&self, address: IpAddr, now: Instant) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.failed.len() >= MOST_REMEMBERED {
             known.failed.clear();
         }
@@ -51,7 +65,7 @@ impl Logins {
     /// A token was right.
     pub fn succeeded(&self, token: &str) {
         let hash = blake3::hash(token.as_bytes());
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.good.len() >= MOST_REMEMBERED {
             known.good.clear();
         }
@@ -65,11 +79,11 @@ mod tests {
 
     #[test]
     fn who_guesses_has_to_wait_and_nobody_else() {
-        let logins = Logins::default();
+        let logins = Logins::new(MOST_TOKENS);
         let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         let start = Instant::now();
         logins.succeeded("right");
-        for n in 0..MOST {
+        for n in 0..MOST_TOKENS {
             assert_eq!(logins.wait(here, "wrong", start), None, "after {n}");
             logins.failed(here, start);
         }

@@ -32,7 +32,7 @@ pub fn document(endpoints: &[Endpoint], version: &str) -> Value {
             "license": { "name": "Apache-2.0 OR MIT", "identifier": "Apache-2.0 OR MIT" },
         },
         "servers": [{ "url": "/" }],
-        "security": [{ "token": [] }],
+        "security": [{ "token": [] }, { "session": [] }],
         "paths": paths,
         "components": {
             "schemas": generator.take_definitions(true),
@@ -47,6 +47,14 @@ pub fn document(endpoints: &[Endpoint], version: &str) -> Value {
                     "type": "http",
                     "scheme": "bearer",
                     "description": "A token of `backstay token add`. None is needed on the socket in the data directory.",
+                },
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "backstay",
+                    "description": "For browsers: what `POST /api/v1/session` set; by an encrypted connection it is \
+                        `__Host-backstay`. All but GET takes an `Origin` of this host, and the header `X-CSRF-Token` with the \
+                        `csrf` of `GET /api/v1/session`.",
                 },
             },
         },
@@ -91,12 +99,9 @@ fn response(answer: &Answer, generator: &mut SchemaGenerator) -> Value {
     if let Some(make) = answer.schema {
         response["content"] = json!({ answer.media_type: { "schema": make(generator) } });
     }
-    if answer.has_etag {
+    if let Some((name, summary)) = answer.header {
         response["headers"] = json!({
-            "ETag": {
-                "description": "Changes with what people wrote of it, not with its runs",
-                "schema": { "type": "string" },
-            },
+            name: { "description": summary, "schema": { "type": "string" } },
         });
     }
     response

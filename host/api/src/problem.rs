@@ -11,6 +11,9 @@ use serde::Serialize;
 /// The media type of problems.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
+/// The kind of what is not done because the service is about to end.
+pub const ENDING: &str = "ending";
+
 /// After how many seconds a request may be sent again that failed for now.
 const LATER: u32 = 5;
 
@@ -45,7 +48,7 @@ impl Problem {
     /// A problem of a kind.
     pub fn new(status: StatusCode, kind: &str, title: &'static str, detail: impl Into<String>) -> Self {
         Problem {
-            kind: format!("urn:backstay:problem:{kind}"),
+            kind: Problem::name(kind),
             title,
             status: status.as_u16(),
             detail: detail.into(),
@@ -54,6 +57,11 @@ impl Problem {
             errors: Box::default(),
             retry_after: None,
         }
+    }
+
+    /// The `type` of a kind.
+    pub fn name(kind: &str) -> String {
+        format!("urn:backstay:problem:{kind}")
     }
 
     /// The request makes no sense.
@@ -81,12 +89,12 @@ impl Problem {
         Problem::new(StatusCode::CONFLICT, "conflict", "It can't be done now", detail)
     }
 
-    /// A job that can't be accepted, with all that is wrong with it.
-    pub fn invalid(errors: Vec<Diagnostic>) -> Self {
+    /// Something that can't be accepted, with all that is wrong with it. `what` it is, such as `the job`.
+    pub fn invalid(what: &str, errors: Vec<Diagnostic>) -> Self {
         let count = errors.iter().filter(|d| d.is_error()).count();
         let detail = match count {
-            1 => "the job has 1 error".to_owned(),
-            count => format!("the job has {count} errors"),
+            1 => format!("{what} has 1 error"),
+            count => format!("{what} has {count} errors"),
         };
         Problem {
             code: Some(Code::Configuration),
@@ -108,6 +116,18 @@ impl Problem {
             "It can't be done for now",
             detail,
         )
+        .retry_after(LATER)
+    }
+
+    /// The service takes nothing new.
+    pub fn ending() -> Self {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ENDING,
+            "The service is about to end",
+            "the service takes nothing new: it is about to end",
+        )
+        .hint("if it is being started anew, ask again when it is back")
         .retry_after(LATER)
     }
 

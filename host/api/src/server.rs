@@ -104,7 +104,7 @@ impl Server {
         };
         let by_network = async {
             let network = match network {
-                None if settings.listen.is_some() => again(&app, NETWORK, || open_network(&settings)).await,
+                None if !settings.listen.is_none() => again(&app, NETWORK, || open_network(&settings)).await,
                 network => network,
             };
             let Some(Network { listener, tls }) = network else {

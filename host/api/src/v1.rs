@@ -8,11 +8,15 @@ mod health;
 mod host;
 mod jobs;
 mod keys;
+mod metrics;
 mod plugins;
 mod runs;
 mod schedule;
+mod session;
+mod tokens;
 
-use backstay_model::access::{AuditEntry, Role};
+use backstay_engine::preview::Preview;
+use backstay_model::access::{AuditEntry, Role, Session, Token};
 use backstay_model::event::Event;
 use backstay_model::job::{Job, JobSpec};
 use backstay_model::run::Run;
@@ -21,6 +25,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::endpoint::{Endpoint, Header};
+use crate::guard::SESSION;
 use crate::query::PagedOfJob;
 use crate::view::{BackupView, NextRuns, Page, PluginDetails, PluginView, RunView, Validation};
 
@@ -30,24 +35,34 @@ const OK: StatusCode = StatusCode::OK;
 
 /// All endpoints.
 pub fn endpoints() -> Vec<Endpoint> {
-    [about_the_host(), about_jobs(), about_runs(), about_backups()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        about_the_host(),
+        about_access(),
+        about_jobs(),
+        about_runs(),
+        about_backups(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn about_the_host() -> Vec<Endpoint> {
     vec![
         Endpoint::get("/health", "health", health::health)
             .open()
+            .always()
             .says("Whether the service is there")
             .answers::<health::Health>(OK, "It is"),
         Endpoint::get("/ready", "ready", health::ready)
-            .says("Whether the service does its work: the database answers and the scheduler moves")
+            .says("Whether the service does its work: the database answers, the scheduler moves, and it isn't about to end")
             .answers::<health::Health>(OK, "It does"),
         Endpoint::get("/status", "status", health::status)
             .says("How things are on this host")
             .answers::<health::Status>(OK, "How things are"),
+        Endpoint::get("/metrics", "metrics", metrics::show)
+            .says("Numbers about jobs and runs, for Prometheus")
+            .answers_text(metrics::MEDIA_TYPE, "All metrics"),
         Endpoint::get("/api/v1/openapi.json", "openapi", host::document)
             .says("This document")
             .answers::<serde_json::Map<String, Value>>(OK, "OpenAPI 3.1"),
@@ -75,11 +90,58 @@ fn about_the_host() -> Vec<Endpoint> {
             )
             .says("A plugin, with the JSON Schema of its configuration")
             .answers::<PluginDetails>(OK, "The plugin"),
+    ]
+}
+
+fn about_access() -> Vec<Endpoint> {
+    vec![
         Endpoint::get("/api/v1/audit", "audit", audit::list)
             .query::<audit::Paged>()
             .role(Role::Admin)
             .says("Who changed what, newest first")
             .answers::<Page<AuditEntry>>(OK, "A page"),
+        Endpoint::get("/api/v1/tokens", "token-list", tokens::list)
+            .role(Role::Admin)
+            .says("All tokens, by name, without themselves")
+            .answers::<Vec<Token>>(OK, "The tokens"),
+        Endpoint::post("/api/v1/tokens", "token-add", tokens::add)
+            .role(Role::Admin)
+            .body::<tokens::NewToken>()
+            .says("Makes a token, and shows it this once")
+            .answers::<tokens::MadeToken>(StatusCode::CREATED, "The token"),
+        Endpoint::delete("/api/v1/tokens/{id}", "token-rm", tokens::remove)
+            .role(Role::Admin)
+            .place(
+                json!({ "type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$" }),
+                "Name or id of a token",
+            )
+            .says(
+                "Removes a token: it is refused from now on, and so are the browsers that logged in with it",
+            )
+            .answers_nothing("It is removed"),
+        Endpoint::post(SESSION, "session-begin", session::begin)
+            .open()
+            .body::<session::Login>()
+            .says("Logs a browser in with a token: what it may do is that of the token")
+            .answers::<session::Identity>(StatusCode::CREATED, "Who it is")
+            .with_header("Set-Cookie", "The cookie that the browser sends from now on"),
+        Endpoint::get(SESSION, "session-show", session::show)
+            .says("Who sends this request")
+            .answers::<session::Identity>(OK, "Who it is"),
+        Endpoint::delete(SESSION, "session-end", session::end)
+            .while_ending()
+            .says("Logs the browser out that sends this")
+            .answers_nothing("It is logged out")
+            .with_header("Set-Cookie", "Has the browser forget its cookie"),
+        Endpoint::get("/api/v1/sessions", "session-list", session::list)
+            .role(Role::Admin)
+            .says("All browsers that are logged in, the newest first")
+            .answers::<Vec<Session>>(OK, "The sessions"),
+        Endpoint::delete("/api/v1/sessions/{id}", "session-rm", session::revoke)
+            .role(Role::Admin)
+            .place(uuid(), "The id of a session")
+            .says("Logs a browser out")
+            .answers_nothing("It is logged out"),
     ]
 }
 
@@ -126,10 +188,10 @@ fn about_jobs() -> Vec<Endpoint> {
             .answers::<Validation>(OK, "What there is to say"),
         Endpoint::post("/api/v1/jobs/{id}/preview", "job-preview", jobs::preview)
             .role(Role::Operator)
-            .asks_plugins()
+            .walks_a_source()
             .place(job_id(), "Name or id of a job")
-            .says("Says what a run of a job would meet: what its plugins say to it now, and when it is due")
-            .answers::<jobs::Preview>(OK, "What there is to say"),
+            .says("Says what a run of a job would change at each destination, without changing anything")
+            .answers::<Preview>(OK, "What would change"),
         Endpoint::post("/api/v1/jobs/{id}/run", "job-run", runs::start)
             .role(Role::Operator)
             .place(job_id(), "Name or id of a job")
@@ -152,6 +214,7 @@ fn about_runs() -> Vec<Endpoint> {
             .answers::<RunView>(OK, "The run"),
         Endpoint::post("/api/v1/runs/{id}/cancel", "run-cancel", runs::cancel)
             .role(Role::Operator)
+            .while_ending()
             .place(uuid(), "The id of a run")
             .says("Asks for the end of a run; what it did is undone")
             .answers::<RunView>(StatusCode::ACCEPTED, "It will end")
@@ -237,8 +300,8 @@ mod tests {
         let mut more = Vec::new();
         for endpoint in endpoints() {
             match endpoint.role {
-                None => assert_eq!(endpoint.name, "health", "everybody may use it"),
-                Some(Role::Viewer) => assert_eq!(endpoint.method, "get", "{}", endpoint.name),
+                None => more.push(format!("everybody {}", endpoint.name)),
+                Some(Role::Viewer) if endpoint.method == "get" => {}
                 Some(role) => more.push(format!("{} {}", role.name(), endpoint.name)),
             }
         }
@@ -249,9 +312,18 @@ mod tests {
             "admin job-replace",
             "admin job-rm",
             "admin job-validate",
+            "admin session-list",
+            "admin session-rm",
+            "admin token-add",
+            "admin token-list",
+            "admin token-rm",
+            "everybody health",
+            "everybody session-begin",
             "operator job-preview",
             "operator job-run",
             "operator run-cancel",
+            // Of the browser that sends it alone.
+            "viewer session-end",
         ];
         assert_eq!(more, expected);
     }

@@ -15,7 +15,8 @@ use backstay_store::{Backup, BackupFilter};
 use backstay_stream::read::read;
 use backstay_stream::tree::{Amounts, Change, TreeSpec, preview};
 use backstay_stream::{Context, Recipe};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -28,7 +29,7 @@ use crate::verify::blocking;
 const MOST_LISTED: usize = 1_000;
 
 /// What a run would change.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Preview {
     /// Name of the job.
@@ -51,7 +52,7 @@ impl Preview {
 }
 
 /// What would be kept of an artifact at a destination.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Kept {
     /// Which destination of the job.

@@ -13,7 +13,7 @@ use crate::error::{Code, Error, Result};
 use crate::job::check::against_schema;
 use crate::notify::{NotificationSettings, fault_of_url};
 use crate::span::Span;
-pub use api::{ApiSettings, Listen, TlsSettings};
+pub use api::{ApiSettings, Listen, SessionSettings, TlsSettings};
 
 /// Settings of a host that runs as a service.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +25,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// The HTTP interface.
     pub api: ApiSettings,
+    /// What is written down of who changed what.
+    pub audit: AuditSettings,
     /// Files with age private keys, for `verify.afterRun` on encrypted backups. Absolute.
     pub identities: Vec<PathBuf>,
     /// Where numbers about jobs and runs go.
@@ -83,6 +85,36 @@ impl Default for LogSettings {
         }
     }
 }
+
+/// What is written down of who changed what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AuditSettings {
+    /// How long it is kept, at least a day.
+    pub keep: Span,
+}
+
+impl Default for AuditSettings {
+    fn default() -> Self {
+        AuditSettings {
+            keep: Span::seconds(400 * DAY),
+        }
+    }
+}
+
+impl AuditSettings {
+    fn check(&self, found: &mut Vec<Diagnostic>) {
+        if self.keep < Span::seconds(DAY) {
+            found.push(
+                Diagnostic::error("/audit/keep", "out-of-range", "it is less than a day")
+                    .hint("the default is 400d"),
+            );
+        }
+    }
+}
+
+/// A day in seconds.
+const DAY: u64 = 24 * 3600;
 
 /// Where numbers about jobs and runs go.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -209,6 +241,7 @@ impl Settings {
 
     fn check(&self, found: &mut Vec<Diagnostic>) {
         self.api.check(found);
+        self.audit.check(found);
         self.metrics.check(found);
         self.notifications.check("/notifications", found);
         let files = self.identities.iter().enumerate();
@@ -252,12 +285,13 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
         let value = json!({
+            "audit": { "keeep": "1d" },
             "runs": { "max": 0, "maxPerDestinaton": 1, "shutdownTimeout": "soon" },
             "log": { "level": "wran", "file": "backstay.log" },
             "identities": ["key.txt"],
         });
         let wrong_shape = Settings::read(&value).unwrap_err().report();
-        let paths = json!({ "log": { "file": "backstay.log" }, "identities": ["key.txt"] });
+        let paths = json!({ "audit": { "keep": "12h" }, "log": { "file": "backstay.log" }, "identities": ["key.txt"] });
         let wrong_paths = Settings::read(&paths).unwrap_err().report();
         let wrong_kind = Settings::read(&json!([1])).unwrap_err().report();
         insta::assert_snapshot!([wrong_shape, wrong_paths, wrong_kind].join("\n\n"));

@@ -2,6 +2,8 @@
 
 use backstay_model::Result;
 use backstay_model::access::AuditEntry;
+use backstay_model::span::Span;
+use jiff::Timestamp;
 use sqlx::FromRow;
 
 use crate::Store;
@@ -71,6 +73,47 @@ impl Store {
             .await
             .map_err(self.failed(DOING))?;
         self.commit(transaction, DOING).await
+    }
+
+    /// Removes entries that are older than this, and writes down that it did, in one step; nothing if there is none. How many
+    /// it removed. A clock that runs ahead removes no more than one that is right: it counts from the newest entry.
+    ///
+    /// # Errors
+    /// The database can't be written.
+    pub async fn expire_audit(&self, actor: &str, keep: Span) -> Result<u64> {
+        const DOING: &str = "remove old entries of who changed what";
+        let mut transaction = self.begin(Durability::Now, DOING).await?;
+        let newest: Option<String> = sqlx::query_scalar("SELECT max(at) FROM audit")
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(self.failed(DOING))?;
+        let Some(newest) = newest else { return Ok(0) };
+        let newest = read_time(&newest).map_err(self.unreadable("who changed what"))?;
+        let now = self.inner.clock.now();
+        let before = now
+            .min(newest)
+            .saturating_sub(keep.duration())
+            .unwrap_or(Timestamp::MIN);
+        let removed = sqlx::query("DELETE FROM audit WHERE at < ?1")
+            .bind(time(before))
+            .execute(&mut *transaction)
+            .await
+            .map_err(self.failed(DOING))?
+            .rows_affected();
+        if removed == 0 {
+            return Ok(0);
+        }
+        sqlx::query(
+            "INSERT INTO audit (at, actor, action, subject, outcome) VALUES (?1, ?2, 'audit.expire', ?3, 'done')",
+        )
+        .bind(time(now))
+        .bind(actor)
+        .bind(format!("{removed} entries from before {before:.0}"))
+        .execute(&mut *transaction)
+        .await
+        .map_err(self.failed(DOING))?;
+        self.commit(transaction, DOING).await?;
+        Ok(removed)
     }
 
     /// What was changed, newest first: what came before an entry, or the newest. Any page costs the same.

@@ -31,6 +31,7 @@ mod removals;
 mod requests;
 mod runs;
 mod secrets;
+mod sessions;
 mod state;
 mod throttle;
 mod tokens;

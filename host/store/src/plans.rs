@@ -5,7 +5,7 @@ use std::sync::Arc;
 use backstay_model::clock::SystemClock;
 use sqlx::AssertSqlSafe;
 
-use crate::{Store, audit, backups, events, jobs, journal, outbox, requests, runs, tokens, totals};
+use crate::{Store, audit, backups, events, jobs, journal, outbox, requests, runs, sessions, tokens, totals};
 
 /// The steps of a query's plan, one a line.
 async fn plan(query: &str) -> Vec<String> {
@@ -43,6 +43,8 @@ async fn no_list_looks_at_more_rows_than_it_returns() {
         backups::PAGE,
         events::ALL,
         requests::UNFINISHED_BACKUP,
+        requests::BY_KEY,
+        sessions::BY_HASH,
         tokens::BY_HASH,
     ] {
         let steps = plan(query).await;

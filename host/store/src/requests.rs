@@ -4,6 +4,8 @@ use backstay_model::job::{Job, JobSpec};
 use backstay_model::run::{Run, RunStatus};
 use backstay_model::{Code, Error, Result};
 use jiff::{SignedDuration, Timestamp};
+use sqlx::query::QueryAs;
+use sqlx::sqlite::SqliteArguments;
 use sqlx::{Sqlite, Transaction};
 use uuid::Uuid;
 
@@ -12,11 +14,16 @@ use crate::jobs::{BY_ID, BY_NAME, Row as JobRow, new_id};
 use crate::transaction::Durability;
 use crate::{NewEvent, Store};
 
+const RECALLING: &str = "look for a request that came before";
+
 /// For so long a request is known again.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 
 pub(crate) const UNFINISHED_BACKUP: &str = "SELECT id FROM runs WHERE job_id = ?1 AND finished_at IS NULL \
      AND kind = 'backup' ORDER BY id LIMIT 1";
+
+pub(crate) const BY_KEY: &str =
+    "SELECT asked, answer FROM requests WHERE actor = ?1 AND key = ?2 AND created_at >= ?3";
 
 /// What tells a request from another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,32 +199,53 @@ impl Store {
         Job::try_from(row).map_err(self.unreadable("a job"))
     }
 
+    /// What came of a request that came before, for who would have to do much before it can be done; nothing if it is new,
+    /// as far as can be told before it is done.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub async fn recalled(&self, key: &RequestKey) -> Result<Option<Outcome<Uuid>>> {
+        let known: Option<(String, String)> = self
+            .known(key)
+            .fetch_optional(&self.inner.readers)
+            .await
+            .map_err(self.failed(RECALLING))?;
+        self.outcome(key, known)
+    }
+
     /// What came of a request that came before.
     async fn recall<T>(
         &self,
         transaction: &mut Transaction<'static, Sqlite>,
         key: Option<&RequestKey>,
     ) -> Result<Option<Outcome<T>>> {
-        const DOING: &str = "look for a request that came before";
         let Some(key) = key else { return Ok(None) };
-        let since = self
-            .inner
-            .clock
-            .now()
-            .saturating_sub(REMEMBERED)
-            .unwrap_or(Timestamp::MIN);
         sqlx::query("DELETE FROM requests WHERE created_at < ?1")
-            .bind(time(since))
+            .bind(time(self.remembered_since()))
             .execute(&mut **transaction)
             .await
-            .map_err(self.failed(DOING))?;
-        let known: Option<(String, String)> =
-            sqlx::query_as("SELECT asked, answer FROM requests WHERE actor = ?1 AND key = ?2")
-                .bind(&key.actor)
-                .bind(&key.key)
-                .fetch_optional(&mut **transaction)
-                .await
-                .map_err(self.failed(DOING))?;
+            .map_err(self.failed(RECALLING))?;
+        let known: Option<(String, String)> = self
+            .known(key)
+            .fetch_optional(&mut **transaction)
+            .await
+            .map_err(self.failed(RECALLING))?;
+        self.outcome(key, known)
+    }
+
+    fn remembered_since(&self) -> Timestamp {
+        let now = self.inner.clock.now();
+        now.saturating_sub(REMEMBERED).unwrap_or(Timestamp::MIN)
+    }
+
+    fn known<'q>(&self, key: &'q RequestKey) -> QueryAs<'q, Sqlite, (String, String), SqliteArguments> {
+        sqlx::query_as(BY_KEY)
+            .bind(&key.actor)
+            .bind(&key.key)
+            .bind(time(self.remembered_since()))
+    }
+
+    fn outcome<T>(&self, key: &RequestKey, known: Option<(String, String)>) -> Result<Option<Outcome<T>>> {
         let Some((asked, answer)) = known else {
             return Ok(None);
         };

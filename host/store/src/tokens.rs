@@ -120,7 +120,7 @@ impl Store {
         expires_at: Option<Timestamp>,
     ) -> Result<(Token, String)> {
         const DOING: &str = "save a token";
-        let text = new_text()?;
+        let text = new_text(TOKEN_PREFIX)?;
         let token = Token {
             id: Uuid::now_v7(),
             name: name.to_owned(),
@@ -183,12 +183,11 @@ impl Store {
             .map_err(self.unreadable("a token"))
     }
 
-    /// Removes the token of this id or name: it is refused from now on.
+    /// The token of this id or name.
     ///
     /// # Errors
-    /// [`Code::Configuration`], with a hint on what there is, if there is none; or the database can't be written.
-    pub async fn remove_token(&self, name_or_id: &str) -> Result<Token> {
-        const DOING: &str = "remove a token";
+    /// [`Code::Configuration`], with a hint on what there is, if there is none; or the database can't be read.
+    pub async fn token(&self, name_or_id: &str) -> Result<Token> {
         let tokens = self.tokens().await?;
         let found = tokens
             .iter()
@@ -198,6 +197,16 @@ impl Store {
             let error = Error::new(Code::Configuration, format!("there is no token `{name_or_id}`"));
             return Err(error.hint(suggest(name_or_id, &names, "there are no tokens")));
         };
+        Ok(token.clone())
+    }
+
+    /// Removes the token of this id or name: it is refused from now on, and so are sessions that were begun with it.
+    ///
+    /// # Errors
+    /// As [`Store::token`]; or the database can't be written.
+    pub async fn remove_token(&self, name_or_id: &str) -> Result<Token> {
+        const DOING: &str = "remove a token";
+        let token = self.token(name_or_id).await?;
         let mut transaction = self.begin(Durability::Now, DOING).await?;
         sqlx::query("DELETE FROM tokens WHERE id = ?1")
             .bind(token.id.to_string())
@@ -205,7 +214,7 @@ impl Store {
             .await
             .map_err(self.failed(DOING))?;
         self.commit(transaction, DOING).await?;
-        Ok(token.clone())
+        Ok(token)
     }
 }
 
@@ -218,15 +227,15 @@ fn check_name(name: &str) -> Result<()> {
     Err(error.hint("take 1 to 64 letters, digits, `.`, `_` or `-`, not beginning with `.` or `-`"))
 }
 
-/// 256 random bits from the kernel.
-fn new_text() -> Result<String> {
+/// 256 random bits from the kernel, in hexadecimal after a prefix.
+pub(crate) fn new_text(prefix: &str) -> Result<String> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes)
         .map_err(|e| Error::new(Code::Environment, "the system gives no random numbers").because(e))?;
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("{TOKEN_PREFIX}{digits}"))
+    Ok(format!("{prefix}{digits}"))
 }
 
-fn hash(text: &str) -> String {
+pub(crate) fn hash(text: &str) -> String {
     blake3::hash(text.as_bytes()).to_hex().to_string()
 }

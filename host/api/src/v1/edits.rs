@@ -25,6 +25,22 @@ pub async fn create(
     body::Json(body): body::Json,
 ) -> Result<Response, Problem> {
     let key = keys::key(&headers, &caller, &["create", &body.to_string()])?;
+    // First, because what it says now of a job that was added doesn't matter: it was.
+    if let Some(key) = &key {
+        match app.engine.store.recalled(key).await? {
+            Some(Outcome::Repeated(id)) => {
+                let job = app
+                    .engine
+                    .store
+                    .job(&id.to_string())
+                    .await
+                    .map_err(Problem::absent)?;
+                return tagged(StatusCode::CREATED, job, app.engine.clock.now());
+            }
+            Some(Outcome::OtherRequest) => return Err(keys::reused()),
+            _ => {}
+        }
+    }
     let spec = accept(&app, &body).await?;
     let engine = Arc::clone(&app.engine);
     let name = spec.name.clone();
@@ -65,9 +81,8 @@ pub async fn replace(
                 job.spec.name, spec.name
             ),
         );
-        return Err(Problem::invalid(vec![
-            wrong.hint("its backups go by that name: add another job instead"),
-        ]));
+        let wrong = wrong.hint("its backups go by that name: add another job instead");
+        return Err(Problem::invalid("the job", vec![wrong]));
     }
     let (engine, id) = (Arc::clone(&app.engine), job.id);
     let mut at = seen.unwrap_or(job.updated_at);
@@ -113,7 +128,7 @@ pub async fn remove(
 async fn accept(app: &App, body: &Value) -> Result<JobSpec, Problem> {
     let checked = Box::pin(app.engine.validate(body)).await?;
     if checked.diagnostics.iter().any(Diagnostic::is_error) {
-        return Err(Problem::invalid(checked.diagnostics));
+        return Err(Problem::invalid("the job", checked.diagnostics));
     }
     Ok(checked.accept()?)
 }

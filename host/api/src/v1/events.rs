@@ -60,6 +60,7 @@ pub struct From {
 struct Listener {
     app: Arc<App>,
     token: Option<Token>,
+    session: Option<Uuid>,
     next_check: Instant,
     run: Option<Uuid>,
     after: i64,
@@ -128,6 +129,7 @@ fn listen(app: Arc<App>, caller: Caller, run: Option<Uuid>, after: i64) -> Resul
         stopping: app.stopping.subscribe(),
         app,
         token: caller.token,
+        session: caller.browser.map(|browser| browser.session.id),
         next_check: Instant::now() + CHECK,
         run,
         after,
@@ -178,7 +180,7 @@ impl Listener {
         }
     }
 
-    /// Whether the token of who listens has expired or was removed meanwhile.
+    /// Whether the token of who listens has expired or was removed meanwhile, or their session has ended.
     async fn is_refused(&mut self) -> bool {
         let Some(token) = &self.token else { return false };
         let now = self.app.engine.clock.now();
@@ -188,14 +190,20 @@ impl Listener {
         if Instant::now() < self.next_check {
             return false;
         }
-        match self.app.engine.store.tokens().await {
-            Ok(known) => {
-                self.next_check = Instant::now() + CHECK;
-                !known.iter().any(|known| known.id == token.id)
+        let store = &self.app.engine.store;
+        let is_there = match self.session {
+            Some(id) => {
+                let sessions = store.sessions(self.app.settings().api.sessions.idle).await;
+                sessions.map(|known| known.iter().any(|known| known.id == id))
             }
-            // Who can't be told apart from somebody else for now comes again.
-            Err(_) => true,
-        }
+            None => {
+                let tokens = store.tokens().await;
+                tokens.map(|known| known.iter().any(|known| known.id == token.id))
+            }
+        };
+        self.next_check = Instant::now() + CHECK;
+        // Who can't be told apart from somebody else for now comes again.
+        !is_there.unwrap_or(false)
     }
 
     /// Collects what is new, a page of it.

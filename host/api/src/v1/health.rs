@@ -80,6 +80,9 @@ pub async fn health(_: Params<Nothing>) -> Json<Health> {
 }
 
 pub async fn ready(app: Shared, _: Params<Nothing>) -> Result<Json<Health>, Problem> {
+    if app.is_ending() {
+        return Err(Problem::ending());
+    }
     app.engine.store.changes().await?;
     if app.stands_still() {
         return Err(Problem::unavailable("the scheduler stands still"));

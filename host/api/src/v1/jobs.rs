@@ -2,14 +2,16 @@
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
-use backstay_model::Diagnostic;
+use backstay_engine::preview::Preview;
 use backstay_model::job::Job;
+use backstay_model::{Code, Error};
+use backstay_stream::context::{Cancel, Context};
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{Shared, schedule};
+use super::Shared;
 use crate::query::{Limit, Name, Nothing, Params};
 use crate::view::{Page, Validation};
 use crate::{Problem, body};
@@ -25,20 +27,6 @@ pub struct Paged {
     #[serde(default)]
     cursor: String,
 }
-
-/// What a run of a job would meet.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Preview {
-    /// Whether nothing is in its way.
-    ok: bool,
-    /// Errors first.
-    diagnostics: Vec<Diagnostic>,
-    /// When it is due, the nearest time first.
-    next: Vec<Timestamp>,
-}
-
-/// So many times are in a preview.
-const TIMES: u32 = 5;
 
 pub async fn list(app: Shared, Params(page): Params<Paged>) -> Result<Json<Page<Job>>, Problem> {
     let limit = page.limit.0;
@@ -65,22 +53,27 @@ pub async fn validate(
 
 pub async fn preview(app: Shared, Name(name): Name, _: Params<Nothing>) -> Result<Json<Preview>, Problem> {
     let job = app.engine.store.job(&name).await.map_err(Problem::absent)?;
-    let spec = serde_json::to_value(&job.spec)
-        .map_err(|e| backstay_model::Error::internal("cannot write JSON").because(e))?;
-    let Validation { ok, diagnostics } = Box::pin(app.engine.validate(&spec)).await?.diagnostics.into();
-    let next = schedule::of(&job, app.engine.clock.now(), TIMES)?.next;
-    Ok(Json(Preview {
-        ok,
-        diagnostics,
-        next,
-    }))
+    let context = Context::default();
+    let _asked = Asked(context.cancel.clone());
+    let preview = Box::pin(app.engine.preview(&job, &context)).await;
+    Ok(Json(preview.map_err(Problem::refused)?))
+}
+
+/// Somebody waits for an answer. Dropped, it stops what looks for that: it goes on by itself on threads of its own.
+struct Asked(Cancel);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0
+            .cancel(&Error::new(Code::Cancelled, "nobody waits for it any more"));
+    }
 }
 
 /// A job with its ETag.
 pub fn tagged(status: StatusCode, mut job: Job, now: Timestamp) -> Result<Response, Problem> {
     foresee(&mut job, now);
-    let etag = HeaderValue::from_str(&etag(&job))
-        .map_err(|e| backstay_model::Error::internal("a time is no header").because(e))?;
+    let etag =
+        HeaderValue::from_str(&etag(&job)).map_err(|e| Error::internal("a time is no header").because(e))?;
     let mut response = (status, Json(job)).into_response();
     response.headers_mut().insert(header::ETAG, etag);
     Ok(response)

@@ -90,7 +90,10 @@ pub(super) async fn ask(engine: &Engine, service: Option<&Client>, id: Uuid) -> 
     let path = format!("/api/v1/runs/{id}/cancel");
     if let Some(service) = service
         && !engine.store.run(id).await?.status.is_final()
-        && service.post(&path, None).await.is_ok()
+        && service
+            .post(&path, None)
+            .await
+            .is_ok_and(|answer| answer.is_some())
     {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! `backstay run`: runs a job, waits, and ends in the run's exit code; or says what a run would change.
 //!
-//! If a service runs on the data directory, it carries out the run, within its limits; else this process does. What is printed
-//! is the same.
+//! If a service runs on the data directory, it carries out the run, within its limits, or says what that would change; else
+//! this process does. What is printed is the same.
 
 mod service;
 
@@ -30,8 +30,18 @@ pub async fn run(args: Run, data_dir: Option<PathBuf>, output: Output) -> Result
     if args.dry_run {
         // To look changes nothing, so what a crash left stays as well.
         let engine = wire::engine(data_dir).await?;
-        let job = engine.store.job(&args.job).await?;
-        let preview = engine.preview(&job, &context).await?;
+        // It may see other files than this process, by the limits that it was started with.
+        let by_service = match Client::find(&engine.data_dir).await? {
+            Some(service) => service::preview(&service, &args.job, &context).await?,
+            None => None,
+        };
+        let preview = match by_service {
+            Some(preview) => preview,
+            None => {
+                let job = engine.store.job(&args.job).await?;
+                engine.preview(&job, &context).await?
+            }
+        };
         output.print(&preview, || preview_text(&preview))?;
         return Ok(preview.exit_code());
     }

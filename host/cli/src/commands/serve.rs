@@ -32,6 +32,12 @@ use settings::SettingsFile;
 /// How often the settings file is looked at, and systemd told that all is well.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How often it is looked what is too old of who changed what.
+const FORGET: Duration = Duration::from_secs(3600);
+
+/// The service by itself, as it is written down with what it changes.
+const HOST: &str = "host";
+
 /// How long the end waits for notifications to be taken.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -91,7 +97,7 @@ pub async fn run(args: Serve, data_dir: Option<PathBuf>, output: Output) -> Resu
     let app = Arc::new(app);
     // Backups are made whether somebody can ask for them or not.
     let server = Server::open(Arc::clone(&app), &settings.api).await;
-    if settings.api.listen.is_some()
+    if !settings.api.listen.is_none()
         && let Err(error) = first_token::offer(&engine).await
     {
         tracing::error!("{}; `backstay token add` makes a token", error.report());
@@ -130,6 +136,7 @@ pub async fn run(args: Serve, data_dir: Option<PathBuf>, output: Output) -> Resu
             // They go on until the daemon has ended.
             () = attend => {}
             () = Box::pin(report(&reporter, &engine, metrics_followed.clone())) => {}
+            () = Box::pin(forget_old(&engine, &app)) => {}
         }
         end.send_replace(true);
         tokio::time::sleep(LAST_WORDS).await;
@@ -183,6 +190,7 @@ async fn attend(
                         Stop::Now
                     };
                     notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+                    attended.app.end();
                     stop.send_replace(how);
                 }
             },
@@ -251,6 +259,19 @@ async fn report(reporter: &Reporter, engine: &Engine, mut settings: watch::Recei
             changed = settings.changed() => if changed.is_err() { return std::future::pending().await },
             () = tokio::time::sleep(now.every.duration()) => {}
         }
+    }
+}
+
+/// Removes what is too old of who changed what, again and again.
+async fn forget_old(engine: &Engine, app: &App) {
+    loop {
+        let keep = app.settings().audit.keep;
+        match engine.store.expire_audit(HOST, keep).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!("removed {removed} entries of who changed what, older than {keep}"),
+            Err(error) => tracing::warn!("{}", error.report()),
+        }
+        tokio::time::sleep(FORGET).await;
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use backstay_model::access::{Role, Token};
 use backstay_model::{Code, Error, Result};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::args::{Token as Command, TokenAdd, TokenRole};
@@ -63,11 +63,7 @@ fn role(role: TokenRole) -> Role {
 
 fn expiry(args: &TokenAdd, now: Timestamp) -> Result<Option<Timestamp>> {
     let Some(span) = args.expires else { return Ok(None) };
-    let at = SignedDuration::try_from(span.duration())
-        .ok()
-        .filter(|span| span.is_positive())
-        .and_then(|span| now.checked_add(span).ok());
-    match at {
+    match Token::expiry(now, span) {
         Some(at) => Ok(Some(at)),
         None => Err(Error::new(
             Code::Configuration,

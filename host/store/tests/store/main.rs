@@ -6,6 +6,7 @@
     reason = "a test ends at its first surprise"
 )]
 
+mod access;
 mod backups;
 mod catalogue;
 mod crash;

@@ -113,7 +113,7 @@ async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
     refused(
         lab.dir.path(),
         Code::Environment,
-        "has version 99; this Backstay knows up to version 8",
+        "has version 99; this Backstay knows up to version 9",
     )
     .await;
     assert_eq!(fs::read(&file).unwrap(), before);

@@ -1,10 +1,12 @@
 //! How a tree differs from what was stored of it, without reading the content of any file.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::io::BufRead;
 
 use backstay_model::Result;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::tree::compare::{Lines, Numbered, changes, order};
@@ -14,7 +16,7 @@ use crate::tree::scan::{Taken, scan};
 use crate::tree::spec::TreeSpec;
 
 /// What would become of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Fate {
     /// It wasn't there.
@@ -28,7 +30,7 @@ pub enum Fate {
 }
 
 /// An entry that would not stay as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
     /// What would become of it.
@@ -38,12 +40,12 @@ pub struct Change {
     /// Bytes of content: of what is gone as it was, else as it is.
     pub bytes: u64,
     /// In what it differs, in words.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub what: Vec<&'static str>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub what: Vec<Cow<'static, str>>,
 }
 
 /// So many entries with so much content.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Amount {
     /// Files, directories, links and devices, but for the root itself.
@@ -60,7 +62,7 @@ impl Amount {
 }
 
 /// How much of a tree would become what.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Amounts {
     /// What wasn't there.
@@ -191,7 +193,7 @@ impl Comparing<'_, '_> {
             change,
             path: line.path.clone(),
             bytes: line.size.unwrap_or(0),
-            what,
+            what: what.into_iter().map(Cow::Borrowed).collect(),
         })
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use backstay_api::client::{Client, segment};
 use backstay_engine::backup::Report;
+use backstay_engine::preview::Preview;
 use backstay_engine::{Engine, Observer as _};
 use backstay_model::run::{Progress, RunStatus};
 use backstay_model::{Code, Error, Result};
@@ -40,6 +41,9 @@ const BLIND: Duration = Duration::from_secs(60);
 /// Events in one look.
 const PAGE: u32 = 1_000;
 
+/// How often it looks whether somebody interrupts this process.
+const HEED: Duration = Duration::from_millis(100);
+
 /// How often a run that turns out to be over may stand in the way of another.
 const ROUNDS: u32 = 3;
 
@@ -60,7 +64,11 @@ pub async fn run(
     for _ in 0..ROUNDS {
         let key = Uuid::new_v4().to_string();
         let answer = match service.post(&path, Some(&key)).await {
-            Ok(answer) => answer,
+            Ok(Some(answer)) => answer,
+            Ok(None) => {
+                away(output);
+                return Ok(None);
+            }
             Err(_) if Client::find(engine.data_dir()).await?.is_none() => {
                 away(output);
                 return Ok(None);
@@ -88,6 +96,29 @@ pub async fn run(
         return follower.to_the_end().await;
     }
     Ok(None)
+}
+
+/// Has the service say what a run would change. Nothing if there is no service for it any more.
+///
+/// # Errors
+/// The service can't say it, or somebody interrupted this process.
+pub async fn preview(service: &Client, job: &str, context: &Context) -> Result<Option<Preview>> {
+    let path = format!("/api/v1/jobs/{}/preview", segment(job));
+    let interrupted = async {
+        while !context.cancel.is_cancelled() {
+            tokio::time::sleep(HEED).await;
+        }
+    };
+    // Hanging up stops it there.
+    let answer = tokio::select! {
+        answer = service.wait_for(&path) => answer?,
+        () = interrupted => return Err(context.cancel.reason()),
+    };
+    let Some(answer) = answer else { return Ok(None) };
+    let preview = serde_json::from_value(answer.body);
+    preview
+        .map(Some)
+        .map_err(|e| Error::internal("the service gives no preview").because(e))
 }
 
 /// Follows one run.

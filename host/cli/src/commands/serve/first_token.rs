@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 
+use backstay_api::first_token::{FILE, NAME, forget};
 use backstay_engine::Engine;
 use backstay_model::access::Role;
 use backstay_model::{Error, Result};
@@ -11,17 +12,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::commands::user;
 
-/// Name of the token.
-const NAME: &str = "first";
-
-/// Name of the file in the data directory.
-const FILE: &str = "first-token";
-
 /// How long it is good: long enough to make others with.
 const GOOD_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// Makes the first token if there has never been one, and shows it once: on a terminal, else in a file that only this
-/// user may read, because logs are read by others.
+/// user may read, because logs are read by others. The file of one that is good no longer is deleted.
 ///
 /// # Errors
 /// The database or the file can't be written.
@@ -36,7 +31,7 @@ pub async fn offer(engine: &Engine) -> Result<()> {
         .add_first_token(NAME, Role::Admin, until, &user())
         .await?
     else {
-        return Ok(());
+        return forget_expired(engine).await;
     };
     let mut terminal = std::io::stderr();
     if terminal.is_terminal() && writeln!(terminal, "the first token, good for 24 hours: {text}").is_ok() {
@@ -53,5 +48,17 @@ pub async fn offer(engine: &Engine) -> Result<()> {
         "the first token, good for 24 hours, is in {}: make others with it or with `backstay token add`",
         path.display()
     );
+    Ok(())
+}
+
+async fn forget_expired(engine: &Engine) -> Result<()> {
+    let path = engine.data_dir.join(FILE);
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        return Ok(());
+    };
+    let text = text.trim();
+    if engine.store.token_of(text).await?.is_none() {
+        forget(&engine.data_dir, |there| there == text)?;
+    }
     Ok(())
 }

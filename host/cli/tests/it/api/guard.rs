@@ -31,6 +31,11 @@ fn without_a_token_nothing_but_health_answers() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
+    lab.ask_as("bst_wrong", "GET /status").problem(401, "token");
+    assert!(lab.backstay.data_dir().join("first-token").exists());
+    lab.ask_as(first.trim(), "GET /status").json(200);
+    // Whoever used it has it elsewhere.
+    assert!(!lab.backstay.data_dir().join("first-token").exists());
     lab.ask_as(first.trim(), "GET /status").json(200);
     let listed = lab.backstay.json(&["token", "list"]);
     assert_eq!(

@@ -145,15 +145,22 @@ impl Lab {
     /// With a certificate and its key that need not be there, once the socket answers.
     #[track_caller]
     pub fn unheard([certificate, key]: &[PathBuf; 2]) -> Self {
+        let port = free_port();
+        let (certificate, key) = (certificate.display(), key.display());
+        let tls = format!("tls: {{ certificate: {certificate}, key: {key} }}");
+        let lab = Self::with_settings(&format!("api: {{ listen: \"127.0.0.1:{port}\", {tls} }}"));
+        Lab { port, ..lab }
+    }
+
+    /// With these settings alone, once the socket answers.
+    #[track_caller]
+    pub fn with_settings(settings: &str) -> Self {
         let backstay = Backstay::new(env!("CARGO_BIN_EXE_backstay"));
         for name in ["small", "place"] {
             fs::create_dir(backstay.scratch_dir().join(name)).unwrap();
         }
         fs::write(backstay.scratch_dir().join("small/file"), "content").unwrap();
-        let port = free_port();
-        let (certificate, key) = (certificate.display(), key.display());
-        let tls = format!("  tls: {{ certificate: {certificate}, key: {key} }}");
-        let mut service = start(&backstay, port, &tls);
+        let mut service = begin(&backstay, settings);
         wait_until("the socket", PATIENCE, || {
             assert!(service.is_running(), "the service has ended");
             UnixStream::connect(backstay.data_dir().join("api.sock")).is_ok()
@@ -161,7 +168,7 @@ impl Lab {
         Lab {
             backstay,
             service,
-            port,
+            port: 0,
         }
     }
 
@@ -291,9 +298,16 @@ fn free_port() -> u16 {
 
 #[track_caller]
 fn start(backstay: &Backstay, port: u16, settings: &str) -> Running {
+    begin(
+        backstay,
+        &format!("api:\n  listen: 127.0.0.1:{port}\n{settings}\n"),
+    )
+}
+
+#[track_caller]
+fn begin(backstay: &Backstay, settings: &str) -> Running {
     let file = backstay.scratch_dir().join("config.yaml");
-    let text = format!("api:\n  listen: 127.0.0.1:{port}\n{settings}\n");
-    fs::write(&file, text).unwrap();
+    fs::write(&file, settings).unwrap();
     backstay.spawn(&["serve", "--config", file.to_str().unwrap()])
 }
 

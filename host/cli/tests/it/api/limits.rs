@@ -2,9 +2,10 @@
 
 use std::io::{Read as _, Write as _};
 use std::process::Command;
-use std::time::Duration;
 
-use super::lab::{Lab, request};
+use backstay_testkit::process::wait_until;
+
+use super::lab::{Lab, PATIENCE, request};
 
 #[test]
 fn what_is_too_large_is_refused_before_it_takes_room() {
@@ -108,9 +109,35 @@ fn when_it_ends_it_answers_what_it_was_asked_and_no_more() {
     let run = lab.local("POST /api/v1/jobs/slow/run").json(202);
     let id = run["id"].as_str().unwrap();
     lab.wait_for_run(id, "transferring");
+    lab.job("documents");
+    lab.local("GET /ready").json(200);
     lab.service.terminate();
-    std::thread::sleep(Duration::from_millis(300));
+    wait_until("the service to be about to end", PATIENCE, || {
+        lab.local("GET /ready").status == 503
+    });
+    // Nothing new begins, and it is said when to ask again.
+    let spec = lab.spec("papers").to_string();
+    for what in [
+        "POST /api/v1/jobs/documents/run",
+        "POST /api/v1/jobs",
+        "PUT /api/v1/jobs/documents",
+        "DELETE /api/v1/jobs/documents",
+        "POST /api/v1/jobs/documents/preview",
+    ] {
+        let reply = lab.local_with(what, &[("If-Match", "*")], &spec);
+        reply.problem(503, "ending");
+        assert!(reply.header("retry-after").is_some(), "{what}: {}", reply.head);
+    }
+    lab.local("GET /ready").problem(503, "ending");
+    // Who waits at a terminal gets a backup all the same.
+    let alone = lab.backstay.run(&["run", "documents"]).ok();
+    assert!(
+        alone.stderr.contains("this process runs the job itself"),
+        "{}",
+        alone.stderr
+    );
     // While a run ends, it can be asked about, and cancelled.
+    lab.ask("GET /health", &[], "").json(200);
     assert_eq!(
         lab.local(&format!("GET /api/v1/runs/{id}")).json(200)["status"],
         "transferring"
@@ -123,5 +150,7 @@ fn when_it_ends_it_answers_what_it_was_asked_and_no_more() {
     } = lab;
     service.wait().ok();
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
-    assert_eq!(backstay.json(&["runs"])[0]["status"], "cancelled");
+    let runs = backstay.json(&["runs"]);
+    let ended = runs.as_array().unwrap().iter().find(|run| run["id"] == id);
+    assert_eq!(ended.unwrap()["status"], "cancelled");
 }

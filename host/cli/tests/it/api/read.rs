@@ -62,6 +62,32 @@ fn it_shows_what_the_command_line_shows() {
 }
 
 #[test]
+fn prometheus_reads_with_a_viewers_token_what_the_command_prints() {
+    let lab = Lab::new();
+    lab.job("documents");
+    lab.backstay.run(&["run", "documents"]).ok();
+    let token = lab.token("prometheus", "viewer");
+    let scraped = lab.ask_as(&token, "GET /metrics");
+    assert_eq!(
+        (scraped.status, scraped.header("content-type")),
+        (200, Some("text/plain; version=0.0.4; charset=utf-8"))
+    );
+    assert_eq!(scraped.body, lab.backstay.run(&["metrics"]).ok().stdout);
+    assert!(
+        scraped.body.contains("backup_last_success_timestamp{"),
+        "{}",
+        scraped.body
+    );
+    let document = lab.local("GET /api/v1/openapi.json").json(200);
+    let answers = &document["paths"]["/metrics"]["get"]["responses"]["200"]["content"];
+    assert_eq!(
+        answers["text/plain; version=0.0.4; charset=utf-8"]["schema"]["type"], "string",
+        "{answers}"
+    );
+    lab.ask("GET /metrics", &[], "").problem(401, "token");
+}
+
+#[test]
 fn a_long_list_comes_in_pages_that_follow_each_other() {
     let lab = Lab::new();
     let names = ["a", "b", "c", "d", "e"];

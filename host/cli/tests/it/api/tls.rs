@@ -71,6 +71,20 @@ fn a_certificate_encrypts_and_a_new_one_is_followed() {
     )
     .unwrap();
     assert!(super::lab::read_reply(plain).is_none(), "it answers unencrypted");
+    let token = lab.token("ann", "viewer");
+    let login = Command::new("curl")
+        .args(["--silent", "--include", "--max-time", "20", "--cacert"])
+        .arg(&files[0])
+        .args(["--json", &format!("{{\"token\":\"{token}\"}}")])
+        .arg(format!("https://localhost:{}/api/v1/session", lab.port))
+        .output()
+        .unwrap();
+    let login = super::lab::parse(&login.stdout).unwrap();
+    let cookie = login.header("set-cookie").unwrap();
+    assert!(
+        cookie.starts_with("__Host-backstay=bss_") && cookie.ends_with("; Secure"),
+        "{cookie}"
+    );
     std::fs::write(&files[1], "no key").unwrap();
     certify(place, "second");
     wait_until("the new certificate", PATIENCE, || ask().1.contains("CN=second"));
