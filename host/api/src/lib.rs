@@ -14,6 +14,7 @@ pub mod app;
 mod body;
 pub mod client;
 mod endpoint;
+mod feed;
 mod guard;
 mod listen;
 mod live;
@@ -24,6 +25,7 @@ mod query;
 mod server;
 mod shares;
 mod tls;
+mod tokens;
 mod v1;
 pub mod view;
 

@@ -24,8 +24,6 @@ use crate::endpoint::{Endpoint, Header};
 use crate::query::PagedOfJob;
 use crate::view::{BackupView, NextRuns, Page, PluginDetails, PluginView, RunView, Validation};
 
-pub use events::notice;
-
 const OK: StatusCode = StatusCode::OK;
 
 /// All endpoints.
@@ -43,7 +41,7 @@ fn about_the_host() -> Vec<Endpoint> {
             .says("Whether the service is there")
             .answers::<health::Health>(OK, "It is"),
         Endpoint::get("/ready", "ready", health::ready)
-            .says("Whether the service does its work: the database answers and the scheduler moves")
+            .says("Whether the service does its work: the database can be used and the scheduler moves")
             .answers::<health::Health>(OK, "It does"),
         Endpoint::get("/status", "status", health::status)
             .says("How things are on this host")
