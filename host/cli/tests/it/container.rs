@@ -51,13 +51,14 @@ fn on_top_of_nothing(file: &str) -> String {
     format!("FROM scratch\nCOPY root /\n{data}\n{}\n", kept.join("\n"))
 }
 
-/// Files that the binary needs to start.
-fn libraries() -> Vec<PathBuf> {
+/// Files that the binary needs to start: its libraries, and whom this machine trusts.
+fn needed() -> Vec<PathBuf> {
     tools::require(&["ldd"]);
     let output = Command::new("ldd").arg(BINARY).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let words = text.split_whitespace().filter(|word| word.starts_with('/'));
-    words.map(PathBuf::from).collect()
+    let trusted = "/etc/ssl/certs/ca-certificates.crt";
+    words.chain([trusted]).map(PathBuf::from).collect()
 }
 
 fn make(directory: &Path, user: u32) {
@@ -104,11 +105,7 @@ fn the_container_of_the_container_file_is_healthy_and_ends_politely() {
         format!("{}:/place", at("place").display()),
         "backstay-data:/var/lib/backstay".to_owned(),
     ];
-    mounts.extend(
-        libraries()
-            .iter()
-            .map(|path| format!("{0}:{0}:ro", path.display())),
-    );
+    mounts.extend(needed().iter().map(|path| format!("{0}:{0}:ro", path.display())));
     let mut run = vec![
         "run",
         "--detach",

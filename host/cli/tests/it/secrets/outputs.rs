@@ -110,10 +110,9 @@ fn settings(lab: &Lab, hook: &Receiver, gateway: &Receiver) -> String {
 
 /// The service, once it answers, and all that is heard of it from then on.
 fn serve(lab: &Lab, settings: &str) -> (Running, JoinHandle<Vec<u8>>) {
-    let file = lab.at("config.yaml");
     fs::create_dir_all(lab.at("log")).unwrap();
-    fs::write(&file, settings).unwrap();
-    let service = lab.backstay.spawn(&["serve", "--config", file.to_str().unwrap()]);
+    fs::write(lab.at("config.yaml"), settings).unwrap();
+    let service = lab.backstay.spawn(&["serve"]);
     wait_until("the service to answer", PATIENCE, || {
         UnixStream::connect(socket(lab)).is_ok()
     });
@@ -136,7 +135,13 @@ fn processes(service: &Running) -> Shown {
 
 #[test]
 fn a_service_shows_keeps_and_sends_none_of_them() {
-    let (lab, hook, gateway) = (Lab::new(), Receiver::start(), Receiver::start());
+    let (hook, gateway) = (Receiver::start(), Receiver::start());
+    // Commands follow the settings of the service.
+    let lab = Lab::on(|backstay| {
+        let config = backstay.scratch_dir().join("config.yaml");
+        fs::write(&config, "").unwrap();
+        backstay.env("BACKSTAY_CONFIG", config.to_str().unwrap())
+    });
     let (service, events) = serve(&lab, &settings(&lab, &hook, &gateway));
     let socket = socket(&lab);
     let mut shown = Shown::new();
