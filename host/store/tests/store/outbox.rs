@@ -1,6 +1,7 @@
 //! Messages on their way: each is made once, waits for its time, goes in order, and has one end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 
 use backstay_model::run::RunStatus;
 use backstay_store::{Delivery, DeliveryState, Store, TroubleChange, What};
@@ -252,7 +253,7 @@ async fn a_newer_ping_takes_the_place_of_one_that_could_not_be_sent() {
     let lab = lab().await;
     let [tried, untried] = [message("ping/1", 0), message("ping/1", 0)];
     let others = [message("ping/2", 0), message("ops", 0)];
-    make(&lab.store, &[tried.clone()]).await;
+    make(&lab.store, slice::from_ref(&tried)).await;
     make(&lab.store, &others).await;
     let failed = DeliveryState::Waiting;
     for id in [tried.id, others[0].id, others[1].id] {
@@ -261,7 +262,7 @@ async fn a_newer_ping_takes_the_place_of_one_that_could_not_be_sent() {
             .await
             .unwrap();
     }
-    make(&lab.store, &[untried.clone()]).await;
+    make(&lab.store, slice::from_ref(&untried)).await;
     make(&lab.store, &[message("ops", 20)]).await;
     let replaced = one(&lab.store, tried.id).await;
     assert_eq!(
@@ -275,7 +276,7 @@ async fn a_newer_ping_takes_the_place_of_one_that_could_not_be_sent() {
     );
     // A third comes while the second is being sent for the first time, in vain.
     let newest = message("ping/1", 1);
-    make(&lab.store, &[newest.clone()]).await;
+    make(&lab.store, slice::from_ref(&newest)).await;
     assert_eq!(one(&lab.store, untried.id).await.state, DeliveryState::Waiting);
     lab.store
         .record_attempt(untried.id, failed, after(60), Some("down"))
