@@ -15,15 +15,17 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
 use crate::Problem;
+use crate::feed::Feed;
 use crate::live::Live;
 use crate::logins::{Logins, MOST_COOKIES, MOST_TOKENS};
+use crate::still::Still;
 use crate::{openapi, v1};
 
 /// A scheduler that has done nothing for this long stands still.
 const STANDSTILL: Duration = Duration::from_secs(15);
 
-/// So many clients may listen to events at once.
-const MOST_LISTENERS: usize = 64;
+/// So many clients may listen to events at once. Each takes a connection and some 20 KiB; what they hear is read once for all.
+const MOST_LISTENERS: usize = 512;
 
 /// So many requests that only look are answered at once, and so many that change something; others wait. Each has its
 /// answer in memory.
@@ -49,8 +51,9 @@ pub struct App {
     pub(crate) document: Value,
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) live: Arc<Live>,
-    /// The number of the newest event, while somebody listens.
-    pub(crate) newest: watch::Sender<i64>,
+    pub(crate) feed: Feed,
+    pub(crate) still_tokens: Still,
+    pub(crate) still_logged_in: Still,
     pub(crate) listeners: Arc<Semaphore>,
     pub(crate) looks: Semaphore,
     pub(crate) edits: Semaphore,
@@ -106,7 +109,9 @@ impl App {
             cookies: Logins::new(MOST_COOKIES),
             stopping: watch::Sender::new(false),
             live,
-            newest: watch::Sender::new(0),
+            feed: Feed::new(),
+            still_tokens: Still::default(),
+            still_logged_in: Still::default(),
             listeners: Arc::new(Semaphore::new(MOST_LISTENERS)),
             looks: Semaphore::new(MOST_REQUESTS),
             edits: Semaphore::new(MOST_REQUESTS),

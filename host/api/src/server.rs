@@ -18,6 +18,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,10 +28,11 @@ use crate::app::App;
 use crate::guard::{Peer, guard};
 use crate::shares::Shares;
 use crate::tls::Tls;
-use crate::{Problem, listen, v1};
+use crate::{Problem, feed, listen, v1};
 
-/// So many connections at once, by the network and by the socket each; more wait.
-const MOST_CONNECTIONS: usize = 256;
+/// So many connections at once, by the network and by the socket each, at most a quarter of the files that this process may
+/// have open; more wait.
+const MOST_CONNECTIONS: usize = 1_024;
 
 /// How long a client may take to send the head of a request, and how long a connection may lie idle.
 const HEAD: Duration = Duration::from_secs(20);
@@ -120,7 +122,7 @@ impl Server {
         };
         // What it listens on is closed with it: nobody else gets in; who is in may end.
         tokio::select! {
-            _ = async { tokio::join!(by_socket, by_network, v1::notice(Arc::clone(&app))) } => {}
+            _ = async { tokio::join!(by_socket, by_network, feed::follow(Arc::clone(&app))) } => {}
             () = stop => {}
         }
         app.stopping.send_replace(true);
@@ -185,7 +187,7 @@ fn router(app: Arc<App>) -> Router {
 }
 
 async fn by_socket(listener: &UnixListener, router: &Router, graceful: &GracefulShutdown) {
-    let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let connections = Arc::new(Semaphore::new(most_connections()));
     while let Ok(permit) = Arc::clone(&connections).acquire_owned().await {
         match listener.accept().await {
             Ok((stream, _)) => match listen::user_of(&stream) {
@@ -206,7 +208,7 @@ async fn by_network(
     router: &Router,
     graceful: &GracefulShutdown,
 ) {
-    let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let connections = Arc::new(Semaphore::new(most_connections()));
     let shares = Shares::default();
     while let Ok(permit) = Arc::clone(&connections).acquire_owned().await {
         match listener.accept().await {
@@ -233,6 +235,13 @@ async fn by_network(
             Err(error) => wait_a_little(&error).await,
         }
     }
+}
+
+fn most_connections() -> usize {
+    let files = getrlimit(Resource::Nofile)
+        .current
+        .map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    MOST_CONNECTIONS.min(files / 4).max(1)
 }
 
 fn spawn(connection: impl Future<Output = ()> + Send + 'static, permit: OwnedSemaphorePermit) {

@@ -29,8 +29,6 @@ use crate::guard::SESSION;
 use crate::query::PagedOfJob;
 use crate::view::{BackupView, NextRuns, Page, PluginDetails, PluginView, RunView, Validation};
 
-pub use events::notice;
-
 const OK: StatusCode = StatusCode::OK;
 
 /// All endpoints.
@@ -55,7 +53,7 @@ fn about_the_host() -> Vec<Endpoint> {
             .says("Whether the service is there")
             .answers::<health::Health>(OK, "It is"),
         Endpoint::get("/ready", "ready", health::ready)
-            .says("Whether the service does its work: the database answers, the scheduler moves, and it isn't about to end")
+            .says("Whether the service does its work: the database can be used, the scheduler moves, and it isn't about to end")
             .answers::<health::Health>(OK, "It does"),
         Endpoint::get("/status", "status", health::status)
             .says("How things are on this host")

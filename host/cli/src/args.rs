@@ -146,6 +146,11 @@ pub enum Command {
     },
     /// Print what is known about jobs and runs as metrics for Prometheus
     Metrics,
+    /// Ask the service whether it does its work
+    ///
+    /// Ends with 0 if its database can be used and its scheduler moves, else with 3: for health checks of containers and for
+    /// monitoring.
+    Health,
     /// Check this machine: tools, database, leftovers
     Doctor,
     /// Print a completion script for a shell

@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod completions;
 pub mod doctor;
 pub mod drill;
+pub mod health;
 pub mod import;
 pub mod job;
 mod jobfile;

@@ -72,6 +72,7 @@ async fn dispatch(args: Args, output: Output) -> backstay_model::Result<u8> {
         Command::Import(command) => commands::import::run(command, output).await,
         Command::Notification { command } => commands::notification::run(command, data_dir, output).await,
         Command::Metrics => commands::metrics::run(data_dir, output).await,
+        Command::Health => commands::health::run(data_dir, output).await,
         Command::Doctor => commands::doctor::run(data_dir, output).await,
         Command::Completions { shell } => commands::completions::run(shell),
     }

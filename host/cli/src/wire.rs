@@ -20,11 +20,7 @@ const BUNDLED: &[Bundled] = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
 /// # Errors
 /// The data directory or the database can't be used.
 pub async fn engine(data_dir: Option<PathBuf>) -> Result<Engine> {
-    let data_dir = match data_dir {
-        Some(given) => given,
-        None => default_data_dir()?,
-    };
-    let data_dir = std::path::absolute(&data_dir).map_err(|e| Error::io("find", &data_dir, e))?;
+    let data_dir = self::data_dir(data_dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Store::open_with_key(&data_dir, Arc::clone(&clock), credential()).await?;
     let plugins = Plugins::new(Runtime::new()?, BUNDLED.to_vec(), store.clone(), &data_dir);
@@ -36,6 +32,18 @@ pub async fn engine(data_dir: Option<PathBuf>) -> Result<Engine> {
         data_dir,
         version: env!("CARGO_PKG_VERSION"),
     })
+}
+
+/// The data directory: the one that was named, or else the one of this user.
+///
+/// # Errors
+/// This user has no home directory.
+pub fn data_dir(named: Option<PathBuf>) -> Result<PathBuf> {
+    let data_dir = match named {
+        Some(given) => given,
+        None => default_data_dir()?,
+    };
+    std::path::absolute(&data_dir).map_err(|e| Error::io("find", &data_dir, e))
 }
 
 /// Like [`engine`], and first undoes what a crash left behind.
@@ -104,6 +112,23 @@ pub fn keep_no_cores() {
     };
     // To lower a limit needs no right.
     let _ = setrlimit(Resource::Core, none);
+}
+
+/// Raises how many files this process may have open, as far as it may: each client of the HTTP interface takes one. Programs that
+/// it starts may have as many.
+pub fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const WANTED: u64 = 8_192;
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(WANTED, |most| most.min(WANTED));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let more = Rlimit {
+            current: Some(wanted),
+            ..limit
+        };
+        // Without it fewer clients are let in at once.
+        let _ = setrlimit(Resource::Nofile, more);
+    }
 }
 
 fn default_data_dir() -> Result<PathBuf> {

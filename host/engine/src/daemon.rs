@@ -11,6 +11,7 @@ mod mend;
 mod start;
 mod stop;
 mod streams;
+mod trouble;
 mod turn;
 
 use std::collections::HashMap;
@@ -78,6 +79,8 @@ pub struct Daemon {
     changed: watch::Sender<u64>,
     turns: AtomicU64,
     streams: tokio::sync::Mutex<Streams>,
+    /// What keeps it from its work for now.
+    trouble: Mutex<Option<String>>,
     #[expect(dead_code, reason = "closing it lets go")]
     lock: File,
 }
@@ -117,6 +120,7 @@ impl Daemon {
             changed: watch::Sender::new(0),
             turns: AtomicU64::new(0),
             streams: tokio::sync::Mutex::default(),
+            trouble: Mutex::default(),
             lock,
         })
     }

@@ -134,6 +134,14 @@ fn of(map: &BTreeMap<Uuid, Vec<RunTotal>>, job: Uuid) -> &[RunTotal] {
     map.get(&job).map_or(&[], Vec::as_slice)
 }
 
+/// The runs that made the newest backup.
+fn success(totals: &[RunTotal]) -> Option<&RunTotal> {
+    let good = |total: &&RunTotal| {
+        total.kind == RunKind::Backup && matches!(total.status, RunStatus::Succeeded | RunStatus::Warning)
+    };
+    totals.iter().filter(good).max_by_key(|total| total.last_at)
+}
+
 impl Facts {
     fn add_job(&self, job: &Job, metrics: &mut Metrics) {
         let name = job.spec.name.as_str();
@@ -176,6 +184,13 @@ impl Facts {
                         seconds(after) - seconds(next),
                     );
                 }
+                if let Some(due) = timetable.next_after(self.settled_at(job)) {
+                    gauge(
+                        "backup_overdue_seconds",
+                        "Since the first start that was due after the newest backup; 0 if none was.",
+                        (seconds(self.now) - seconds(due)).max(0.0),
+                    );
+                }
             }
         }
         self.add_runs(job, metrics);
@@ -183,13 +198,19 @@ impl Facts {
         self.add_backups(job, metrics);
     }
 
+    /// From when on starts of a job are looked at whether they led to a backup: the newest one, or a later change of the job,
+    /// because what was due by another schedule, or while the job was disabled, isn't made up for.
+    fn settled_at(&self, job: &Job) -> Timestamp {
+        let made = success(of(&self.runs, job.id)).map_or(job.created_at, |total| total.last_at);
+        made.max(job.updated_at)
+    }
+
     fn add_runs(&self, job: &Job, metrics: &mut Metrics) {
         let name = job.spec.name.as_str();
         let totals = of(&self.runs, job.id);
         let backups = || totals.iter().filter(|total| total.kind == RunKind::Backup);
         let last = backups().max_by_key(|total| total.last_at);
-        let good = |total: &&RunTotal| matches!(total.status, RunStatus::Succeeded | RunStatus::Warning);
-        let success = backups().filter(good).max_by_key(|total| total.last_at);
+        let success = success(totals);
         let labels = [("job", name)];
         let mut gauge = |name, help, value| metrics.add(name, Type::Gauge, help, &labels, value);
         if let Some(success) = success {

@@ -29,6 +29,11 @@ pub(crate) fn result_code(cause: &sqlx::Error) -> Option<i32> {
     cause.as_database_error()?.code()?.parse().ok()
 }
 
+/// Whether it failed because the connection can only read.
+pub(crate) fn is_read_only(cause: &sqlx::Error) -> bool {
+    result_code(cause).is_some_and(|code| code & 0xff == READONLY)
+}
+
 /// One sentence with the file, the class and the next step. `doing` completes "cannot …".
 pub(crate) fn explain(file: &Path, doing: &str, cause: sqlx::Error) -> Error {
     let database = show(file);

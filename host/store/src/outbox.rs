@@ -317,12 +317,12 @@ impl Store {
         const DOING: &str = "save what became of a message";
         let mut transaction = self.begin(Durability::Now, DOING).await?;
         sqlx::query(
-            "UPDATE deliveries SET at = ?3, \
-             state = CASE WHEN ?2 = 'waiting' AND channel LIKE 'ping/%' AND EXISTS \
-             (SELECT 1 FROM deliveries AS later WHERE later.channel = deliveries.channel \
-             AND later.rowid > deliveries.rowid) THEN 'replaced' ELSE ?2 END, error = ?4, attempts = attempts + 1, \
-             payload = CASE ?2 WHEN 'waiting' THEN payload ELSE '' END \
-             WHERE id = ?1 AND state = 'waiting'",
+            "UPDATE deliveries SET at = ?3, state = new.state, error = ?4, attempts = attempts + 1, \
+             payload = CASE new.state WHEN 'waiting' THEN payload ELSE '' END \
+             FROM (SELECT CASE WHEN ?2 = 'waiting' AND old.channel LIKE 'ping/%' AND EXISTS \
+             (SELECT 1 FROM deliveries AS later WHERE later.channel = old.channel AND later.rowid > old.rowid) \
+             THEN 'replaced' ELSE ?2 END AS state FROM deliveries AS old WHERE old.id = ?1) AS new \
+             WHERE id = ?1 AND deliveries.state = 'waiting'",
         )
         .bind(id.to_string())
         .bind(word(state)?)

@@ -4,6 +4,7 @@ use backstay_model::Result;
 use sqlx::{Sqlite, Transaction};
 
 use crate::Store;
+use crate::failure::is_read_only;
 
 /// When a write is safe from a power loss. From a killed process it always is, at its commit.
 #[derive(Debug, Clone, Copy)]
@@ -26,11 +27,19 @@ impl Store {
             Durability::Now => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
             Durability::WithNext => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
         };
-        self.inner
-            .writer
-            .begin_with(statement)
-            .await
-            .map_err(self.failed(doing))
+        let begun = self.inner.writer.begin_with(statement).await;
+        if begun.as_ref().is_err_and(is_read_only) {
+            self.replace_writer().await;
+        }
+        begun.map_err(self.failed(doing))
+    }
+
+    /// A connection that was opened while the file couldn't be written stays so when it can be again. The next one is new.
+    async fn replace_writer(&self) {
+        // What is wrong with it otherwise is said by the next write.
+        if let Ok(connection) = self.inner.writer.acquire().await {
+            let _ = connection.close().await;
+        }
     }
 
     pub(crate) async fn commit(&self, transaction: Transaction<'static, Sqlite>, doing: &str) -> Result<()> {

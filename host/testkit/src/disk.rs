@@ -1,6 +1,6 @@
 //! A small disk that can run full: a tmpfs of a given size, unmounted when dropped. Needs root.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use tempfile::TempDir;
@@ -11,7 +11,9 @@ use crate::tools;
 /// A mounted file system that holds only so many bytes.
 #[derive(Debug)]
 pub struct SmallDisk {
-    directory: TempDir,
+    path: PathBuf,
+    /// Where it is mounted if nobody said where.
+    directory: Option<TempDir>,
 }
 
 impl SmallDisk {
@@ -21,28 +23,35 @@ impl SmallDisk {
     /// Not root, or the kernel refuses the mount.
     #[track_caller]
     pub fn mount(size_bytes: u64) -> Self {
-        tools::require_root("to mount a small disk");
         let directory = tempfile::Builder::new()
             .prefix("backstay-disk-")
             .tempdir()
             .or_fail("make a mount point");
+        let mut disk = Self::mount_at(directory.path(), size_bytes);
+        disk.directory = Some(directory);
+        disk
+    }
+
+    /// Mounts an empty one on a directory, whose content it hides.
+    ///
+    /// # Panics
+    /// As [`SmallDisk::mount`].
+    #[track_caller]
+    pub fn mount_at(path: &Path, size_bytes: u64) -> Self {
+        tools::require_root("to mount a small disk");
         let options =
             std::ffi::CString::new(format!("size={size_bytes},mode=0755")).or_fail("write mount options");
         let flags = MountFlags::NODEV | MountFlags::NOSUID;
-        mount(
-            "backstay-testkit",
-            directory.path(),
-            "tmpfs",
-            flags,
-            options.as_c_str(),
-        )
-        .or_fail("mount a tmpfs");
-        SmallDisk { directory }
+        mount("backstay-testkit", path, "tmpfs", flags, options.as_c_str()).or_fail("mount a tmpfs");
+        SmallDisk {
+            path: path.to_owned(),
+            directory: None,
+        }
     }
 
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
-        self.directory.path()
+        &self.path
     }
 
     /// The bytes that can still be written.

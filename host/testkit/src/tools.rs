@@ -56,6 +56,7 @@ fn how_to_install(name: &str) -> String {
         "setfattr" | "getfattr" => "attr",
         "bwrap" => "bubblewrap",
         "setpriv" | "unshare" => "util-linux",
+        "chattr" => "e2fsprogs",
         "node" => "nodejs",
         "perl" => "perl-base",
         "age-keygen" => "age",

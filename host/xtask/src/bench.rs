@@ -10,6 +10,7 @@ mod data;
 mod example;
 mod fan;
 mod host;
+mod load;
 mod measure;
 mod object;
 mod plugin;
@@ -73,6 +74,8 @@ enum What {
     Schedule,
     /// Whether limits are kept to, over ten seconds each
     Throttle,
+    /// The service with many who ask and listen while a backup runs
+    Load(load::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -106,6 +109,7 @@ fn with_host(what: &What, arguments: &Arguments) -> Result<Report> {
         What::Catalog => catalog::run(&bench, arguments.runs.unwrap_or(3)),
         What::Codecs(options) => codecs::run(&bench, options, arguments.runs.unwrap_or(1)),
         What::Throttle => throttle::run(&bench, arguments.runs.unwrap_or(3)),
+        What::Load(options) => load::run(&bench, options, arguments.runs.unwrap_or(5)),
         What::Plugin => plugin::run(&bench, arguments.runs.unwrap_or(20)),
         What::Retention => retention::run(arguments.runs.unwrap_or(20)),
         What::Schedule => schedule::run(arguments.runs.unwrap_or(10)),

@@ -35,7 +35,7 @@ type Tool = (&'static str, &'static str);
 
 const DEMO_TOOLS: [Tool; 3] = [("cc", "build-essential"), ("diff", "diffutils"), ("tar", "tar")];
 
-const TEST_TOOLS: [Tool; 37] = [
+const TEST_TOOLS: [Tool; 38] = [
     ("openssl", "openssl"),
     ("curl", "curl"),
     ("zfs-fuse", "zfs-fuse"),
@@ -59,6 +59,7 @@ const TEST_TOOLS: [Tool; 37] = [
     ("node", "nodejs"),
     ("git", "git"),
     ("strace", "strace"),
+    ("chattr", "e2fsprogs"),
     ("faketime", "faketime"),
     ("fusefat", "fusefat"),
     ("mkfs.vfat", "dosfstools"),

@@ -1,7 +1,8 @@
 //! What happens, as it happens: server-sent events that can be resumed after any one of them.
 //!
-//! Each client reads the database at its own pace, a page at a time, so that a slow one takes no memory and holds up nobody;
-//! one that doesn't read at all is cut off by the server, and goes on where it was when it comes again.
+//! A client takes what is new from the [feed](crate::feed); one that is further behind reads the database at its own pace, a
+//! page at a time, so that a slow one takes no memory and holds up nobody. One that doesn't read at all is cut off by the
+//! server, and goes on where it was when it comes again.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -13,32 +14,26 @@ use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use backstay_model::Error;
 use backstay_model::access::Token;
-use backstay_model::event::Event;
 use futures::stream;
 use http::HeaderMap;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::Shared;
+use crate::Problem;
 use crate::app::{App, Caller};
 use crate::endpoint::unknown_caller;
+use crate::feed::{PAGE, numbered, sent};
 use crate::query::{Id, Params};
 use crate::view::RunView;
-use crate::{Problem, live};
-
-/// Events in one look.
-const PAGE: u32 = 100;
 
 /// How often something is sent if nothing happens, so that both ends know that the other is there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How often progress is sent at most.
-const PACE: Duration = Duration::from_secs(1);
-
-/// How often it is looked whether who listens still may.
+/// How often it is looked whether who listens still may, and whether a run has ended in silence.
 const CHECK: Duration = Duration::from_secs(3);
 
 /// How soon a client is to come again after a break.
@@ -65,10 +60,12 @@ struct Listener {
     run: Option<Uuid>,
     after: i64,
     ready: VecDeque<Sent>,
-    newest: watch::Receiver<i64>,
+    changed: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
-    progress: u64,
-    next_progress: Instant,
+    /// The number of the last progress that was sent; nothing before the first.
+    progress: Option<u64>,
+    /// The run may have ended.
+    may_have_ended: bool,
     is_over: bool,
     _place: OwnedSemaphorePermit,
 }
@@ -125,7 +122,7 @@ fn listen(app: Arc<App>, caller: Caller, run: Option<Uuid>, after: i64) -> Resul
     let mut ready = VecDeque::new();
     ready.push_back(Sent::default().retry(COME_AGAIN).comment("it begins"));
     let listener = Listener {
-        newest: app.newest.subscribe(),
+        changed: app.feed.listen(),
         stopping: app.stopping.subscribe(),
         app,
         token: caller.token,
@@ -134,8 +131,8 @@ fn listen(app: Arc<App>, caller: Caller, run: Option<Uuid>, after: i64) -> Resul
         run,
         after,
         ready,
-        progress: 0,
-        next_progress: Instant::now(),
+        progress: None,
+        may_have_ended: true,
         is_over: false,
         _place: place,
     };
@@ -168,7 +165,7 @@ impl Listener {
                 return Some(sent("problem", &unknown_caller()));
             }
             // Before it is looked at, so that what comes meanwhile is not missed.
-            self.newest.mark_unchanged();
+            self.changed.mark_unchanged();
             if let Err(error) = self.look().await {
                 self.is_over = true;
                 let problem = Problem::from(error);
@@ -182,26 +179,34 @@ impl Listener {
 
     /// Whether the token of who listens has expired or was removed meanwhile, or their session has ended.
     async fn is_refused(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = now >= self.next_check;
+        if is_due {
+            self.next_check = now + CHECK;
+            self.may_have_ended = true;
+        }
         let Some(token) = &self.token else { return false };
-        let now = self.app.engine.clock.now();
-        if token.expires_at.is_some_and(|at| at <= now) {
+        if token
+            .expires_at
+            .is_some_and(|at| at <= self.app.engine.clock.now())
+        {
             return true;
         }
-        if Instant::now() < self.next_check {
+        if !is_due {
             return false;
         }
         let store = &self.app.engine.store;
         let is_there = match self.session {
             Some(id) => {
-                let sessions = store.sessions(self.app.settings().api.sessions.idle).await;
-                sessions.map(|known| known.iter().any(|known| known.id == id))
+                let idle = self.app.settings().api.sessions.idle;
+                let ask = async { Ok(store.sessions(idle).await?.into_iter().map(|s| s.id).collect()) };
+                self.app.still_logged_in.has(id, ask).await
             }
             None => {
-                let tokens = store.tokens().await;
-                tokens.map(|known| known.iter().any(|known| known.id == token.id))
+                let ask = async { Ok(store.tokens().await?.into_iter().map(|t| t.id).collect()) };
+                self.app.still_tokens.has(token.id, ask).await
             }
         };
-        self.next_check = Instant::now() + CHECK;
         // Who can't be told apart from somebody else for now comes again.
         !is_there.unwrap_or(false)
     }
@@ -209,20 +214,39 @@ impl Listener {
     /// Collects what is new, a page of it.
     async fn look(&mut self) -> Result<(), Error> {
         let store = &self.app.engine.store;
-        // Asked first: of a run that has ended then, all events are there.
+        // Asked first: of a run that has ended then, all events are in the database.
         let ended = match self.run {
-            Some(id) => Some(store.run(id).await?).filter(|run| run.status.is_final()),
-            None => None,
+            Some(id) if self.may_have_ended => Some(store.run(id).await?).filter(|run| run.status.is_final()),
+            _ => None,
         };
-        let events = match self.run {
-            Some(id) => store.events(id, self.after, PAGE).await?,
-            None => store.all_events(self.after, PAGE).await?,
+        self.may_have_ended = ended.is_some();
+        let start = self.app.feed.start();
+        let news = match ended {
+            Some(_) => None,
+            None => self.app.feed.since(self.after, self.run),
         };
-        for event in &events {
-            self.after = event.id;
-            self.ready.push_back(numbered(event));
+        match news {
+            Some(news) => {
+                self.after = news.after;
+                self.may_have_ended |= news.has_end;
+                self.ready.extend(news.sent);
+            }
+            None => {
+                let events = match self.run {
+                    Some(id) => store.events(id, self.after, PAGE).await?,
+                    None => store.all_events(self.after, PAGE).await?,
+                };
+                for event in &events {
+                    self.after = event.id;
+                    self.ready.push_back(numbered(event));
+                }
+                if events.is_empty() {
+                    // Up to there it has seen all.
+                    self.after = self.after.max(start.unwrap_or(0));
+                }
+            }
         }
-        if !events.is_empty() {
+        if !self.ready.is_empty() {
             return Ok(());
         }
         if let Some(run) = ended {
@@ -231,61 +255,41 @@ impl Listener {
             self.ready.push_back(sent("end", &view));
             return Ok(());
         }
-        if Instant::now() >= self.next_progress {
-            self.next_progress = Instant::now() + PACE;
-            let (new, newest) = self.app.live.since(self.progress);
-            self.progress = newest;
-            let is_wanted = |of: &&live::RunProgress| self.run.is_none_or(|run| run == of.run_id);
-            let new: Vec<Sent> = new
-                .iter()
-                .filter(is_wanted)
-                .map(|of| sent("progress", of))
-                .collect();
-            self.ready.extend(new);
-        }
+        self.add_progress();
         Ok(())
+    }
+
+    /// Adds how far runs are, if that is new.
+    fn add_progress(&mut self) {
+        let (new, number) = match self.progress {
+            Some(seen) => self.app.feed.progress(seen, self.run),
+            None => {
+                let (_, number) = self.app.feed.progress(u64::MAX, None);
+                let (all, _) = self.app.live.since(0);
+                let wanted = all
+                    .iter()
+                    .filter(|of| self.run.is_none_or(|run| run == of.run_id));
+                (
+                    wanted.map(|of| (of.run_id, sent("progress", of))).collect(),
+                    number,
+                )
+            }
+        };
+        self.progress = Some(number);
+        // Of a run that has ended meanwhile, the end was the last word.
+        let under_way = new
+            .into_iter()
+            .filter(|(run, _)| self.app.live.of(*run).is_some());
+        self.ready.extend(under_way.map(|(_, sent)| sent));
     }
 
     /// Waits until there may be something new.
     async fn wait(&mut self) {
         tokio::select! {
             // Whoever could say so is gone at the end.
-            changed = self.newest.changed() => if changed.is_err() { self.is_over = true },
+            changed = self.changed.changed() => if changed.is_err() { self.is_over = true },
             _ = self.stopping.changed() => {}
-            () = sleep_until(self.next_progress) => {}
-        }
-    }
-}
-
-fn numbered(event: &Event) -> Sent {
-    let kind = if event.status.is_some() { "status" } else { "log" };
-    sent(kind, event).id(event.id.to_string())
-}
-
-fn sent<T: Serialize>(kind: &str, data: &T) -> Sent {
-    match Sent::default().event(kind).json_data(data) {
-        Ok(sent) => sent,
-        Err(error) => Sent::default()
-            .event("problem")
-            .data(error.to_string().replace(['\n', '\r'], " ")),
-    }
-}
-
-/// Notices new events for all who listen, also those of other processes, until it is dropped.
-pub async fn notice(app: Arc<App>) {
-    const LOOK: Duration = Duration::from_millis(250);
-    loop {
-        tokio::time::sleep(LOOK).await;
-        if app.newest.receiver_count() == 0 {
-            continue;
-        }
-        match app.engine.store.newest_event().await {
-            Ok(newest) => {
-                app.newest
-                    .send_if_modified(|known| std::mem::replace(known, newest) != newest);
-            }
-            // Who listens will hear of it from their own look.
-            Err(_) => app.newest.send_modify(|_| {}),
+            () = sleep_until(self.next_check) => {}
         }
     }
 }

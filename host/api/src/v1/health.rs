@@ -36,7 +36,7 @@ pub struct Status {
     running: usize,
     /// Runs that wait for their turn.
     waiting: usize,
-    /// What can't be used of this interface for now, and why.
+    /// What keeps the service from its work for now, and what can't be used of this interface, and why.
     problems: Vec<String>,
     /// The jobs.
     jobs: Jobs,
@@ -87,11 +87,15 @@ pub async fn ready(app: Shared, _: Params<Nothing>) -> Result<Json<Health>, Prob
     if app.stands_still() {
         return Err(Problem::unavailable("the scheduler stands still"));
     }
+    if let Some(trouble) = app.daemon.trouble() {
+        return Err(Problem::unavailable(trouble));
+    }
     Ok(Json(Health { status: "ok" }))
 }
 
 pub async fn status(app: Shared, _: Params<Nothing>) -> Result<Json<Status>, Problem> {
     let queue = app.daemon.queue().await?;
+    let problems = app.daemon.trouble().into_iter().chain(app.unopened()).collect();
     let mut jobs = Jobs::default();
     for (_, job) in app.engine.store.each_job().await? {
         jobs.total += 1;
@@ -122,7 +126,7 @@ pub async fn status(app: Shared, _: Params<Nothing>) -> Result<Json<Status>, Pro
         started_at: app.started_at,
         running: queue.running.len(),
         waiting: queue.waiting.len(),
-        problems: app.unopened(),
+        problems,
         jobs,
     }))
 }

@@ -62,6 +62,7 @@ pub async fn run(args: Serve, data_dir: Option<PathBuf>, output: Output) -> Resu
     let policy = policy(&settings)?;
     let log = Log::begin(&settings.log, output.json)?;
     let mut signals = Signals::new()?;
+    wire::allow_many_files();
 
     let engine = Arc::new(wire::engine(data_dir).await?);
     outbox::refuse_wrong(&engine, &settings.notifications)?;
@@ -177,6 +178,8 @@ async fn attend(
     mut file: SettingsFile,
 ) {
     let mut turns = 0;
+    let is_watched = sd_notify::watchdog_enabled().is_some();
+    let mut trouble = None;
     loop {
         tokio::select! {
             heard = signals.heard() => match heard {
@@ -200,9 +203,15 @@ async fn attend(
                 }
             }
         }
+        let is_stopping = *stop.borrow() != Stop::No;
+        let now = attended.daemon.trouble();
+        if now != trouble && !is_stopping {
+            notify(&[NotifyState::Status(now.as_deref().unwrap_or("ready"))]);
+            trouble = now;
+        }
         // A loop that stands still is for systemd to restart.
         let now = attended.daemon.turns();
-        if now != turns || *stop.borrow() != Stop::No {
+        if is_watched && (now != turns || is_stopping) {
             turns = now;
             notify(&[NotifyState::Watchdog]);
         }

@@ -3,6 +3,8 @@
 mod access;
 mod act;
 mod commands;
+mod crash;
+mod disk;
 mod document;
 mod events;
 mod guard;

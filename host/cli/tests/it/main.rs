@@ -11,6 +11,7 @@ mod abort;
 mod api;
 mod catalog;
 mod configuration;
+mod container;
 mod crash;
 mod damage;
 mod database;

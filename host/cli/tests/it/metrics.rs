@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use backstay_testkit::cli::Backstay;
+use backstay_testkit::clock::Clock;
 use backstay_testkit::receiver::Receiver;
 use backstay_testkit::tools;
 
@@ -16,7 +17,12 @@ struct Desk {
 
 impl Desk {
     fn new(settings: &str) -> Self {
-        let backstay = Backstay::new(env!("CARGO_BIN_EXE_backstay"));
+        let desk = Self::of(Backstay::new(env!("CARGO_BIN_EXE_backstay")), settings);
+        desk.apply("flash");
+        desk
+    }
+
+    fn of(backstay: Backstay, settings: &str) -> Self {
         let scratch = backstay.scratch_dir().to_owned();
         let config = scratch.join("config.yaml");
         fs::write(&config, settings.replace("DIR", scratch.to_str().unwrap())).unwrap();
@@ -26,14 +32,17 @@ impl Desk {
         fs::create_dir(scratch.join("source")).unwrap();
         fs::create_dir(scratch.join("place")).unwrap();
         fs::write(scratch.join("source/file"), "12345").unwrap();
-        desk.apply("flash");
         desk
     }
 
     fn apply(&self, name: &str) {
+        self.apply_with(name, "every: 6h");
+    }
+
+    fn apply_with(&self, name: &str, schedule: &str) {
         let dir = self.backstay.scratch_dir().display();
         let job = format!(
-            "name: {name}\nschedule: {{ every: 6h }}\nsource: {{ plugin: path, config: {{ path: {dir}/source }} }}\ndestinations: [{{ plugin: local, config: {{ path: {dir}/place }} }}]\n"
+            "name: {name}\nschedule: {{ {schedule} }}\nsource: {{ plugin: path, config: {{ path: {dir}/source }} }}\ndestinations: [{{ plugin: local, config: {{ path: {dir}/place }} }}]\n"
         );
         self.backstay.apply(&job).ok();
     }
@@ -84,6 +93,7 @@ fn what_happened_is_counted_and_written_and_pushed() {
         ("backup_backups", &[flash], 2.0),
         ("backup_unverified_backups", &[flash], 1.0),
         ("backup_interval_seconds", &[flash], 21_600.0),
+        ("backup_overdue_seconds", &[flash], 0.0),
         (
             "backup_checks_total",
             &[flash, "kind=\"drill\"", "status=\"succeeded\""],
@@ -192,6 +202,90 @@ fn names_that_are_told_exist(text: &str) {
     let dashboard = fs::read_to_string(format!("{docs}/metrics/grafana.json")).unwrap();
     let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
     assert!(dashboard["panels"].as_array().unwrap().len() > 10);
+}
+
+#[test]
+fn a_backup_is_overdue_by_the_schedule_of_its_job() {
+    let (backstay, clock) = Clock::of(Backstay::new(env!("CARGO_BIN_EXE_backstay")));
+    let desk = Desk::of(backstay, "");
+    let overdue = |now: &str| {
+        clock.set(now);
+        value(&desk.metrics(), "backup_overdue_seconds", &["job=\"office\""])
+    };
+    clock.set("2026-05-06 12:00:00");
+    desk.apply_with("office", "cron: \"0 3 * * 1-5\", timezone: UTC");
+    // It is new: what was due this morning is none of its business.
+    assert!(overdue("2026-05-06 13:00:00").abs() < 1.0);
+    clock.set("2026-05-08 03:00:10");
+    desk.backstay.run(&["run", "office"]).ok();
+    for (now, expected) in [
+        ("2026-05-10 20:00:00", 0.0),
+        ("2026-05-11 05:00:00", 7_200.0),
+        ("2026-05-12 05:00:00", 93_600.0),
+    ] {
+        let found = overdue(now);
+        assert!((found - expected).abs() < 5.0, "{found} at {now}");
+    }
+    desk.apply_with("office", "cron: \"30 3 * * 1-5\", timezone: UTC");
+    assert!(
+        overdue("2026-05-12 06:00:00").abs() < 1.0,
+        "nothing was due since its change"
+    );
+}
+
+#[test]
+fn who_is_alerted_of_a_backup_that_is_overdue() {
+    tools::require(&["promtool"]);
+    let directory = tempfile::tempdir().unwrap();
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics/alerts.yaml");
+    // By the hour: a daily job, an hourly one, and a weekly one, each with a start that led to nothing.
+    let series = |job: &str, interval: u32, overdue: &str| {
+        format!(
+            "{{ series: 'backup_interval_seconds{{device=\"d\",job=\"{job}\"}}', values: '{interval}x40' }}, \
+             {{ series: 'backup_overdue_seconds{{device=\"d\",job=\"{job}\"}}', values: '{overdue}' }}, "
+        )
+    };
+    let late = [("daily", 86_400), ("hourly", 3_600), ("weekly", 604_800)]
+        .map(|(job, interval)| series(job, interval, "0+3600x40"));
+    let well = series("well", 86_400, "0x40");
+    let alert = |job: &str, since: &str| {
+        format!(
+            "{{ exp_labels: {{ severity: critical, device: d, job: {job} }}, exp_annotations: {{ summary: 'The backup {job} on d was due {since} ago, and there is none since' }} }}"
+        )
+    };
+    let at = |hours: u32, alerts: &[String]| {
+        format!(
+            "{{ eval_time: {hours}h, alertname: BackupTooOld, exp_alerts: [{}] }}",
+            alerts.join(", ")
+        )
+    };
+    let tests = [
+        at(2, &[]),
+        at(3, &[alert("hourly", "3h 0m 0s")]),
+        at(25, &[alert("hourly", "1d 1h 0m 0s")]),
+        at(
+            26,
+            &["daily", "hourly", "weekly"].map(|job| alert(job, "1d 2h 0m 0s")),
+        ),
+    ];
+    let file = directory.path().join("test.yaml");
+    let text = format!(
+        "rule_files: [{rules}]\nevaluation_interval: 1h\ntests:\n  - interval: 1h\n    input_series: [{}{well}]\n    alert_rule_test:\n      - {}\n",
+        late.concat(),
+        tests.join("\n      - ")
+    );
+    fs::write(&file, text).unwrap();
+    let tested = Command::new("promtool")
+        .args(["test", "rules"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(
+        tested.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&tested.stdout),
+        String::from_utf8_lossy(&tested.stderr)
+    );
 }
 
 #[test]

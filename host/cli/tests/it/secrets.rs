@@ -2,5 +2,6 @@
 
 mod key;
 mod lab;
+mod outputs;
 mod redaction;
 mod vault;

@@ -4,6 +4,7 @@ mod crash;
 mod due;
 mod settings;
 mod stop;
+mod systemd;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -19,6 +19,9 @@ const PAUSE: Duration = Duration::from_secs(300);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
+/// How soon it is tried again when the database can't be used.
+const SOON: Duration = Duration::from_secs(5);
+
 type Ended = std::result::Result<Result<Recovered>, JoinError>;
 
 /// The task that undoes, if there is one, and when there will be the next. Dropped, it stops as in a crash.
@@ -74,6 +77,7 @@ impl Mending {
     /// Says what is new about what can't be undone.
     pub(super) fn take_note(&mut self, ended: Ended) {
         let mut now = BTreeSet::new();
+        let is_blocked = !matches!(ended, Ok(Ok(_)));
         match ended {
             Ok(Ok(recovered)) => {
                 for run in &recovered.interrupted {
@@ -100,6 +104,9 @@ impl Mending {
         } else {
             LONGEST_PAUSE.min(self.pause * 2)
         };
+        if is_blocked {
+            self.next = Instant::now() + SOON;
+        }
         for message in now.difference(&self.said) {
             tracing::warn!("{message}");
         }

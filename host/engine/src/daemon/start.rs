@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_model::job::{DestinationSpec, Job};
-use backstay_model::run::{Run, RunStatus};
+use backstay_model::run::{Run, RunKind, RunStatus};
 use backstay_model::schedule::Missed;
 use backstay_model::{Code, Error, Result};
 use backstay_stream::Context;
@@ -34,6 +34,7 @@ impl Daemon {
         &self,
         view: &mut View,
         tasks: &mut Tasks,
+        mending: &mut Mending,
         now: Timestamp,
     ) -> Result<()> {
         let policy = self.policy();
@@ -65,19 +66,27 @@ impl Daemon {
                 let running = lock(&self.running);
                 running.len() < policy.max_runs && has_room(&running, job, policy.max_runs_per_destination)
             };
-            if !may_start || !self.start(&run, tasks).await? {
+            if !may_start || !self.start(&run, tasks, mending).await? {
                 view.waiting.push(run);
             }
         }
         Ok(())
     }
 
-    /// Starts a run. False if its job runs in another process, or somebody else has taken it.
-    async fn start(&self, run: &Run, tasks: &mut Tasks) -> Result<bool> {
+    /// Starts a run. False if its job runs in another process, or what an earlier run left is to be undone first.
+    async fn start(&self, run: &Run, tasks: &mut Tasks, mending: &mut Mending) -> Result<bool> {
         let engine = Arc::clone(&self.engine);
         let Some(held) = JobLock::take(&engine.locks(), run.job_id)? else {
             return Ok(false);
         };
+        // Whoever had the lock has let go of it without a record of the end.
+        let is_left = |other: &Run| {
+            other.job_id == run.job_id && other.kind == RunKind::Backup && other.status != RunStatus::Queued
+        };
+        if engine.store.unfinished_runs().await?.iter().any(is_left) {
+            mending.ask();
+            return Ok(false);
+        }
         // As it is now: what may be deleted of it can have changed without its specification.
         let job = engine.store.job(&run.job_id.to_string()).await?;
         let run = Run {
@@ -240,7 +249,7 @@ fn signed(duration: Duration) -> SignedDuration {
 
 #[cfg(test)]
 mod tests {
-    use backstay_model::run::{RunKind, RunReason};
+    use backstay_model::run::RunReason;
     use serde_json::json;
 
     use super::*;

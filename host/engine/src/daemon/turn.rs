@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::mend::Mending;
 use super::start::Tasks;
-use super::{Daemon, Stop, queued_event};
+use super::{Daemon, Stop, queued_event, trouble};
 use crate::scheduler::{Due, Scheduler};
 
 /// The longest pause between two turns: by then a change by another process, or of the clock, is noticed.
@@ -40,27 +40,18 @@ impl Daemon {
         let mut tasks = Tasks::new();
         let mut view = View::default();
         let mut mending = Mending::new();
-        let mut failure = None;
         while *stop.borrow_and_update() == Stop::No {
             self.turns.fetch_add(1, Ordering::Relaxed);
             mending.begin_if_due(&self.engine);
-            let pause = match self.turn(&mut view, &mut tasks).await {
-                Ok(pause) => {
-                    if failure.take().is_some() {
-                        tracing::info!("the scheduler works again");
-                    }
-                    pause
-                }
+            let (pause, trouble) = match self.turn(&mut view, &mut tasks, &mut mending).await {
+                Ok(pause) => (pause, trouble::with_place(self.engine.data_dir())),
                 Err(error) => {
                     view.looked_at = None;
-                    let said = error.report();
-                    if failure.as_ref() != Some(&said) {
-                        tracing::error!("the scheduler can't go on for now: {said}");
-                        failure = Some(said);
-                    }
-                    PAUSE
+                    let said = format!("the scheduler can't go on for now: {}", error.report());
+                    (PAUSE, Some(said))
                 }
             };
+            self.note_trouble(trouble);
             tokio::select! {
                 // Whoever could say stop is gone: so is the reason to go on.
                 changed = stop.changed() => if changed.is_err() { break },
@@ -74,7 +65,7 @@ impl Daemon {
     }
 
     /// Returns how long to pause if nothing happens.
-    async fn turn(&self, view: &mut View, tasks: &mut Tasks) -> Result<Duration> {
+    async fn turn(&self, view: &mut View, tasks: &mut Tasks, mending: &mut Mending) -> Result<Duration> {
         let store = &self.engine.store;
         let now = self.engine.clock.now();
         let changes = store.changes().await?;
@@ -107,7 +98,7 @@ impl Daemon {
         }
         view.changes = changes;
         view.looked_at = Some(now);
-        self.start_waiting(view, tasks, now).await?;
+        self.start_waiting(view, tasks, mending, now).await?;
         let until_next = view.scheduler.next_look().map_or(PAUSE, |at| {
             Duration::try_from(at.duration_since(self.engine.clock.now())).unwrap_or_default()
         });

@@ -14,6 +14,7 @@ mod fixtures;
 mod jobs;
 mod journal;
 mod opening;
+mod outbox;
 mod places;
 mod queue;
 mod remotes;

@@ -146,7 +146,7 @@ impl Host {
         self.directory.join("backups")
     }
 
-    fn command<const N: usize>(&self, args: [&str; N]) -> Command {
+    pub(super) fn command<const N: usize>(&self, args: [&str; N]) -> Command {
         let mut command = shell::program(&self.program);
         command
             .arg("--data-dir")

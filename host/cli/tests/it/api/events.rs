@@ -145,7 +145,7 @@ fn all_runs_are_heard_those_of_other_processes_too_and_a_crash_loses_none() {
 #[test]
 fn more_listeners_than_there_is_room_for_are_told_to_come_again() {
     let lab = Lab::new();
-    let mut listeners: Vec<_> = (0..64).map(|_| lab.listen("/api/v1/events", &[])).collect();
+    let mut listeners: Vec<_> = (0..512).map(|_| lab.listen("/api/v1/events", &[])).collect();
     let reply = lab.local("GET /api/v1/events");
     reply.problem(503, "unavailable");
     assert!(reply.header("retry-after").is_some());
@@ -155,6 +155,31 @@ fn more_listeners_than_there_is_room_for_are_told_to_come_again() {
     let Lab { service, .. } = lab;
     service.wait().ok();
     assert!(listeners.iter_mut().all(|listener| listener.next().is_none()));
+}
+
+#[test]
+fn many_who_listen_hear_the_same_and_nothing_twice() {
+    let lab = Lab::new();
+    lab.job("documents");
+    let mut listeners: Vec<_> = (0..50).map(|_| lab.listen("/api/v1/events", &[])).collect();
+    for _ in 0..2 {
+        let run = lab.local("POST /api/v1/jobs/documents/run").json(202);
+        lab.wait_for_run(run["id"].as_str().unwrap(), "succeeded");
+    }
+    let runs = lab.local("GET /api/v1/runs").json(200);
+    let mut expected = Vec::new();
+    for run in runs["items"].as_array().unwrap() {
+        let path = format!("GET /api/v1/runs/{}/logs", run["id"].as_str().unwrap());
+        let logs = lab.local(&path).json(200);
+        let ids = logs["items"].as_array().unwrap().iter();
+        expected.extend(ids.map(|event| event["id"].as_i64().unwrap()));
+    }
+    expected.sort_unstable();
+    for listener in &mut listeners {
+        let ids = listener.filter_map(|heard| heard.id);
+        let heard: Vec<i64> = ids.take(expected.len()).collect();
+        assert_eq!(heard, expected);
+    }
 }
 
 #[test]

@@ -108,19 +108,27 @@ impl Lab {
     /// With more lines in the settings.
     #[track_caller]
     pub fn with(settings: &str) -> Self {
+        Self::prepared(settings, |_| ()).0
+    }
+
+    /// As `with`, after something was done to the data directory.
+    #[track_caller]
+    pub fn prepared<T>(settings: &str, prepare: impl FnOnce(&Backstay) -> T) -> (Self, T) {
         let backstay = Backstay::new(env!("CARGO_BIN_EXE_backstay"));
         for name in ["small", "large", "place"] {
             fs::create_dir(backstay.scratch_dir().join(name)).unwrap();
         }
         fs::write(backstay.scratch_dir().join("small/file"), "content").unwrap();
         fs::write(backstay.scratch_dir().join("large/file"), vec![7; 4_000_000]).unwrap();
+        let prepared = prepare(&backstay);
         let port = free_port();
         let service = serve(&backstay, port, settings);
-        Lab {
+        let lab = Lab {
             backstay,
             service,
             port,
-        }
+        };
+        (lab, prepared)
     }
 
     /// With a certificate and its key, once it listens.
@@ -176,7 +184,13 @@ impl Lab {
     #[track_caller]
     pub fn crash(&mut self) {
         self.service.kill();
-        self.service = serve(&self.backstay, self.port, "");
+        self.start_again("");
+    }
+
+    /// Starts the service again, with these lines in the settings.
+    #[track_caller]
+    pub fn start_again(&mut self, settings: &str) {
+        self.service = serve(&self.backstay, self.port, settings);
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
