@@ -65,7 +65,7 @@ pub(super) fn run(bench: &Bench, arguments: &Arguments, runs: u32) -> Result<Rep
     let service = Service::start(&host)?;
     let plugins = service.load_plugins()?;
     std::thread::sleep(Duration::from_secs(3));
-    let idle = service.memory("VmRSS")?;
+    let (idle, own) = (service.memory("VmRSS")?, service.memory("RssAnon")?);
 
     say("backups in an idle service");
     let mut alone = Series::new("a backup in an idle service", Some(arguments.size));
@@ -121,8 +121,9 @@ pub(super) fn run(bench: &Bench, arguments: &Arguments, runs: u32) -> Result<Rep
             arguments.listeners, listened.events, listened.progress
         ),
         format!(
-            "memory of the service: {:.1} MiB idle with {plugins} plugins loaded, {:.1} MiB at most under load",
+            "memory of the service: {:.1} MiB idle with {plugins} plugins loaded, of which {:.1} MiB are not pages of files, {:.1} MiB at most under load",
             mebibytes(idle),
+            mebibytes(own),
             mebibytes(peak)
         ),
         format!("the clients took {clients:.1} s of processor time from the same machine"),

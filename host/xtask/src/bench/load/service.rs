@@ -63,7 +63,9 @@ impl Service {
         let plugins = self.get("/api/v1/plugins")?;
         let plugins = plugins.as_array().context("no plugins")?;
         for plugin in plugins {
-            let id = plugin["id"].as_str().context("a plugin without an id")?;
+            let id = plugin["manifest"]["id"]
+                .as_str()
+                .context("a plugin without an id")?;
             self.get(&format!("/api/v1/plugins/{id}"))?;
         }
         Ok(plugins.len())
