@@ -34,6 +34,9 @@ const MOST_REQUESTS: usize = 16;
 /// So many requests at once for which a whole source is walked.
 const MOST_WALKS: usize = 2;
 
+/// So many requests at once with which somebody logs in.
+const MOST_LOGINS: usize = 16;
+
 /// So many requests at once for which plugins are asked, each of which may start programs.
 const MOST_CHECKS: usize = 4;
 
@@ -57,6 +60,7 @@ pub struct App {
     pub(crate) listeners: Arc<Semaphore>,
     pub(crate) looks: Semaphore,
     pub(crate) edits: Semaphore,
+    pub(crate) entrances: Semaphore,
     pub(crate) checks: Semaphore,
     pub(crate) walks: Semaphore,
     ending: AtomicBool,
@@ -115,6 +119,7 @@ impl App {
             listeners: Arc::new(Semaphore::new(MOST_LISTENERS)),
             looks: Semaphore::new(MOST_REQUESTS),
             edits: Semaphore::new(MOST_REQUESTS),
+            entrances: Semaphore::new(MOST_LOGINS),
             checks: Semaphore::new(MOST_CHECKS),
             walks: Semaphore::new(MOST_WALKS),
             ending: AtomicBool::new(false),

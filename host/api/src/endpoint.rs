@@ -34,6 +34,8 @@ enum Cost {
     Nothing,
     /// A look at the database, or a change there.
     Usual,
+    /// Somebody says who they are, and is nobody until then.
+    Login,
     /// Plugins are asked, which may start programs.
     Plugins,
     /// The whole source of a job is walked.
@@ -163,6 +165,12 @@ impl Endpoint {
     /// It is answered however busy the service is.
     pub fn always(self) -> Self {
         let cost = Cost::Nothing;
+        Endpoint { cost, ..self }
+    }
+
+    /// Somebody says who they are with it. Whoever only pretends to keeps no others from what they may do.
+    pub fn logs_in(self) -> Self {
+        let cost = Cost::Login;
         Endpoint { cost, ..self }
     }
 
@@ -310,6 +318,7 @@ impl Entry {
             Cost::Nothing => return next.run(request).await,
             Cost::Usual if only_looks => (&self.app.looks, TIME_LIMIT),
             Cost::Usual => (&self.app.edits, TIME_LIMIT),
+            Cost::Login => (&self.app.entrances, TIME_LIMIT),
             Cost::Plugins => (&self.app.checks, CHECK_LIMIT),
             Cost::Walk => (&self.app.walks, WALK_LIMIT),
         };

@@ -25,6 +25,9 @@ const PACE: Duration = Duration::from_secs(1);
 /// Events in one look.
 pub const PAGE: u32 = 100;
 
+/// A page ends with the event with which it is this large, in bytes: each of many slow listeners keeps one.
+pub const PAGE_BYTES: usize = 32 << 10;
+
 /// So many events are kept here at most.
 const MOST_LINES: usize = 1_000;
 
@@ -102,13 +105,15 @@ impl Feed {
             after: after.max(recent.newest),
             ..News::default()
         };
+        let mut bytes = 0;
         for line in recent.lines.range(first..) {
             if run.is_some_and(|run| run != line.run) {
                 continue;
             }
             news.sent.push(line.sent.clone());
             news.has_end |= line.is_end;
-            if news.sent.len() == PAGE as usize {
+            bytes += line.bytes;
+            if news.sent.len() == PAGE as usize || bytes >= PAGE_BYTES {
                 news.after = line.id;
                 break;
             }

@@ -97,9 +97,15 @@ async fn identify(app: &App, request: &Parts) -> Result<Option<Caller>, Problem>
     if is_login || request.uri.path() == OPEN {
         return Ok(None);
     }
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let caller = bearer(app, value.to_str().unwrap_or_default(), peer.address());
-        return caller.await.map(Some);
+    // A proxy in front may have words of its own there (`Basic`): those are none for us.
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .map(|value| value.to_str().unwrap_or_default());
+    if let Some(token) = given.and_then(bearer) {
+        return known(app, token, peer.address())
+            .await
+            .map(Caller::with_token)
+            .map(Some);
     }
     match peer {
         Peer::User(uid) => Ok(Some(Caller {
@@ -115,13 +121,10 @@ async fn identify(app: &App, request: &Parts) -> Result<Option<Caller>, Problem>
     }
 }
 
-async fn bearer(app: &App, value: &str, address: IpAddr) -> Result<Caller, Problem> {
-    match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            known(app, token.trim(), address).await.map(Caller::with_token)
-        }
-        _ => Err(unknown_caller()),
-    }
+/// The token in an `Authorization`, if that is what it holds.
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Who a browser with this cookie is.

@@ -119,6 +119,7 @@ fn about_access() -> Vec<Endpoint> {
             .answers_nothing("It is removed"),
         Endpoint::post(SESSION, "session-begin", session::begin)
             .open()
+            .logs_in()
             .body::<session::Login>()
             .says("Logs a browser in with a token: what it may do is that of the token")
             .answers::<session::Identity>(StatusCode::CREATED, "Who it is")

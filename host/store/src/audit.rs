@@ -76,17 +76,19 @@ impl Store {
     }
 
     /// Removes entries that are older than this, and writes down that it did, in one step; nothing if there is none. How many
-    /// it removed. A clock that runs ahead removes no more than one that is right: it counts from the newest entry.
+    /// it removed. It counts from the newest entry that isn't such a note, so that a clock which runs ahead removes no more than
+    /// one that is right while nothing is changed under it. What came after an entry that stays, stays.
     ///
     /// # Errors
     /// The database can't be written.
     pub async fn expire_audit(&self, actor: &str, keep: Span) -> Result<u64> {
         const DOING: &str = "remove old entries of who changed what";
         let mut transaction = self.begin(Durability::Now, DOING).await?;
-        let newest: Option<String> = sqlx::query_scalar("SELECT max(at) FROM audit")
-            .fetch_one(&mut *transaction)
-            .await
-            .map_err(self.failed(DOING))?;
+        let newest: Option<String> =
+            sqlx::query_scalar("SELECT max(at) FROM audit WHERE action <> 'audit.expire'")
+                .fetch_one(&mut *transaction)
+                .await
+                .map_err(self.failed(DOING))?;
         let Some(newest) = newest else { return Ok(0) };
         let newest = read_time(&newest).map_err(self.unreadable("who changed what"))?;
         let now = self.inner.clock.now();
@@ -94,7 +96,7 @@ impl Store {
             .min(newest)
             .saturating_sub(keep.duration())
             .unwrap_or(Timestamp::MIN);
-        let removed = sqlx::query("DELETE FROM audit WHERE at < ?1")
+        let removed = sqlx::query("DELETE FROM audit WHERE id < (SELECT min(id) FROM audit WHERE at >= ?1)")
             .bind(time(before))
             .execute(&mut *transaction)
             .await

@@ -29,6 +29,18 @@ impl Context {
             ..self.clone()
         }
     }
+
+    /// The same, where the outer stream gives nothing for as long as the inner one only gets ready to: that it moves is
+    /// told to the outer one.
+    pub fn uncounted_but_alive(&self) -> Self {
+        Context {
+            meter: Arc::new(Meter {
+                outer: Some(Arc::clone(&self.meter)),
+                ..Meter::default()
+            }),
+            ..self.clone()
+        }
+    }
 }
 
 /// How far a stream is. Written by the data plane, sampled by whoever shows progress.
@@ -45,6 +57,8 @@ pub struct Meter {
     /// Streams that are being stored, from their first byte until they are committed.
     pub storing: AtomicU64,
     current: Mutex<Option<String>>,
+    /// Of the stream that this one is in.
+    outer: Option<Arc<Meter>>,
 }
 
 impl Meter {
@@ -68,6 +82,9 @@ impl Meter {
     /// Says that something moved.
     pub fn tick(&self) {
         self.ticks.fetch_add(1, Ordering::Relaxed);
+        if let Some(outer) = &self.outer {
+            outer.tick();
+        }
     }
 
     /// Counts a stream as being stored until the guard is dropped.

@@ -25,11 +25,7 @@ impl Clock {
     #[track_caller]
     pub fn of(backstay: Backstay) -> (Backstay, Clock) {
         tools::require(&["faketime"]);
-        let output = Command::new("faketime")
-            .args(["-m", "-f", "+0", "printenv", "LD_PRELOAD"])
-            .output()
-            .or_fail("ask faketime for its library");
-        let library = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let library = library();
         let file = backstay.scratch_dir().join("clock");
         let backstay = backstay
             .env("LD_PRELOAD", &library)
@@ -49,4 +45,23 @@ impl Clock {
     pub fn set(&self, time: &str) {
         std::fs::write(&self.file, format!("@{time}\n")).or_fail("set the clock");
     }
+}
+
+/// The library of `faketime`, as that says itself. It fails if an earlier process with its number was killed and left
+/// something in shared memory; the next one has another number.
+#[track_caller]
+fn library() -> String {
+    let mut complaint = String::new();
+    for _ in 0..10 {
+        let output = Command::new("faketime")
+            .args(["-m", "-f", "+0", "printenv", "LD_PRELOAD"])
+            .output()
+            .or_fail("ask faketime for its library");
+        let library = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if output.status.success() && !library.is_empty() {
+            return library;
+        }
+        complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    }
+    panic!("faketime doesn't say where its library is: {complaint}");
 }

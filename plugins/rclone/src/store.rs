@@ -63,6 +63,7 @@ fn store_tree(config: &Config, run: &RunInfo, key: String, tree: &Tree) -> Resul
         exclude: Vec::new(),
         hard_links: true,
         earlier: None,
+        at_rest: true,
     })?;
     let limit = copy.limit();
     if limit.is_some() {
@@ -102,7 +103,19 @@ fn store_tree(config: &Config, run: &RunInfo, key: String, tree: &Tree) -> Resul
     let check = copy.start(&command::check_tree(config, &key), Listing::Files, None)?;
     let matching = judge_check(&location, &check)?;
     copy.counted(matching);
-    let content = copy.finish()?;
+    let content = match copy.finish() {
+        Ok(content) => content,
+        // Nobody knows whether rclone took what changed as it was before or after, or half of each.
+        Err(failure) if failure.code == Code::Configuration => {
+            log::info(format!(
+                "the tree is stored as a tar stream, because {}",
+                failure.message
+            ));
+            place::purge(config, &key)?;
+            return store_as_tar(config, run, &key, tree);
+        }
+        Err(failure) => return Err(failure),
+    };
     state::remember_use(&config.remote, run)?;
     progress::statistics(&Copied {
         files: amount.files,

@@ -58,6 +58,7 @@ fn store_tree(config: &Config, run: &RunInfo, key: &str, tree: &Tree) -> Result<
         exclude: Vec::new(),
         hard_links: true,
         earlier: None,
+        at_rest: false,
     })?;
     let (size, limit) = (copy.size(), copy.limit());
     if size.is_directory && size.entries <= 1 {

@@ -26,7 +26,7 @@ use super::Shared;
 use crate::Problem;
 use crate::app::{App, Caller};
 use crate::endpoint::unknown_caller;
-use crate::feed::{PAGE, numbered, sent};
+use crate::feed::{PAGE, PAGE_BYTES, numbered, sent};
 use crate::query::{Id, Params};
 use crate::view::RunView;
 
@@ -236,9 +236,14 @@ impl Listener {
                     Some(id) => store.events(id, self.after, PAGE).await?,
                     None => store.all_events(self.after, PAGE).await?,
                 };
+                let mut bytes = 0;
                 for event in &events {
                     self.after = event.id;
                     self.ready.push_back(numbered(event));
+                    bytes += event.message.len();
+                    if bytes >= PAGE_BYTES {
+                        break;
+                    }
                 }
                 if events.is_empty() {
                     // Up to there it has seen all.

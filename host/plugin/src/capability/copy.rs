@@ -14,7 +14,7 @@ use backstay_stream::tree::{CopyOptions, TreeCopy, TreeSpec, Untaken};
 use wasmtime::component::Resource;
 
 use super::data::readable;
-use crate::bindings::wit::process::{Command, CopySize, HostTreeCopy, Listing, Output};
+use crate::bindings::wit::process::{self as wit, Command, CopySize, HostTreeCopy, Listing, Output};
 use crate::bindings::wit::types::Failure;
 use crate::copying::{Copying, hashes};
 use crate::grants::Within;
@@ -26,16 +26,16 @@ impl Host {
     pub(super) async fn begin_copy(
         &mut self,
         tree: Tree,
-        exclude: &[String],
-        hard_links: bool,
+        wanted: &wit::CopyOptions,
         earlier: Option<ByteStream>,
     ) -> Result<Copying> {
-        let mut spec = TreeSpec::clone(&tree.spec).leaving_out(exclude, "destination's exclude")?;
-        if !hard_links {
+        let mut spec = TreeSpec::clone(&tree.spec).leaving_out(&wanted.exclude, "destination's exclude")?;
+        if !wanted.hard_links {
             spec = spec.with_separate_names();
         }
         let options = CopyOptions {
             hashes: Some(hashes(&self.scope.data_dir, Host::run(self)?, spec.root())),
+            at_rest: wanted.at_rest,
         };
         let context = self.scope.context.clone();
         let earlier = earlier.map(readable).transpose()?;

@@ -166,17 +166,15 @@ impl wit::Host for Host {
     async fn copy(
         &mut self,
         tree: Resource<Tree>,
-        options: CopyOptions,
+        mut options: CopyOptions,
     ) -> wasmtime::Result<Result<Resource<Copying>, Failure>> {
         let tree = self.table.get(&tree)?.clone();
         let earlier = options
             .earlier
+            .take()
             .map(|index| self.table.delete(index))
             .transpose()?;
-        match self
-            .begin_copy(tree, &options.exclude, options.hard_links, earlier)
-            .await
-        {
+        match self.begin_copy(tree, &options, earlier).await {
             Ok(copying) => Ok(Ok(self.table.push(copying)?)),
             Err(error) => answer(Err(error)),
         }

@@ -90,7 +90,10 @@ impl Shared {
         if said.is_some_and(|bucket| bucket.object_lock_enabled == "Enabled") {
             return Ok(());
         }
-        let message = format!("{} has no object lock", self.location(""));
+        let message = format!(
+            "{} has no object lock, or there is no such bucket",
+            self.location("")
+        );
         Err(Error::new(Code::Configuration, message).hint(
             "turn it on in the settings of the bucket, or leave out `objectLock`; not every store has it",
         ))

@@ -49,6 +49,8 @@ const GONE_HINT: &str = "was its file system unmounted meanwhile? what was copie
 pub struct CopyOptions {
     /// Where hashes of content are remembered for the next time; nothing to remember none. The file need not be there.
     pub hashes: Option<PathBuf>,
+    /// Whether it fails if anything but a directory has changed or vanished by the end.
+    pub at_rest: bool,
 }
 
 /// How much a tree is.
@@ -104,6 +106,7 @@ pub struct TreeCopy {
     taken: File,
     carried: File,
     firsts: Firsts,
+    at_rest: bool,
 }
 
 impl TreeCopy {
@@ -143,6 +146,7 @@ impl TreeCopy {
             taken,
             carried,
             firsts,
+            at_rest: options.at_rest,
         })
     }
 

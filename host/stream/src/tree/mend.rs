@@ -78,7 +78,7 @@ impl Recipe for MendedRecipe {
     fn produce(&self, context: &Context, out: &mut Blocks) -> Result<Produced> {
         let inner = context.uncounted();
         let mut index = read(Arc::clone(&self.index), &inner)?;
-        let mut tar = read(Arc::clone(&self.tar), &inner)?;
+        let mut tar = read(Arc::clone(&self.tar), &context.uncounted_but_alive())?;
         let mended =
             Mending::new(&self.place, &mut tar, context, out).and_then(|mending| mending.all(&mut index));
         match mended {

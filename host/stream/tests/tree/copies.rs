@@ -269,7 +269,11 @@ fn names_of_one_file_can_be_taken_for_files_of_their_own() {
 /// What a scan reads, beside one movement for each entry.
 fn read_by(root: &Path, hashes: Option<PathBuf>) -> (u64, String) {
     let context = Context::default();
-    let copy = TreeCopy::scan(spec(root), &CopyOptions { hashes }, None, &context).unwrap();
+    let options = CopyOptions {
+        hashes,
+        ..CopyOptions::default()
+    };
+    let copy = TreeCopy::scan(spec(root), &options, None, &context).unwrap();
     let ticks = context.meter.ticks.load(Ordering::Relaxed);
     (ticks - copy.size().entries, finish(&copy).0)
 }

@@ -335,9 +335,9 @@ fn who_changed_what_cant_be_deleted_and_what_is_too_old_goes_with_a_note() {
     lab.service.kill();
     change(
         &lab,
-        "INSERT INTO audit (at, actor, action, subject, outcome) VALUES \
-         ('2020-01-01T00:00:00.000000000Z', 'token:old', 'job.run', 'old', 'done'), \
-         (strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-399 days'), 'token:young', 'job.run', 'young', 'done')",
+        "INSERT INTO audit (id, at, actor, action, subject, outcome) VALUES \
+         (-2, '2020-01-01T00:00:00.000000000Z', 'token:old', 'job.run', 'old', 'done'), \
+         (-1, strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-399 days'), 'token:young', 'job.run', 'young', 'done')",
     );
     lab.crash();
     wait_until("the note", PATIENCE, || {

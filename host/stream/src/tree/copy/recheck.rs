@@ -87,6 +87,10 @@ pub(super) fn recheck(copy: &TreeCopy, untaken: &[Untaken], context: &Context) -
                 line.kind == Kind::Hardlink && line.link.as_ref().is_some_and(|link| doubted.contains(link));
             let (is_untaken, why) = complaints.about(&path);
             line.uncertain = change.is_some() || is_in_another || is_of_doubted || is_untaken;
+            if line.uncertain && copy.at_rest && line.kind != Kind::Directory {
+                let message = format!("{} changed while it was copied", show_bytes(&path));
+                return Err(Error::new(Code::Configuration, message));
+            }
             if line.uncertain {
                 uncertain += 1;
                 line.blake3 = None;
