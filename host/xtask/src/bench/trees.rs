@@ -71,7 +71,7 @@ impl Program for Restic {
     }
 
     fn destination(place: &Path) -> Value {
-        json!({ "plugin": "restic", "config": { "repository": place, "passwordSecret": "bench" } })
+        json!({ "plugin": "restic", "config": { "repository": place, "passwordSecret": "bench", "init": true } })
     }
 
     fn by_hand(source: &Path, place: &Path, _: u32) -> Command {
