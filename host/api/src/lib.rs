@@ -5,8 +5,8 @@
 //! how the program's other commands talk to it; [`view`] is the JSON of both, so that there is one form of each thing.
 //!
 //! **The path of a request**: `server` (connections, their limits) → `guard` (which host, which page, which token) → the
-//! role that the endpoint's entry in [`endpoint`] asks for → a handler in `v1` → the engine. Each failure becomes a
-//! [`problem`] in one file.
+//! role that the endpoint's entry in `endpoint` asks for → a handler in `v1` → the engine. Each failure becomes a
+//! `problem` in one file.
 //!
 //! A new endpoint is a function in `v1/` and its entry in `v1.rs`: the OpenAPI document is made from the same entry.
 
