@@ -5,7 +5,6 @@ use std::sync::Arc;
 use backstay_model::event::Level;
 use backstay_model::run::{Run, RunError, RunKind, RunStatus, Warning};
 use backstay_model::{Code, Error, Result};
-use backstay_plugin::RunScope;
 use uuid::Uuid;
 
 use crate::Engine;
@@ -96,15 +95,7 @@ impl Engine {
             Arc::clone(observer),
         );
         let committed = self.committed(run.id).await?;
-        let base = RunScope {
-            store: self.store.clone(),
-            run_id: run.id,
-            job_id: run.job_id,
-            job_name: run.job_name.clone(),
-            device: self.device.clone(),
-            started_at: run.started_at,
-            destination: None,
-        };
+        let base = self.scope_of(&run);
         let warnings = self.settle_journal(&base, &committed, &recorder).await?;
         if !run.status.is_final() {
             run.status = RunStatus::Interrupted;

@@ -94,16 +94,7 @@ fn commands_go_through_the_service_and_print_the_same() {
             .any(|entry| entry["action"] == "job.run"),
         "{entries}"
     );
-    lab.slow_job("slow");
-    let running = lab.backstay.spawn(&["run", "slow", "--json"]);
-    let id = loop {
-        let runs = lab.local("GET /api/v1/runs?job=slow").json(200);
-        if let Some(run) = runs["items"].get(0) {
-            break run["id"].as_str().unwrap().to_owned();
-        }
-        thread::sleep(std::time::Duration::from_millis(50));
-    };
-    lab.wait_for_run(&id, "transferring");
+    let (running, id) = running_slowly(&lab, "--json");
     running.terminate();
     let ended = running.wait().code(4).json();
     assert_eq!(
@@ -122,10 +113,13 @@ fn commands_go_through_the_service_and_print_the_same() {
     );
 }
 
-/// A slow run of a command that doesn't go through the service, when it has begun to transfer; and its id.
-fn running_alone(lab: &Lab) -> (Running, String) {
+/// With it a run doesn't go through the service.
+const ALONE: &str = "--accept-shrink";
+
+/// A slow run of a command with this option, when it has begun to transfer; and its id.
+fn running_slowly(lab: &Lab, option: &str) -> (Running, String) {
     lab.slow_job("slow");
-    let running = lab.backstay.spawn(&["run", "slow", "--accept-shrink"]);
+    let running = lab.backstay.spawn(&["run", "slow", option]);
     let id = loop {
         let runs = lab.local("GET /api/v1/runs?job=slow").json(200);
         if let Some(run) = runs["items"].get(0) {
@@ -140,7 +134,7 @@ fn running_alone(lab: &Lab) -> (Running, String) {
 #[test]
 fn a_run_whose_process_was_killed_is_not_taken_for_one_under_way() {
     let lab = Lab::new();
-    let (mut alone, id) = running_alone(&lab);
+    let (mut alone, id) = running_slowly(&lab, ALONE);
     let there = lab.local("POST /api/v1/jobs/slow/run").json(200);
     assert_eq!(there["id"], *id, "it is under way");
     alone.kill();
@@ -209,7 +203,7 @@ fn a_run_that_waits_can_be_given_up_when_its_service_is_gone() {
 #[test]
 fn a_preview_leaves_what_a_crash_left() {
     let lab = Lab::new();
-    let (mut running, id) = running_alone(&lab);
+    let (mut running, id) = running_slowly(&lab, ALONE);
     running.kill();
     // Whether this source can be previewed is another question.
     let _ = lab.backstay.run(&["run", "slow", "--dry-run"]);
