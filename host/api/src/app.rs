@@ -1,6 +1,7 @@
 //! What all requests share.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -13,11 +14,12 @@ use backstay_model::settings::Settings;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
+use uuid::Uuid;
 
 use crate::Problem;
 use crate::feed::Feed;
+use crate::limit::Limiter;
 use crate::live::Live;
-use crate::logins::{Logins, MOST_COOKIES, MOST_TOKENS};
 use crate::still::Still;
 use crate::{openapi, v1};
 
@@ -40,6 +42,15 @@ const MOST_LOGINS: usize = 16;
 /// So many requests at once for which plugins are asked, each of which may start programs.
 const MOST_CHECKS: usize = 4;
 
+/// So many wrong tokens an address may send in a minute.
+const MOST_WRONG_TOKENS: u32 = 10;
+
+/// So many cookies of no session. Pages that were left open go on asking with theirs when that has ended.
+const MOST_OLD_COOKIES: u32 = 100;
+
+/// So many browsers may log in with one token in a minute. Each is written down for good.
+const MOST_BEGUN: u32 = 20;
+
 /// How often it is written down that a session is used.
 const SEEN: Duration = Duration::from_secs(60);
 
@@ -49,8 +60,12 @@ pub struct App {
     pub(crate) engine: Arc<Engine>,
     pub(crate) daemon: Arc<Daemon>,
     pub(crate) started_at: Timestamp,
-    pub(crate) logins: Logins,
-    pub(crate) cookies: Logins,
+    /// Wrong tokens, by the address that they come from.
+    pub(crate) wrong_tokens: Limiter<IpAddr>,
+    /// Cookies of no session, by the address that they come from.
+    pub(crate) old_cookies: Limiter<IpAddr>,
+    /// Log-ins, by the token.
+    pub(crate) begun: Limiter<Uuid>,
     pub(crate) document: Value,
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) live: Arc<Live>,
@@ -109,8 +124,9 @@ impl App {
             document: openapi::document(&v1::endpoints(), engine.version),
             engine,
             daemon,
-            logins: Logins::new(MOST_TOKENS),
-            cookies: Logins::new(MOST_COOKIES),
+            wrong_tokens: Limiter::new(MOST_WRONG_TOKENS),
+            old_cookies: Limiter::new(MOST_OLD_COOKIES),
+            begun: Limiter::new(MOST_BEGUN),
             stopping: watch::Sender::new(false),
             live,
             feed: Feed::new(),
@@ -182,6 +198,14 @@ impl App {
         }
         settings.api.listen.clone_from(&before.api.listen);
         settings.api.tls.clone_from(&before.api.tls);
+        if before.api.sessions != settings.api.sessions {
+            let engine = Arc::clone(&self.engine);
+            tokio::spawn(async move {
+                if let Err(error) = engine.store.remove_ended_sessions(&before.api.sessions).await {
+                    tracing::warn!("{}", error.report());
+                }
+            });
+        }
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 

@@ -129,13 +129,11 @@ fn bearer(value: &str) -> Option<&str> {
 
 /// Who a browser with this cookie is.
 async fn browser(app: &App, request: &Parts, text: &str, address: IpAddr) -> Result<Caller, Problem> {
-    let now = Instant::now();
-    if let Some(seconds) = app.cookies.wait(address, text, now) {
-        return Err(too_many(address, "old cookies", seconds));
-    }
-    let idle = app.settings().api.sessions.idle;
-    let Some((session, token)) = app.engine.store.session_of(text, idle).await? else {
-        app.cookies.failed(address, now);
+    let settings = app.settings();
+    let found = app.engine.store.session_of(text, &settings.api.sessions).await?;
+    let Some((session, token)) = found else {
+        let counted = app.old_cookies.count(address, Instant::now());
+        counted.map_err(|seconds| too_many(&address.to_string(), "old cookies", seconds))?;
         return Err(Problem::new(
             StatusCode::UNAUTHORIZED,
             "session",
@@ -147,7 +145,6 @@ async fn browser(app: &App, request: &Parts, text: &str, address: IpAddr) -> Res
     if !matches!(request.method, Method::GET | Method::HEAD) {
         cookie::refuse_forged(&request.headers, text)?;
     }
-    app.cookies.succeeded(text);
     app.see(&session);
     let csrf = cookie::csrf(text);
     Ok(Caller {
@@ -156,34 +153,32 @@ async fn browser(app: &App, request: &Parts, text: &str, address: IpAddr) -> Res
     })
 }
 
-/// The token with this text, unless too many wrong ones came from its address.
+/// The token with this text. Nobody guesses 256 bits: what is limited is how much work and how many lines of the log those
+/// who try may cause, and not who has the right one.
 pub async fn known(app: &App, token: &str, address: IpAddr) -> Result<Token, Problem> {
-    let now = Instant::now();
-    if let Some(seconds) = app.logins.wait(address, token, now) {
-        return Err(too_many(address, "wrong tokens", seconds));
-    }
     match app.engine.store.token_of(token).await? {
         Some(found) => {
-            app.logins.succeeded(token);
             first_token::used(app.engine.data_dir(), &found, token);
             Ok(found)
         }
         None => {
-            app.logins.failed(address, now);
+            let counted = app.wrong_tokens.count(address, Instant::now());
+            counted.map_err(|seconds| too_many(&address.to_string(), "wrong tokens", seconds))?;
             tracing::warn!("a wrong token from {address}");
             Err(unknown_caller())
         }
     }
 }
 
-fn too_many(address: IpAddr, what: &str, seconds: u64) -> Problem {
+/// That there were too many of something, and when the next one is looked at.
+pub fn too_many(who: &str, what: &str, seconds: u32) -> Problem {
     Problem::new(
         StatusCode::TOO_MANY_REQUESTS,
         "too-many-attempts",
-        "Too many that are not known",
-        format!("{address} has sent too many {what}"),
+        "Too many in a minute",
+        format!("{who} has sent too many {what}"),
     )
-    .retry_after(u32::try_from(seconds).unwrap_or(u32::MAX))
+    .retry_after(seconds)
 }
 
 /// The host that the client means to talk to.

@@ -149,6 +149,16 @@ impl Problem {
         }
     }
 
+    /// For `map_err` of what looks at the source and the destinations of a job: what asking again doesn't change, such as a
+    /// directory that is gone, is a state of theirs.
+    pub fn unready(error: Error) -> Self {
+        match error.code() {
+            Code::Internal | Code::Network | Code::Storage | Code::DiskSpace => error.into(),
+            _ if error.is_retryable() => error.into(),
+            _ => Problem::conflict(error.report()).explain(&error),
+        }
+    }
+
     /// Says what to do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use backstay_model::event::Level;
+use backstay_model::job::Timeouts;
 use backstay_model::manifest::{Form, StoredArtifact};
 use backstay_model::plugin::PluginKind;
 use backstay_model::run::{RunKind, RunStatus};
+use backstay_model::span::Span;
 use backstay_model::{Code, Error, Result};
 use backstay_plugin::{Content, Offered, Restored, RunScope, Target};
 use backstay_store::Backup;
@@ -59,11 +61,7 @@ impl Engine {
         let lock = JobLock::take(&self.locks(), run.id)?;
         run.status = RunStatus::Transferring;
         self.store.begin_run(&run, &[]).await?;
-        let watch = watch(
-            recorder.clone(),
-            options.context.clone(),
-            backstay_model::job::Timeouts::default(),
-        );
+        let watch = watch(recorder.clone(), options.context.clone(), Timeouts::default());
         let result = self.restore_chain(backup, options, &base, &recorder).await;
         drop(watch);
         let run = self
@@ -204,7 +202,14 @@ impl Engine {
         let lock = JobLock::take(&self.locks(), run.id)?;
         run.status = RunStatus::Transferring;
         self.store.begin_run(&run, &[]).await?;
+        // Whoever reads may take a break: that is no stall.
+        let timeouts = Timeouts {
+            stall: Span::seconds(u32::MAX.into()),
+            ..Timeouts::default()
+        };
+        let watch = watch(recorder.clone(), options.context.clone(), timeouts);
         let written = self.write_to(backup, options, &base, &recorder, out).await;
+        drop(watch);
         self.end_other(&mut run, &base, &written, &recorder, &options.context, started)
             .await?;
         if let Some(lock) = lock {

@@ -4,9 +4,10 @@
 
 use backstay_model::Result;
 use backstay_model::access::{Session, Token};
+use backstay_model::settings::SessionSettings;
 use backstay_model::span::Span;
-use jiff::{SignedDuration, Timestamp};
-use sqlx::FromRow;
+use jiff::Timestamp;
+use sqlx::{FromRow, SqliteConnection};
 use uuid::Uuid;
 
 use crate::Store;
@@ -69,30 +70,45 @@ impl TryFrom<Row> for (Session, Token) {
     }
 }
 
-/// Whether a session has not ended.
-fn is_good(session: &Session, token: &Token, idle: Span, now: Timestamp) -> bool {
-    let idle = SignedDuration::try_from(idle.duration()).unwrap_or(SignedDuration::MAX);
-    now < session.expires_at
+/// A session as it is now, unless it has ended.
+fn as_of(
+    (session, token): (Session, Token),
+    limits: &SessionSettings,
+    now: Timestamp,
+) -> Option<(Session, Token)> {
+    let expires_at = session.expires_at.min(after(session.created_at, limits.absolute));
+    let is_good = now < expires_at
         && token.expires_at.is_none_or(|at| now < at)
-        && now.duration_since(session.seen_at) < idle
+        && now < after(session.seen_at, limits.idle);
+    is_good.then_some((
+        Session {
+            expires_at,
+            ..session
+        },
+        token,
+    ))
+}
+
+fn after(start: Timestamp, span: Span) -> Timestamp {
+    start.saturating_add(span.duration()).unwrap_or(Timestamp::MAX)
 }
 
 impl Store {
-    /// Begins a session with a token, and returns it with its text, which nobody can ask for again. It ends after
-    /// `absolute`, or with its token.
+    /// Begins a session with a token, and returns it with its text, which nobody can ask for again. What has ended of
+    /// earlier ones is removed.
     ///
     /// # Errors
     /// The database can't be written; so it is when the token was removed meanwhile.
     pub async fn begin_session(
         &self,
         token: &Token,
-        absolute: Span,
+        limits: &SessionSettings,
         address: &str,
         agent: Option<&str>,
     ) -> Result<(Session, String)> {
         const DOING: &str = "save a session";
         let now = self.inner.clock.now();
-        let end = now.saturating_add(absolute.duration()).unwrap_or(Timestamp::MAX);
+        let end = after(now, limits.absolute);
         let session = Session {
             id: Uuid::now_v7(),
             token: token.name.clone(),
@@ -105,9 +121,7 @@ impl Store {
         };
         let text = new_text(PREFIX)?;
         let mut transaction = self.begin(Durability::Now, DOING).await?;
-        sqlx::query("DELETE FROM sessions WHERE expires_at <= ?1")
-            .bind(time(now))
-            .execute(&mut *transaction)
+        self.remove_ended(&mut transaction, limits)
             .await
             .map_err(self.failed(DOING))?;
         sqlx::query(
@@ -137,12 +151,42 @@ impl Store {
         Ok((session, text))
     }
 
-    /// The session with this text and its token, unless it has ended: by its age, by not being used for `idle`, or with its
+    /// Removes the sessions that have ended, so that longer limits don't bring them back. How many.
+    ///
+    /// # Errors
+    /// The database can't be written.
+    pub async fn remove_ended_sessions(&self, limits: &SessionSettings) -> Result<u64> {
+        const DOING: &str = "remove sessions that have ended";
+        let mut transaction = self.begin(Durability::WithNext, DOING).await?;
+        let removed = self.remove_ended(&mut transaction, limits).await;
+        let removed = removed.map_err(self.failed(DOING))?;
+        self.commit(transaction, DOING).await?;
+        Ok(removed)
+    }
+
+    async fn remove_ended(
+        &self,
+        connection: &mut SqliteConnection,
+        limits: &SessionSettings,
+    ) -> sqlx::Result<u64> {
+        let now = self.inner.clock.now();
+        let before = |span: Span| now.saturating_sub(span.duration()).unwrap_or(Timestamp::MIN);
+        let removed =
+            sqlx::query("DELETE FROM sessions WHERE expires_at <= ?1 OR seen_at <= ?2 OR created_at <= ?3")
+                .bind(time(now))
+                .bind(time(before(limits.idle)))
+                .bind(time(before(limits.absolute)))
+                .execute(connection)
+                .await?;
+        Ok(removed.rows_affected())
+    }
+
+    /// The session with this text and its token, unless it has ended: by its age, by not being used for long, or with its
     /// token.
     ///
     /// # Errors
     /// The database can't be read.
-    pub async fn session_of(&self, text: &str, idle: Span) -> Result<Option<(Session, Token)>> {
+    pub async fn session_of(&self, text: &str, limits: &SessionSettings) -> Result<Option<(Session, Token)>> {
         let row: Option<Row> = sqlx::query_as(BY_HASH)
             .bind(hash(text))
             .fetch_optional(&self.inner.readers)
@@ -153,7 +197,7 @@ impl Store {
             .transpose()
             .map_err(self.unreadable("a session"))?;
         let now = self.inner.clock.now();
-        Ok(found.filter(|(session, token)| is_good(session, token, idle, now)))
+        Ok(found.and_then(|found| as_of(found, limits, now)))
     }
 
     /// Writes down that a session is used now. What is lost of it by a power loss only ends it sooner.
@@ -176,7 +220,7 @@ impl Store {
     ///
     /// # Errors
     /// The database can't be read.
-    pub async fn sessions(&self, idle: Span) -> Result<Vec<Session>> {
+    pub async fn sessions(&self, limits: &SessionSettings) -> Result<Vec<Session>> {
         let rows: Vec<Row> = sqlx::query_as(ALL)
             .fetch_all(&self.inner.readers)
             .await
@@ -184,10 +228,8 @@ impl Store {
         let now = self.inner.clock.now();
         let mut sessions = Vec::new();
         for row in rows {
-            let (session, token) = row.try_into().map_err(self.unreadable("a session"))?;
-            if is_good(&session, &token, idle, now) {
-                sessions.push(session);
-            }
+            let found = row.try_into().map_err(self.unreadable("a session"))?;
+            sessions.extend(as_of(found, limits, now).map(|(session, _)| session));
         }
         Ok(sessions)
     }

@@ -9,6 +9,9 @@ use crate::fail::OrFail;
 use crate::server::{Process, free_port};
 use crate::tools;
 
+/// Where it is set up, whatever else of that name this machine may have.
+const SERVER: &str = "/usr/local/lib/moto_server/bin/moto_server";
+
 /// Its Python, which has boto3 as well.
 const PYTHON: &str = "/usr/local/lib/moto_server/bin/python";
 
@@ -28,14 +31,14 @@ impl LockingStore {
     /// moto is missing, or it doesn't start.
     #[track_caller]
     pub fn start() -> Self {
-        tools::require(&["moto_server", "setpriv"]);
+        tools::require(&[SERVER, "setpriv"]);
         let directory = tempfile::Builder::new()
             .prefix("backstay-moto-")
             .tempdir()
             .or_fail("make a directory for a store");
         let port = free_port();
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig=KILL", "--", "moto_server", "-H", "127.0.0.1", "-p"]);
+        command.args(["--pdeathsig=KILL", "--", SERVER, "-H", "127.0.0.1", "-p"]);
         command.arg(port.to_string());
         let log = directory.path().join("log");
         let mut process = Process::start(&mut command, &log);

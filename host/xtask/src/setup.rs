@@ -211,13 +211,14 @@ fn rclone() -> Result<()> {
 
 /// A program of PyPI. It gets an environment of its own, for its many dependencies, and a link.
 fn from_pypi(program: &str, requirements: &[&str]) -> Result<()> {
-    if shell::is_installed(program) {
+    let directory = format!("/usr/local/lib/{program}");
+    let installed = format!("{directory}/bin/{program}");
+    // Another one on the PATH may be of any version.
+    if Path::new(&installed).is_file() {
         return Ok(());
     }
-    let directory = format!("/usr/local/lib/{program}");
     let has_venv = shell::output(shell::program("python3").args(["-c", "import ensurepip, venv"]))?;
     let pip = format!("{directory}/bin/pip");
-    let installed = format!("{directory}/bin/{program}");
     let mut steps: Vec<Vec<&str>> = Vec::new();
     if !has_venv.status.success() {
         steps.push(vec![

@@ -144,6 +144,7 @@ impl Destination for Rclone {
     fn undo(config: &Config, entry: &str) -> Result<()> {
         Diagnostic::refuse(config.check())?;
         let entry: Entry = journal::read(entry)?;
+        place::must_not_be_away(config)?;
         if entry.is_tree {
             place::purge(config, &entry.key)?;
         } else {

@@ -49,6 +49,17 @@ pub fn must_be_there(config: &Config) -> Result<()> {
         .hint("mount the disk that holds it, or correct the remote in the rclone configuration"))
 }
 
+/// Refuses to take anything as removed while the whole place is away that holds it.
+///
+/// # Errors
+/// It is away, or the remote doesn't answer.
+pub fn must_not_be_away(config: &Config) -> Result<()> {
+    if state::was_used(&config.remote)? {
+        must_be_there(config)?;
+    }
+    Ok(())
+}
+
 /// Refuses a place that holds what earlier runs have stored and that is gone: it would be made anew, perhaps under a
 /// disk that isn't mounted now. Looks once a run.
 ///

@@ -37,6 +37,15 @@ pub fn was_used_before(place: &str, run: &RunInfo) -> Result<bool> {
     Ok(get(&of_use(place))?.is_some_and(|last| last != run.run_id))
 }
 
+/// Whether any run of this job has stored something at a place, for what is not part of a backup: undoing and removing. What
+/// isn't found at a place that is away is not gone.
+///
+/// # Errors
+/// As [`was_used_before`].
+pub fn was_used(place: &str) -> Result<bool> {
+    Ok(get(&of_use(place))?.is_some())
+}
+
 /// Remembers that this run has stored something at a place.
 ///
 /// # Errors

@@ -198,8 +198,9 @@ impl Listener {
         let store = &self.app.engine.store;
         let is_there = match self.session {
             Some(id) => {
-                let idle = self.app.settings().api.sessions.idle;
-                let ask = async { Ok(store.sessions(idle).await?.into_iter().map(|s| s.id).collect()) };
+                let settings = self.app.settings();
+                let limits = &settings.api.sessions;
+                let ask = async { Ok(store.sessions(limits).await?.into_iter().map(|s| s.id).collect()) };
                 self.app.still_logged_in.has(id, ask).await
             }
             None => {

@@ -56,7 +56,7 @@ pub async fn preview(app: Shared, Name(name): Name, _: Params<Nothing>) -> Resul
     let context = Context::default();
     let _asked = Asked(context.cancel.clone());
     let preview = Box::pin(app.engine.preview(&job, &context)).await;
-    Ok(Json(preview.map_err(Problem::refused)?))
+    Ok(Json(preview.map_err(Problem::unready)?))
 }
 
 /// Somebody waits for an answer. Dropped, it stops what looks for that: it goes on by itself on threads of its own.

@@ -1,6 +1,7 @@
 //! Browsers: logging in with a token and out again, and who is logged in.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use crate::app::{Browser, Caller};
-use crate::guard::{Peer, known};
+use crate::guard::{Peer, known, too_many};
 use crate::query::{Id, Nothing, Params};
 use crate::{Problem, body, cookie};
 
@@ -64,6 +65,8 @@ pub async fn begin(
 ) -> Result<Response, Problem> {
     let login: Login = body::typed(&body)?;
     let token = known(&app, &login.token, peer.address()).await?;
+    let begun = app.begun.count(token.id, Instant::now());
+    begun.map_err(|seconds| too_many(&format!("the token `{}`", token.name), "log-ins", seconds))?;
     let text_of = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let agent = text_of(header::USER_AGENT).map(|agent| agent.chars().take(AGENT).collect::<String>());
     let address = peer.address().to_string();
@@ -73,16 +76,14 @@ pub async fn begin(
         || text_of(header::ORIGIN).is_some_and(|origin| origin.starts_with("https://"));
     let mut caller = Caller::with_token(token.clone());
     let (engine, from) = (Arc::clone(&app.engine), address.clone());
-    let absolute = settings.api.sessions.absolute;
+    let limits = settings.api.sessions.clone();
     let begun = app.change(&caller, "session.begin", &address, async move {
         let begun = engine
             .store
-            .begin_session(&token, absolute, &from, agent.as_deref());
+            .begin_session(&token, &limits, &from, agent.as_deref());
         Ok(begun.await?)
     });
     let (session, text) = begun.await?;
-    // Those who send old ones from the same address keep nobody out who has just come in.
-    app.cookies.succeeded(&text);
     let seconds = session.expires_at.duration_since(session.created_at).as_secs();
     let set = cookie::set(&text, is_secure, seconds)?;
     caller.browser = Some(Browser {
@@ -124,8 +125,8 @@ pub async fn end(
 }
 
 pub async fn list(app: Shared, _: Params<Nothing>) -> Result<Json<Vec<Session>>, Problem> {
-    let idle = app.settings().api.sessions.idle;
-    Ok(Json(app.engine.store.sessions(idle).await?))
+    let settings = app.settings();
+    Ok(Json(app.engine.store.sessions(&settings.api.sessions).await?))
 }
 
 pub async fn revoke(
@@ -134,8 +135,8 @@ pub async fn revoke(
     Id(id): Id,
     _: Params<Nothing>,
 ) -> Result<StatusCode, Problem> {
-    let idle = app.settings().api.sessions.idle;
-    let sessions = app.engine.store.sessions(idle).await?;
+    let settings = app.settings();
+    let sessions = app.engine.store.sessions(&settings.api.sessions).await?;
     let Some(session) = sessions.iter().find(|session| session.id == id) else {
         return Err(
             Problem::not_found(format!("there is no session {id}")).hint("/api/v1/sessions lists them")

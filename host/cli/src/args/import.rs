@@ -30,6 +30,8 @@ pub enum Tool {
     Borgmatic,
     /// backup.env of proxsave
     Proxsave,
+    /// What `restic snapshots --json` says of Relica's repository; needs --destination
+    Relica,
 }
 
 impl Tool {
@@ -40,6 +42,7 @@ impl Tool {
             Tool::Resticprofile => "resticprofile",
             Tool::Borgmatic => "borgmatic",
             Tool::Proxsave => "proxsave",
+            Tool::Relica => "Relica",
         }
     }
 }

@@ -3,6 +3,7 @@
 mod backrest;
 mod borgmatic;
 mod proxsave;
+mod relica;
 mod report;
 mod restic;
 mod resticprofile;
@@ -24,7 +25,7 @@ pub async fn run(args: Import, output: Output) -> Result<u8> {
     let text = std::fs::read_to_string(&args.file).map_err(|e| {
         Error::io_as(Code::Configuration, "read", &args.file, e).with_code(Code::Configuration)
     })?;
-    let destinations = args.destination.as_deref().map(destinations).transpose()?;
+    let mut destinations = args.destination.as_deref().map(destinations).transpose()?;
     let mut report = Report::default();
     let mut jobs = match args.tool {
         Tool::Backrest => backrest::import(&document(&args.file, &text)?, &mut report)?,
@@ -36,6 +37,10 @@ pub async fn run(args: Import, output: Output) -> Result<u8> {
             borgmatic::import(&document(&args.file, &text)?, destinations.is_some(), &mut report)?
         }
         Tool::Proxsave => proxsave::import(&text, &mut report)?,
+        Tool::Relica => {
+            let destinations = destinations.take();
+            relica::import(&document(&args.file, &text)?, destinations.as_ref(), &mut report)?
+        }
     };
     if jobs.is_empty() {
         return Err(Error::new(

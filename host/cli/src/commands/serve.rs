@@ -271,14 +271,18 @@ async fn report(reporter: &Reporter, engine: &Engine, mut settings: watch::Recei
     }
 }
 
-/// Removes what is too old of who changed what, again and again.
+/// Removes what is too old of who changed what, and the sessions that have ended, again and again.
 async fn forget_old(engine: &Engine, app: &App) {
     loop {
-        let keep = app.settings().audit.keep;
+        let settings = app.settings();
+        let keep = settings.audit.keep;
         match engine.store.expire_audit(HOST, keep).await {
             Ok(0) => {}
             Ok(removed) => tracing::info!("removed {removed} entries of who changed what, older than {keep}"),
             Err(error) => tracing::warn!("{}", error.report()),
+        }
+        if let Err(error) = engine.store.remove_ended_sessions(&settings.api.sessions).await {
+            tracing::warn!("{}", error.report());
         }
         tokio::time::sleep(FORGET).await;
     }

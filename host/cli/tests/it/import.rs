@@ -3,6 +3,8 @@
 use std::fs;
 
 use backstay_testkit::cli::Backstay;
+use backstay_testkit::restic::{PASSWORD, Repository};
+use serde_json::json;
 
 /// What stands for all passwords in the files.
 const PLANTED: &str = "pl4nted";
@@ -11,11 +13,13 @@ const PLANTED: &str = "pl4nted";
 fn each_tools_file_becomes_jobs_that_are_accepted_and_a_report_without_its_secrets() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/import");
     let to = "{ plugin: local, config: { path: DIR } }";
+    let to_restic = "{ plugin: restic, config: { repository: DIR/restic, passwordSecret: nas } }";
     for (tool, file, more) in [
         ("backrest", "backrest.json", &[][..]),
         ("resticprofile", "resticprofile.yaml", &[]),
         ("borgmatic", "borgmatic.yaml", &["--destination", to]),
         ("proxsave", "backup.env", &[]),
+        ("relica", "relica.json", &["--destination", to_restic]),
     ] {
         let backstay = Backstay::new(env!("CARGO_BIN_EXE_backstay"));
         let dir = backstay.scratch_dir().to_str().unwrap().to_owned();
@@ -64,6 +68,7 @@ fn what_is_no_such_file_is_refused_without_repeating_it() {
         ("backrest", "password: [pl4nted", "not valid YAML or JSON"),
         ("resticprofile", "a: \"{{ .Env.HOME }} pl4nted\"", "has templates"),
         ("borgmatic", "source_directories: [/etc]", "--destination"),
+        ("relica", "[]", "--destination"),
         ("proxsave", "pl4nted", "no list of KEY=value"),
         ("proxsave", "BACKUP_PATH=${NOWHERE}/pl4nted", "BACKUP_PATH"),
     ] {
@@ -128,4 +133,56 @@ fn no_job_protects_less_or_deletes_more_than_before() {
     )
     .code(1);
     assert!(!made.stdout.contains("ping:"), "{}", made.stdout);
+}
+
+#[test]
+fn what_relica_left_in_a_repository_goes_on_in_it_as_before() {
+    let backstay = Backstay::new(env!("CARGO_BIN_EXE_backstay"));
+    let at = |name: &str| backstay.scratch_dir().join(name).to_str().unwrap().to_owned();
+    for path in ["photos", "letters"] {
+        fs::create_dir(at(path)).unwrap();
+        fs::write(at(&format!("{path}/one")), path).unwrap();
+    }
+    fs::write(at("photos/cache"), "nothing").unwrap();
+    let repository = Repository::create(at("repository").as_ref());
+    let tag = "backup:4ee4a64e-4a4c-4a53-9f3b-36dd0d6be5dd,backup_name=My things,origin=tower,account_id=7";
+    let backup = |paths: &[&str]| {
+        let mut args = vec!["backup", "--tag", tag, "--exclude", "cache"];
+        args.extend(paths);
+        repository.run(&args);
+    };
+    // What it no longer backs up doesn't come back.
+    backup(&[&at("photos"), &at("old")]);
+    backup(&[&at("photos"), &at("letters")]);
+    repository.run(&["backup", &at("letters")]);
+    let listed = repository.run(&["snapshots", "--json"]).stdout;
+    fs::write(at("relica.json"), listed).unwrap();
+    let to = format!(
+        "{{ plugin: restic, config: {{ repository: {}, passwordSecret: nas }} }}",
+        at("repository")
+    );
+    let args = ["import", "relica", &at("relica.json"), "--destination", &to];
+    let made = backstay.run(&args).code(1);
+    for part in [
+        "1 snapshots without a tag",
+        "`schedule` and `retention`",
+        "became 2 jobs",
+    ] {
+        assert!(made.stderr.contains(part), "{}", made.stderr);
+    }
+    backstay.secret("nas", PASSWORD);
+    backstay.apply(&made.stdout).ok();
+    backstay.run(&["run", "My-things-photos"]).ok();
+    let snapshots = repository.snapshots();
+    let new = snapshots.iter().find(|s| {
+        let tags = s["tags"].as_array();
+        tags.is_some_and(|tags| tags.contains(&json!("backup_name=My-things-photos")))
+    });
+    let tags = new.unwrap()["tags"].as_array().unwrap();
+    assert!(tags.contains(&json!("origin=tower")) && tags.contains(&json!("account_id=7")));
+    backstay
+        .run(&["restore", "latest:My-things-photos", "--to", &at("restored")])
+        .ok();
+    assert_eq!(fs::read_to_string(at("restored/one")).unwrap(), "photos");
+    assert!(!fs::exists(at("restored/cache")).unwrap());
 }

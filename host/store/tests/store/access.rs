@@ -2,18 +2,21 @@
 
 use backstay_model::access::{Role, Token};
 use backstay_model::clock::Clock as _;
+use backstay_model::settings::SessionSettings;
 use backstay_model::span::Span;
 use jiff::SignedDuration;
 
 use crate::fixtures::{Lab, at, lab};
 
-const IDLE: Span = Span::seconds(3600);
-const ABSOLUTE: Span = Span::seconds(5 * 3600);
+const LIMITS: SessionSettings = SessionSettings {
+    idle: Span::seconds(3600),
+    absolute: Span::seconds(5 * 3600),
+};
 
 async fn begin(lab: &Lab, token: &Token) -> String {
     let begun = lab
         .store
-        .begin_session(token, ABSOLUTE, "192.0.2.1", Some("a browser"))
+        .begin_session(token, &LIMITS, "192.0.2.1", Some("a browser"))
         .await;
     begun.unwrap().1
 }
@@ -23,8 +26,8 @@ fn set(lab: &Lab, now: &str) {
 }
 
 async fn is_good(lab: &Lab, text: &str) -> bool {
-    let found = lab.store.session_of(text, IDLE).await.unwrap();
-    let listed = lab.store.sessions(IDLE).await.unwrap();
+    let found = lab.store.session_of(text, &LIMITS).await.unwrap();
+    let listed = lab.store.sessions(&LIMITS).await.unwrap();
     if let Some((session, token)) = &found {
         assert!(listed.contains(session), "it is not listed");
         assert_eq!((&session.token, session.role), (&token.name, token.role));
@@ -40,11 +43,11 @@ async fn a_session_ends_by_its_age_and_when_it_isnt_used() {
     for minutes in [50, 50, 50, 50, 50] {
         lab.clock.advance(SignedDuration::from_mins(minutes));
         assert!(is_good(&lab, &used).await);
-        let (session, _) = lab.store.session_of(&used, IDLE).await.unwrap().unwrap();
+        let (session, _) = lab.store.session_of(&used, &LIMITS).await.unwrap().unwrap();
         lab.store.see_session(session.id).await.unwrap();
     }
     assert!(!is_good(&lab, &unused).await);
-    assert_eq!(lab.store.sessions(IDLE).await.unwrap().len(), 1);
+    assert_eq!(lab.store.sessions(&LIMITS).await.unwrap().len(), 1);
     // Used to its last minute, it is over after five hours.
     lab.clock.advance(SignedDuration::from_mins(49));
     assert!(is_good(&lab, &used).await);
@@ -64,7 +67,7 @@ async fn a_session_ends_with_its_token_or_alone() {
         begin(&lab, &long).await,
         begin(&lab, &long).await,
     ];
-    let (ended, _) = lab.store.session_of(&second, IDLE).await.unwrap().unwrap();
+    let (ended, _) = lab.store.session_of(&second, &LIMITS).await.unwrap().unwrap();
     assert!(lab.store.end_session(ended.id).await.unwrap());
     assert!(!lab.store.end_session(ended.id).await.unwrap());
     assert!(!is_good(&lab, &second).await);
@@ -76,6 +79,42 @@ async fn a_session_ends_with_its_token_or_alone() {
 }
 
 #[tokio::test]
+async fn shorter_limits_hold_at_once_and_longer_ones_bring_nobody_back() {
+    let lab = lab().await;
+    let (token, _) = lab.store.add_token("ann", Role::Viewer, None).await.unwrap();
+    let (old, young) = (begin(&lab, &token).await, {
+        lab.clock.advance(SignedDuration::from_mins(40));
+        begin(&lab, &token).await
+    });
+    let limits = |idle: u64, absolute: u64| SessionSettings {
+        idle: Span::seconds(idle * 60),
+        absolute: Span::seconds(absolute * 60),
+    };
+    for (shorter, name) in [(limits(30, 300), "idle"), (limits(39, 39), "absolute")] {
+        let found = lab.store.session_of(&old, &shorter).await.unwrap();
+        assert!(found.is_none(), "{name}");
+        assert!(
+            lab.store.session_of(&young, &shorter).await.unwrap().is_some(),
+            "{name}"
+        );
+    }
+    let (session, _) = lab
+        .store
+        .session_of(&young, &limits(39, 39))
+        .await
+        .unwrap()
+        .unwrap();
+    let lasts = session.expires_at.duration_since(session.created_at);
+    assert_eq!(lasts, SignedDuration::from_mins(39));
+    assert_eq!(
+        lab.store.remove_ended_sessions(&limits(30, 300)).await.unwrap(),
+        1
+    );
+    assert!(!is_good(&lab, &old).await);
+    assert!(is_good(&lab, &young).await);
+}
+
+#[tokio::test]
 async fn a_token_has_so_many_sessions_and_the_one_used_longest_ago_gives_way() {
     let lab = lab().await;
     let (token, _) = lab.store.add_token("ann", Role::Viewer, None).await.unwrap();
@@ -84,7 +123,7 @@ async fn a_token_has_so_many_sessions_and_the_one_used_longest_ago_gives_way() {
         lab.clock.advance(SignedDuration::from_secs(1));
         all.push(begin(&lab, &token).await);
     }
-    assert_eq!(lab.store.sessions(IDLE).await.unwrap().len(), 20);
+    assert_eq!(lab.store.sessions(&LIMITS).await.unwrap().len(), 20);
     assert!(!is_good(&lab, &all[0]).await);
     assert!(is_good(&lab, &all[1]).await);
 }

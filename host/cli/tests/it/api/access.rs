@@ -321,6 +321,18 @@ fn who_guesses_at_the_door_has_to_wait_and_who_is_in_stays_in() {
 }
 
 #[test]
+fn a_token_that_got_out_cant_fill_the_disk_with_log_ins() {
+    let lab = Lab::new();
+    let (token, other) = (lab.token("ann", "viewer"), lab.token("bob", "viewer"));
+    let log_in = || lab.ask(LOGIN, &[], &json!({ "token": token }).to_string());
+    for _ in 0..20 {
+        assert_eq!(log_in().status, 201);
+    }
+    log_in().problem(429, "too-many-attempts");
+    Browser::log_in(&lab, &other).ask("GET /status").json(200);
+}
+
+#[test]
 fn who_changed_what_cant_be_deleted_and_what_is_too_old_goes_with_a_note() {
     let mut lab = Lab::new();
     let admin = lab.token("admin", "admin");

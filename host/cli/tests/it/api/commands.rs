@@ -47,6 +47,16 @@ fn a_preview_is_the_same_by_the_interface_by_the_command_and_without_a_service()
             "{refused}\n{problem}"
         );
     }
+    // A source that is gone is gone, until somebody brings it back: nothing is gained by asking again soon.
+    let mut gone = lab.spec("gone");
+    gone["source"]["config"]["path"] = json!(lab.file("gone"));
+    fs::create_dir(lab.file("gone")).unwrap();
+    lab.backstay.apply(&gone.to_string()).ok();
+    fs::remove_dir(lab.file("gone")).unwrap();
+    let reply = lab.local("POST /api/v1/jobs/gone/preview");
+    let problem = reply.problem(409, "conflict");
+    assert!(problem["detail"].as_str().unwrap().contains("gone"), "{problem}");
+    assert_eq!(reply.header("retry-after"), None);
     assert_eq!(lab.backstay.json(&["runs"]).as_array().unwrap().len(), 1);
     lab.service.kill();
     assert_eq!(lab.backstay.json(&args), preview);

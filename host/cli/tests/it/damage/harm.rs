@@ -21,9 +21,13 @@ pub enum Part {
     Pack,
     /// The file of a restic repository that says what the backup is.
     Snapshot,
+    /// As [`Part::Pack`], of a tree.
+    TreePack,
+    /// As [`Part::Snapshot`], of a tree.
+    TreeSnapshot,
 }
 
-pub const PARTS: [Part; 7] = [
+pub const PARTS: [Part; 9] = [
     Part::Stream,
     Part::Sealed,
     Part::File,
@@ -31,6 +35,8 @@ pub const PARTS: [Part; 7] = [
     Part::Manifest,
     Part::Pack,
     Part::Snapshot,
+    Part::TreePack,
+    Part::TreeSnapshot,
 ];
 
 /// What somebody or something does to a stored file.
@@ -77,9 +83,9 @@ pub fn found_by(destination: &str, part: Part, harm: Harm) -> Option<&'static st
         // Compressed, another backup has another length.
         (_, Part::Sealed) if harm.needs_older() => None,
         // After a file that is gone or too short restic 0.14 looks for most of a minute, and all else is the same to it.
-        ("restic", Part::Pack) => (harm == Harm::MiddleBit).then_some("checksum"),
-        ("restic", Part::Snapshot) => (harm == Harm::Deleted).then_some("size"),
-        ("restic", _) | (_, Part::Pack | Part::Snapshot) => None,
+        ("restic", Part::Pack | Part::TreePack) => (harm == Harm::MiddleBit).then_some("checksum"),
+        ("restic", Part::Snapshot | Part::TreeSnapshot) => (harm == Harm::Deleted).then_some("size"),
+        ("restic", _) | (_, Part::Pack | Part::Snapshot | Part::TreePack | Part::TreeSnapshot) => None,
         (_, Part::File | Part::Index) if !keeps_trees => None,
         // To store a tree takes rclone some seconds, and what comes back is compared with the index as anywhere else.
         ("rclone", Part::File) if !matches!(harm, Harm::MiddleBit | Harm::Deleted) => None,
@@ -102,6 +108,8 @@ impl Part {
             Part::Manifest => "the manifest",
             Part::Pack => "a pack of restic's",
             Part::Snapshot => "a snapshot of restic's",
+            Part::TreePack => "a pack of restic's, of a tree",
+            Part::TreeSnapshot => "a snapshot of restic's, of a tree",
         }
     }
 }

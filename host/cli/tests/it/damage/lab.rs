@@ -25,8 +25,8 @@ pub trait Damageable: Place {
     /// After which a restore is tried.
     const RESTORED: &[Harm] = &[Harm::MiddleBit];
 
-    /// The destination of the backup number `n`, as a job names it, and where its files are.
-    fn nth(&self, _: usize) -> (String, PathBuf) {
+    /// The destination of the backup number `n` of a job, as the job names it, and where its files are.
+    fn nth(&self, _job: &str, _: usize) -> (String, PathBuf) {
         (self.destination(), self.files())
     }
 
@@ -65,14 +65,14 @@ impl Damageable for ResticDisk {
     const PLUGIN: &str = "restic";
 
     /// What is in a repository may belong to all of its backups.
-    fn nth(&self, n: usize) -> (String, PathBuf) {
-        self.another(n)
+    fn nth(&self, job: &str, n: usize) -> (String, PathBuf) {
+        self.another(&format!("{job}-{n}"))
     }
 
     fn part(&self, files: &Path, backup: &Value, part: Part) -> PathBuf {
         let object = backup["manifest"]["artifacts"][0]["object"].as_str().unwrap();
         match part {
-            Part::Snapshot => Self::snapshot_of(files, object),
+            Part::Snapshot | Part::TreeSnapshot => Self::snapshot_of(files, object),
             _ => Self::largest_pack(files),
         }
     }
@@ -115,7 +115,7 @@ const FORMS: [Form; 3] = [
         job: "trees",
         source: ", stream: false",
         filters: "",
-        parts: &[Part::File, Part::Index],
+        parts: &[Part::File, Part::Index, Part::TreePack, Part::TreeSnapshot],
     },
 ];
 
@@ -202,7 +202,7 @@ impl<P: Damageable> Lab<P> {
     /// Stores the source so many times in one run.
     pub fn store(&self, form: &Form, times: usize) -> Vec<Value> {
         let destinations: String = (0..times)
-            .map(|n| format!("  - {}\n", self.place.nth(n).0))
+            .map(|n| format!("  - {}\n", self.place.nth(form.job, n).0))
             .collect();
         let filters = form.filters.replace("RECIPIENT", &self.key.public);
         self.backstay
@@ -230,7 +230,7 @@ impl<P: Damageable> Lab<P> {
         self.plant(2);
         let backups = self.store(form, cases.len() + 1);
         for (n, (case, backup)) in cases.iter().zip(&backups).enumerate() {
-            let files = self.place.nth(n).1;
+            let files = self.place.nth(form.job, n).1;
             let other = case.harm.needs_older().then(|| older.pop().unwrap());
             let other_file = other.as_ref().map(|o| self.place.part(&files, o, case.part));
             let file = self.place.part(&files, backup, case.part);

@@ -272,6 +272,10 @@ fn a_killed_host_leaves_nothing_of_a_tree_after_the_next_start() {
     lab.write("large", noise(20_000_000));
     let mut run = lab.in_the_middle();
     run.kill();
+    // What is on a disk that is away is not gone.
+    fs::rename(lab.at("place"), lab.at("away")).unwrap();
+    lab.0.backstay.run(&["runs"]).ok();
+    fs::rename(lab.at("away"), lab.at("place")).unwrap();
     assert!(lab.files() != stored);
     lab.0.backstay.run(&["runs"]).ok();
     assert_eq!(lab.files(), stored);
@@ -329,8 +333,18 @@ fn retention_removes_trees_and_nothing_of_anybody_else() {
     assert!(!first.parent().unwrap().exists());
     assert_eq!(fs::read_to_string(lab.at("place/j/own/letter")).unwrap(), "mine");
     lab.comes_back("target");
-    // A tree that somebody has removed is damage, and a disk that isn't there is none.
+    lab.apply(json!({}));
+    lab.run().ok();
+    lab.apply_to(
+        &lab.disk(),
+        &json!({}),
+        &json!({ "retention": { "keepLast": 1 } }),
+    );
+    // A tree that somebody has removed is damage, and a disk that isn't there is none, nor has it lost what is to go.
     fs::rename(lab.at("place"), lab.at("away")).unwrap();
+    let said = lab.0.backstay.run(&["prune", "j"]).code(5).stderr;
+    assert!(said.contains("nothing was deleted"), "{said}");
+    assert_eq!(lab.0.backstay.json(&["backups"]).as_array().unwrap().len(), 2);
     for level in ["size", "checksum"] {
         lab.verify(level).code(5);
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use backstay_testkit::compare::Except;
 use backstay_testkit::restic::{PASSWORD, Repository};
+use serde_json::Value;
 
 use super::{Disk, Place, Secret};
 
@@ -78,8 +79,8 @@ impl Place for ResticDisk {
 
 impl ResticDisk {
     /// One more repository on the same disk: the destination, and its directory.
-    pub fn another(&self, number: usize) -> (String, PathBuf) {
-        let directory = self.disk.0.join(format!("repository-{number}"));
+    pub fn another(&self, name: &str) -> (String, PathBuf) {
+        let directory = self.disk.0.join(format!("repository-{name}"));
         if !directory.exists() {
             Repository::create(&directory);
         }
@@ -88,9 +89,13 @@ impl ResticDisk {
 
     /// The file that says what the one backup of an object is.
     pub fn snapshot_of(repository: &Path, object: &str) -> PathBuf {
-        let path = format!("/{object}");
+        let (path, tag) = (format!("/{object}"), format!("tree:{object}"));
+        let is_of_object = |snapshot: &&Value| {
+            let tags = snapshot["tags"].as_array().unwrap();
+            snapshot["paths"][0] == path.as_str() || tags.iter().any(|found| *found == tag.as_str())
+        };
         let snapshots = Repository::at(repository).snapshots();
-        let of_object = snapshots.iter().find(|s| s["paths"][0] == path.as_str()).unwrap();
+        let of_object = snapshots.iter().find(is_of_object).unwrap();
         let id = of_object["id"].as_str().unwrap();
         repository.join("snapshots").join(id)
     }
