@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backstay_engine::Engine;
+use backstay_engine::recover::Unrecorded;
 use backstay_model::clock::{Clock, SystemClock};
 use backstay_model::{Error, Result};
 use backstay_plugin::{Bundled, Plugins, Runtime};
@@ -30,6 +31,7 @@ pub async fn engine(data_dir: Option<PathBuf>) -> Result<Engine> {
         clock,
         device: device(),
         data_dir,
+        unrecorded: Unrecorded::default(),
         version: env!("CARGO_PKG_VERSION"),
     })
 }

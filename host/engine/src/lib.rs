@@ -49,6 +49,7 @@ use backstay_plugin::Plugins;
 use backstay_store::Store;
 
 pub use recorder::Observer;
+use recover::Unrecorded;
 
 /// Everything that the use cases need, built once by the program.
 #[derive(Debug)]
@@ -65,6 +66,8 @@ pub struct Engine {
     pub data_dir: PathBuf,
     /// Version of the host, for manifests.
     pub version: &'static str,
+    /// Runs of this process whose end could not be written down.
+    pub unrecorded: Unrecorded,
 }
 
 impl Engine {

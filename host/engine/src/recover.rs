@@ -1,6 +1,7 @@
 //! After a crash: ends runs whose host is gone, undoes what they left, and finishes what they began to delete.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use backstay_model::event::Level;
 use backstay_model::run::{Run, RunError, RunKind, RunStatus, Warning};
@@ -18,6 +19,34 @@ pub struct Recovered {
     pub interrupted: Vec<Run>,
     /// What could not be undone yet.
     pub warnings: Vec<Warning>,
+}
+
+/// Runs that came to their end in this process while the database could not take that, and why: the host didn't go away.
+#[derive(Debug, Default)]
+pub struct Unrecorded(Mutex<HashMap<Uuid, String>>);
+
+impl Unrecorded {
+    /// The end of a run could not be written down.
+    pub(crate) fn note(&self, run: Uuid, why: String) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(run, why);
+    }
+
+    /// Why a run has no end.
+    fn reason(&self, run: Uuid) -> String {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(&run) {
+            Some(why) => format!("the end of the run could not be written down: {why}"),
+            None => "the host went away during the run".to_owned(),
+        }
+    }
+
+    /// It has been written down meanwhile.
+    fn forget(&self, run: Uuid) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
+    }
 }
 
 impl Engine {
@@ -101,16 +130,16 @@ impl Engine {
             run.status = RunStatus::Interrupted;
             run.finished_at = Some(self.clock.now());
             run.warnings.extend(warnings.iter().cloned());
-            let error = Error::new(Code::BackupFailed, "the host went away during the run").hint(
-                if committed.whole {
+            let error =
+                Error::new(Code::BackupFailed, self.unrecorded.reason(run.id)).hint(if committed.whole {
                     "the backup is complete; only what came after it is missing"
                 } else {
                     "run it again"
-                },
-            );
+                });
             run.error = Some(RunError::from(&error));
             let events = recorder.last_events(RunStatus::Interrupted, error.report());
             self.store.finish_run(&run, &events).await?;
+            self.unrecorded.forget(run.id);
             recovered.interrupted.push(run);
         } else {
             recorder.say(Level::Info, "host", "undid what was left of it");

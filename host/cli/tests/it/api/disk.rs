@@ -117,6 +117,11 @@ fn goes_on_when_it_is_over(lab: Lab, begin: impl FnOnce(), end: impl FnOnce(), w
 
     let runs = lab.runs();
     assert!(runs.len() < 500);
+    let gone: Vec<&Value> = runs
+        .iter()
+        .filter(|run| run.to_string().contains("went away"))
+        .collect();
+    assert!(gone.is_empty(), "the host was there all the time: {gone:?}");
     let ids: BTreeSet<String> = runs
         .iter()
         .map(|run| run["id"].as_str().unwrap().to_owned())
