@@ -48,7 +48,7 @@ const MOST_WRONG_TOKENS: u32 = 10;
 /// So many cookies of no session. Pages that were left open go on asking with theirs when that has ended.
 const MOST_OLD_COOKIES: u32 = 100;
 
-/// So many browsers may log in with one token in a minute. Each is written down for good.
+/// So many browsers may log in with one token in a minute. Each is written down, and kept for long.
 const MOST_BEGUN: u32 = 20;
 
 /// How often it is written down that a session is used.
@@ -191,20 +191,22 @@ impl App {
     }
 
     /// Takes over what may change while it runs, and says what may not.
-    pub fn follow(&self, mut settings: Settings) {
+    pub async fn follow(&self, mut settings: Settings) {
         let before = self.settings();
         if (&before.api.listen, &before.api.tls) != (&settings.api.listen, &settings.api.tls) {
             tracing::warn!("api.listen and api.tls change with the next start");
         }
         settings.api.listen.clone_from(&before.api.listen);
         settings.api.tls.clone_from(&before.api.tls);
-        if before.api.sessions != settings.api.sessions {
-            let engine = Arc::clone(&self.engine);
-            tokio::spawn(async move {
-                if let Err(error) = engine.store.remove_ended_sessions(&before.api.sessions).await {
-                    tracing::warn!("{}", error.report());
-                }
-            });
+        // By what held until now; afterwards they would seem to go on.
+        if before.api.sessions != settings.api.sessions
+            && let Err(error) = self
+                .engine
+                .store
+                .remove_ended_sessions(&before.api.sessions)
+                .await
+        {
+            tracing::warn!("{}", error.report());
         }
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }

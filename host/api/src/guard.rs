@@ -153,8 +153,8 @@ async fn browser(app: &App, request: &Parts, text: &str, address: IpAddr) -> Res
     })
 }
 
-/// The token with this text. Nobody guesses 256 bits: what is limited is how much work and how many lines of the log those
-/// who try may cause, and not who has the right one.
+/// The token with this text. Nobody guesses 256 bits: what is limited is how many lines of the log those who try may cause, and
+/// not who has the right one.
 pub async fn known(app: &App, token: &str, address: IpAddr) -> Result<Token, Problem> {
     match app.engine.store.token_of(token).await? {
         Some(found) => {

@@ -150,7 +150,7 @@ impl Problem {
     }
 
     /// For `map_err` of what looks at the source and the destinations of a job: what asking again doesn't change, such as a
-    /// directory that is gone, is a state of theirs.
+    /// source that is gone, is a state of theirs. A disk or a server that holds backups may be back soon.
     pub fn unready(error: Error) -> Self {
         match error.code() {
             Code::Internal | Code::Network | Code::Storage | Code::DiskSpace => error.into(),

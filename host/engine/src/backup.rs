@@ -120,6 +120,10 @@ impl Engine {
         let report = self
             .end(&mut run, result, gathered, &options, &recorder, started, job)
             .await;
+        // Whoever has the lock next would think that the host is gone.
+        if let Err(error) = &report {
+            self.unrecorded.note(run.id, error.report());
+        }
         drop(lock);
         report
     }

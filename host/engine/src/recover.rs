@@ -22,6 +22,7 @@ pub struct Recovered {
 }
 
 /// Runs that came to their end in this process while the database could not take that, and why: the host didn't go away.
+/// Another process that recovers them knows nothing of it.
 #[derive(Debug, Default)]
 pub struct Unrecorded(Mutex<HashMap<Uuid, String>>);
 
@@ -39,7 +40,7 @@ impl Unrecorded {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match known.get(&run) {
             Some(why) => format!("the end of the run could not be written down: {why}"),
-            None => "the host went away during the run".to_owned(),
+            None => "the host went away during the run, or could not write down how it ended".to_owned(),
         }
     }
 

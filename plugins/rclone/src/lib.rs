@@ -86,6 +86,7 @@ impl Destination for Rclone {
 
     fn remove(config: &Config, receipts: &[String]) -> Result<()> {
         Diagnostic::refuse(config.check())?;
+        place::must_not_be_away(config)?;
         let mut directories = BTreeSet::new();
         for receipt in receipts {
             let receipt = Receipt::parse(receipt)?;

@@ -49,7 +49,8 @@ pub fn must_be_there(config: &Config) -> Result<()> {
         .hint("mount the disk that holds it, or correct the remote in the rclone configuration"))
 }
 
-/// Refuses to take anything as removed while the whole place is away that holds it.
+/// Refuses to take anything as removed while the whole place is away that holds it. Before the first run has ended well nobody
+/// knows whether there ever was such a place.
 ///
 /// # Errors
 /// It is away, or the remote doesn't answer.

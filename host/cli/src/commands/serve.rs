@@ -32,7 +32,7 @@ use settings::SettingsFile;
 /// How often the settings file is looked at, and systemd told that all is well.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How often it is looked what is too old of who changed what.
+/// How often it is looked what is too old of who changed what, and which sessions have ended.
 const FORGET: Duration = Duration::from_secs(3600);
 
 /// The service by itself, as it is written down with what it changes.
@@ -183,7 +183,7 @@ async fn attend(
     loop {
         tokio::select! {
             heard = signals.heard() => match heard {
-                Heard::Reload => reload(&attended, &mut file),
+                Heard::Reload => reload(&attended, &mut file).await,
                 Heard::End(name) => {
                     let how = if *stop.borrow() == Stop::No {
                         tracing::info!("{name}: no new runs, those under way may end");
@@ -199,7 +199,7 @@ async fn attend(
             },
             () = tokio::time::sleep(LOOK) => {
                 if file.has_changed() {
-                    reload(&attended, &mut file);
+                    reload(&attended, &mut file).await;
                 }
             }
         }
@@ -219,7 +219,7 @@ async fn attend(
 }
 
 /// Goes on by what the settings say now, or by what they said before if that can't be used.
-fn reload(attended: &Attended<'_>, file: &mut SettingsFile) {
+async fn reload(attended: &Attended<'_>, file: &mut SettingsFile) {
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         notify(&[NotifyState::Reloading, now]);
     }
@@ -234,7 +234,7 @@ fn reload(attended: &Attended<'_>, file: &mut SettingsFile) {
                 .notifications
                 .send_replace(settings.notifications.clone());
             attended.metrics.send_replace(settings.metrics.clone());
-            attended.app.follow(settings);
+            attended.app.follow(settings).await;
             tracing::info!("the settings were read again");
         }
         Err(error) => {

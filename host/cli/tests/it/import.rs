@@ -139,7 +139,7 @@ fn no_job_protects_less_or_deletes_more_than_before() {
 fn what_relica_left_in_a_repository_goes_on_in_it_as_before() {
     let backstay = Backstay::new(env!("CARGO_BIN_EXE_backstay"));
     let at = |name: &str| backstay.scratch_dir().join(name).to_str().unwrap().to_owned();
-    for path in ["photos", "letters"] {
+    for path in ["photos", "letters", "old"] {
         fs::create_dir(at(path)).unwrap();
         fs::write(at(&format!("{path}/one")), path).unwrap();
     }
@@ -164,7 +164,8 @@ fn what_relica_left_in_a_repository_goes_on_in_it_as_before() {
     let args = ["import", "relica", &at("relica.json"), "--destination", &to];
     let made = backstay.run(&args).code(1);
     for part in [
-        "1 snapshots without a tag",
+        "of Backstay: 1",
+        "/old`, which the newest snapshot",
         "`schedule` and `retention`",
         "became 2 jobs",
     ] {
@@ -180,6 +181,11 @@ fn what_relica_left_in_a_repository_goes_on_in_it_as_before() {
     });
     let tags = new.unwrap()["tags"].as_array().unwrap();
     assert!(tags.contains(&json!("origin=tower")) && tags.contains(&json!("account_id=7")));
+    // What Backstay has made there meanwhile is none of Relica's.
+    let listed = repository.run(&["snapshots", "--json"]).stdout;
+    fs::write(at("relica.json"), listed).unwrap();
+    let again = backstay.run(&args).code(1);
+    assert_eq!(again.stdout, made.stdout);
     backstay
         .run(&["restore", "latest:My-things-photos", "--to", &at("restored")])
         .ok();

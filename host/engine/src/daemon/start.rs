@@ -135,11 +135,6 @@ impl Daemon {
             Ok((task, Err(error))) => (task, Some(error.report())),
             Err(error) => (error.id(), Some(error.to_string())),
         };
-        let of_task = |(id, running): (&Uuid, &Running)| (running.task == task).then_some(*id);
-        let id = lock(&self.running).iter().find_map(of_task);
-        if let (Some(id), Some(failure)) = (id, &failure) {
-            self.engine.unrecorded.note(id, failure.clone());
-        }
         lock(&self.running).retain(|_, running| running.task != task);
         self.tell();
         let Some(failure) = failure else { return };

@@ -129,10 +129,7 @@ impl Sink {
         let closed = shared
             .wait(&self.cancel, None, "complete", path, closing)
             .map(drop);
-        // What the store has completed is looked at with its receipt, as at any place. But a lock can't be taken back.
-        if closed.is_err() || shared.access.lock.is_some() {
-            shared.expect_after(closed, path, bytes, &self.cancel)?;
-        }
+        shared.expect_after(closed, path, bytes, &self.cancel)?;
         shared.lock(&self.key, &self.cancel)
     }
 

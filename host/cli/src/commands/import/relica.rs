@@ -1,7 +1,7 @@
 //! Relica: how it keeps its own settings isn't published. But each snapshot that it makes with restic says by its tags which of
 //! its backups it belongs to, so `restic snapshots --json` of its repository tells what it backed up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use backstay_model::{Code, Error, Result};
 use jiff::Timestamp;
@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::jobs_of_paths;
 use super::report::Report;
+
+/// The tag of snapshots that Backstay has made.
+const OWN: &str = "backstay";
 
 /// What restic says of a snapshot.
 #[derive(Deserialize)]
@@ -41,7 +44,8 @@ pub fn import(document: &Value, destinations: Option<&Value>, report: &mut Repor
     let mut newest: BTreeMap<&str, (usize, &Snapshot)> = BTreeMap::new();
     let mut foreign = 0;
     for (index, snapshot) in snapshots.iter().enumerate() {
-        let Some(backup) = snapshot.after("backup:") else {
+        let is_ours = snapshot.tags.iter().flatten().any(|tag| tag == OWN);
+        let Some(backup) = snapshot.after("backup:").filter(|_| !is_ours) else {
             foreign += 1;
             continue;
         };
@@ -53,7 +57,7 @@ pub fn import(document: &Value, destinations: Option<&Value>, report: &mut Repor
     if foreign > 0 {
         report.left(
             "",
-            format!("{foreign} snapshots without a tag `backup:`, which are not Relica's"),
+            format!("snapshots that are not Relica's, without a tag `backup:` or of Backstay: {foreign}"),
         );
     }
     let mut jobs = Vec::new();
@@ -61,6 +65,7 @@ pub fn import(document: &Value, destinations: Option<&Value>, report: &mut Repor
         let at = format!("/{index}");
         let name = snapshot.after("backup_name=").unwrap_or(backup);
         let destinations = tagged(destinations, snapshot);
+        let mut earlier = BTreeSet::new();
         let job = json!({ "name": name, "destinations": destinations });
         if let Some(machine) = &snapshot.hostname {
             report.note(
@@ -68,6 +73,22 @@ pub fn import(document: &Value, destinations: Option<&Value>, report: &mut Repor
                 format!("`{name}` was backed up on {machine}: apply its jobs there"),
             );
         }
+        for path in snapshots
+            .iter()
+            .filter(|other| other.after("backup:") == Some(backup))
+            .flat_map(Snapshot::paths)
+        {
+            if !snapshot.paths().contains(path) && earlier.insert(path) {
+                report.left(
+                    &at,
+                    format!("the path `{path}`, which the newest snapshot of `{name}` doesn't have"),
+                );
+            }
+        }
+        report.note(
+            &at,
+            "restic doesn't write down everything that was excluded: compare with what Relica leaves out",
+        );
         report.left(
             &at,
             "when it runs and how long it is kept: its repository doesn't say, so give it `schedule` and `retention`",
@@ -75,7 +96,7 @@ pub fn import(document: &Value, destinations: Option<&Value>, report: &mut Repor
         let at = format!("{at}/paths");
         jobs.extend(jobs_of_paths(
             name,
-            snapshot.paths.as_deref().unwrap_or_default(),
+            snapshot.paths(),
             snapshot.excludes.as_deref().unwrap_or_default(),
             &job,
             &at,
@@ -86,6 +107,10 @@ pub fn import(document: &Value, destinations: Option<&Value>, report: &mut Repor
 }
 
 impl Snapshot {
+    fn paths(&self) -> &[String] {
+        self.paths.as_deref().unwrap_or_default()
+    }
+
     /// What follows in the tag that begins like this.
     fn after(&self, start: &str) -> Option<&str> {
         let tags = self.tags.iter().flatten();

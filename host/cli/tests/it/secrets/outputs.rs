@@ -209,8 +209,13 @@ fn a_service_shows_keeps_and_sends_none_of_them() {
     }
 
     // What receivers got: their own credentials, nothing of others.
+    let mut seen_paths = BTreeSet::new();
     wait_until("messages, pings and metrics", PATIENCE, || {
         let paths: BTreeSet<String> = hook.received().into_iter().map(|got| got.path).collect();
+        if paths != seen_paths {
+            eprintln!("received {paths:?}, and {} metrics", gateway.received().len());
+            seen_paths.clone_from(&paths);
+        }
         let has = |part: &str| paths.iter().any(|path| path.contains(part));
         has(OF_HOOK)
             && has(&format!("{OF_PING}?rid="))
