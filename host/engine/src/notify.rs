@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Engine;
-use send::{Sending, is_reached};
+use send::{Sender, Sending, is_reached};
 
 /// Name of the file in the data directory that whoever sends has locked.
 pub const LOCK_FILE: &str = "notify.lock";
@@ -52,7 +52,7 @@ pub struct Courier {
     clock: Arc<dyn Clock>,
     device: String,
     lock: PathBuf,
-    http: Http,
+    sender: Sender,
     settings: watch::Receiver<NotificationSettings>,
     forgot: Mutex<Option<Instant>>,
 }
@@ -68,7 +68,11 @@ impl Courier {
             clock: Arc::clone(&engine.clock),
             device: engine.device.clone(),
             lock: engine.data_dir.join(LOCK_FILE),
-            http: Http::new()?,
+            sender: Sender {
+                store: engine.store.clone(),
+                clock: Arc::clone(&engine.clock),
+                http: Http::new()?,
+            },
             settings,
             forgot: Mutex::default(),
         })
@@ -102,10 +106,10 @@ impl Courier {
         }
     }
 
-    async fn turn_of_service<'a>(
-        &'a self,
+    async fn turn_of_service(
+        &self,
         held: &mut Option<File>,
-        sending: &mut Sending<'a>,
+        sending: &mut Sending,
         deadline: &Deadline,
     ) -> Result<()> {
         if held.is_none() {
@@ -138,7 +142,7 @@ impl Courier {
     }
 
     /// Turns until nothing is left to do now, or the deadline is reached.
-    async fn work<'a>(&'a self, sending: &mut Sending<'a>, deadline: &Deadline) -> Result<()> {
+    async fn work(&self, sending: &mut Sending, deadline: &Deadline) -> Result<()> {
         let done = loop {
             let done = self.turn(sending, deadline).await;
             let ended = tokio::select! {
@@ -158,7 +162,7 @@ impl Courier {
     }
 
     /// Settles what happened and begins to send what is due. Whether anything was done.
-    async fn turn<'a>(&'a self, sending: &mut Sending<'a>, deadline: &Deadline) -> Result<bool> {
+    async fn turn(&self, sending: &mut Sending, deadline: &Deadline) -> Result<bool> {
         let (has_notices, next) = self.store.outbox_state().await?;
         if !has_notices && next.is_none() {
             return Ok(false);
@@ -185,7 +189,7 @@ impl Courier {
             .get(channel)
             .ok_or_else(|| no_channel(channel, &settings))?;
         let message = Message::sample(&self.device, self.clock.now());
-        self.send_to(channel, Uuid::now_v7(), &message).await
+        self.sender.send_to(channel, Uuid::now_v7(), &message).await
     }
 
     fn try_lock(&self, who: &str) -> Result<Option<File>> {

@@ -1,16 +1,16 @@
 //! Sends what is due, each channel by itself, and keeps what became of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
+use backstay_model::clock::Clock;
 use backstay_model::notify::{Channel, Message, NotificationSettings, RetrySettings};
 use backstay_model::{Code, Error, Result};
-use backstay_notify::{TIMEOUT, Texts, hidden};
-use backstay_store::{Delivery, DeliveryState};
-use futures::StreamExt as _;
-use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
+use backstay_notify::{Http, TIMEOUT, Texts, hidden};
+use backstay_store::{Delivery, DeliveryState, Store};
 use jiff::{SignedDuration, Timestamp};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -23,20 +23,33 @@ const AT_ONCE: u32 = 100;
 /// An attempt that takes longer has failed, whatever it waits for.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The channels that something is being sent to, each by itself: one that is slow keeps no other waiting.
+/// The channels that something is being sent to, each by itself: one that is slow keeps no other waiting. Tasks, because each
+/// holds the database's only writer at times, and would keep it if nobody looked after it while that is waited for.
 #[derive(Default)]
-pub(super) struct Sending<'a> {
-    under_way: FuturesUnordered<BoxFuture<'a, (String, Result<()>)>>,
-    busy: BTreeSet<String>,
+pub(super) struct Sending {
+    under_way: JoinSet<Result<()>>,
+    busy: HashMap<Id, String>,
 }
 
-impl Sending<'_> {
+impl Sending {
     /// Waits until one channel is through; nothing if there is none.
     pub(super) async fn ended(&mut self) -> Option<Result<()>> {
-        let (channel, result) = self.under_way.next().await?;
-        self.busy.remove(&channel);
-        Some(result)
+        let ended = self.under_way.join_next_with_id().await?;
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        self.busy.remove(&id);
+        Some(match ended {
+            Ok((_, sent)) => sent,
+            Err(error) => Err(Error::internal("sending to a channel ended in the middle").because(error)),
+        })
     }
+}
+
+/// What it takes to send something.
+#[derive(Debug, Clone)]
+pub(super) struct Sender {
+    pub(super) store: Store,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) http: Http,
 }
 
 pub(super) fn is_reached(deadline: &Deadline) -> bool {
@@ -58,10 +71,10 @@ async fn reached(mut deadline: Deadline) {
 
 impl Courier {
     /// Begins to send what is due to channels that nothing is being sent to. Whether there was something.
-    pub(super) async fn send_due<'a>(
-        &'a self,
+    pub(super) async fn send_due(
+        &self,
         settings: &NotificationSettings,
-        sending: &mut Sending<'a>,
+        sending: &mut Sending,
         deadline: &Deadline,
     ) -> Result<bool> {
         if is_reached(deadline) {
@@ -73,7 +86,7 @@ impl Courier {
         let latest = now.checked_add(longest + longest).unwrap_or(Timestamp::MAX);
         let due = self
             .store
-            .due_deliveries(now, latest, &sending.busy, AT_ONCE)
+            .due_deliveries(now, latest, &sending.busy.values().cloned().collect(), AT_ONCE)
             .await?;
         let mut channels: BTreeMap<String, Vec<Delivery>> = BTreeMap::new();
         for delivery in due {
@@ -84,16 +97,17 @@ impl Courier {
         }
         let is_something = !channels.is_empty();
         for (channel, deliveries) in channels {
-            sending.busy.insert(channel.clone());
-            let (settings, deadline) = (settings.clone(), deadline.clone());
-            sending.under_way.push(Box::pin(async move {
-                let sent = self.send_to_one(&deliveries, &settings, &deadline).await;
-                (channel, sent)
-            }));
+            let (sender, settings, deadline) = (self.sender.clone(), settings.clone(), deadline.clone());
+            let task = sending
+                .under_way
+                .spawn(async move { sender.send_to_one(&deliveries, &settings, &deadline).await });
+            sending.busy.insert(task.id(), channel);
         }
         Ok(is_something)
     }
+}
 
+impl Sender {
     /// Sends what there is for one channel, in order, until the deadline.
     async fn send_to_one(
         &self,
