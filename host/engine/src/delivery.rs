@@ -346,11 +346,13 @@ impl<'a> Delivery<'a> {
             return Ok(());
         }
         self.is_released = true;
-        let Some(base) = self.lanes.first().map(|lane| lane.goal.base) else {
+        let lanes = self.lanes;
+        let Some(base) = lanes.first().map(|lane| lane.goal.base) else {
             return Ok(());
         };
         let started = self.engine.clock.now();
-        self.released = self.engine.release_source(base, self.recorder).await?;
+        let releasing = self.engine.release_source(base, self.recorder);
+        self.released = Box::pin(self.meanwhile(releasing)).await?;
         self.gathered.stages.push(self.engine.stage("release", started));
         self.gathered.warnings.extend(self.released.iter().cloned());
         Ok(())

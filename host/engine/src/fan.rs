@@ -76,7 +76,7 @@ impl<'a> Delivery<'a> {
         let retries = first.way.retries;
         let mut attempts = Attempts::new(&first.run, retries, &context.cancel, self.recorder);
         loop {
-            attempts.begin(engine).await?;
+            self.meanwhile(attempts.begin(engine)).await?;
             let read = self.read_once(&members, artifact, attempts.since()).await;
             let Err(Broken { error, culprit }) = read else {
                 return Ok(());
@@ -100,7 +100,7 @@ impl<'a> Delivery<'a> {
                 error.report()
             );
             self.recorder.say(Level::Error, "host", what);
-            attempts.undo(engine).await?;
+            self.meanwhile(attempts.undo(engine)).await?;
             self.holdings[culprit].failed = Some(error);
             members.retain(|index| *index != culprit);
             attempts = Attempts::new(&first.run, retries, &context.cancel, self.recorder);
