@@ -52,7 +52,7 @@ pub struct Courier {
     clock: Arc<dyn Clock>,
     device: String,
     lock: PathBuf,
-    sender: Sender,
+    http: Http,
     settings: watch::Receiver<NotificationSettings>,
     forgot: Mutex<Option<Instant>>,
 }
@@ -68,11 +68,7 @@ impl Courier {
             clock: Arc::clone(&engine.clock),
             device: engine.device.clone(),
             lock: engine.data_dir.join(LOCK_FILE),
-            sender: Sender {
-                store: engine.store.clone(),
-                clock: Arc::clone(&engine.clock),
-                http: Http::new()?,
-            },
+            http: Http::new()?,
             settings,
             forgot: Mutex::default(),
         })
@@ -189,7 +185,15 @@ impl Courier {
             .get(channel)
             .ok_or_else(|| no_channel(channel, &settings))?;
         let message = Message::sample(&self.device, self.clock.now());
-        self.sender.send_to(channel, Uuid::now_v7(), &message).await
+        self.sender().send_to(channel, Uuid::now_v7(), &message).await
+    }
+
+    fn sender(&self) -> Sender {
+        Sender {
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            http: self.http.clone(),
+        }
     }
 
     fn try_lock(&self, who: &str) -> Result<Option<File>> {

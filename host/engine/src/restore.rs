@@ -204,7 +204,7 @@ impl Engine {
         self.store.begin_run(&run, &[]).await?;
         // Whoever reads may take a break: that is no stall.
         let timeouts = Timeouts {
-            stall: Span::seconds(u32::MAX.into()),
+            stall: Span::seconds(0),
             ..Timeouts::default()
         };
         let watch = watch(recorder.clone(), options.context.clone(), timeouts);

@@ -45,7 +45,7 @@ impl Sending {
 }
 
 /// What it takes to send something.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Sender {
     pub(super) store: Store,
     pub(super) clock: Arc<dyn Clock>,
@@ -97,7 +97,7 @@ impl Courier {
         }
         let is_something = !channels.is_empty();
         for (channel, deliveries) in channels {
-            let (sender, settings, deadline) = (self.sender.clone(), settings.clone(), deadline.clone());
+            let (sender, settings, deadline) = (self.sender(), settings.clone(), deadline.clone());
             let task = sending
                 .under_way
                 .spawn(async move { sender.send_to_one(&deliveries, &settings, &deadline).await });
