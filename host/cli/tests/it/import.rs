@@ -191,4 +191,12 @@ fn what_relica_left_in_a_repository_goes_on_in_it_as_before() {
         .ok();
     assert_eq!(fs::read_to_string(at("restored/one")).unwrap(), "photos");
     assert!(!fs::exists(at("restored/cache")).unwrap());
+    for other in [PLANTED, "[{ \"time\": \"pl4nted\" }]"] {
+        fs::write(at("relica.json"), other).unwrap();
+        let said = backstay.run(&args).code(2).stderr;
+        assert!(
+            said.contains("no list of restic's snapshots") && !said.contains(PLANTED),
+            "{said}"
+        );
+    }
 }

@@ -36,10 +36,10 @@ pub fn import(document: &Value, destinations: Option<&Value>, report: &mut Repor
             "name that repository or another place: --destination '{ plugin: restic, config: { repository: /mnt/restic, passwordSecret: restic } }'",
         ));
     };
-    let snapshots = Vec::<Snapshot>::deserialize(document).map_err(|e| {
+    // What its error says could repeat a password of another file.
+    let snapshots = Vec::<Snapshot>::deserialize(document).map_err(|_| {
         Error::new(Code::Configuration, "the file is no list of restic's snapshots")
             .hint("make it by `restic --repo REPOSITORY snapshots --json > FILE`")
-            .because(e)
     })?;
     let mut newest: BTreeMap<&str, (usize, &Snapshot)> = BTreeMap::new();
     let mut foreign = 0;
