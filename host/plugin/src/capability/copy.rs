@@ -198,7 +198,12 @@ impl HostTreeCopy for Host {
     }
 
     async fn drop(&mut self, this: Resource<Copying>) -> wasmtime::Result<()> {
-        self.table.delete(this)?;
-        Ok(())
+        let copying = self.table.delete(this)?;
+        // Whatever reads the tree still ends before anybody goes on.
+        let ended = self.blocking(move || {
+            drop(copying);
+            Ok(())
+        });
+        ended.await.map_err(Into::into)
     }
 }

@@ -1,8 +1,10 @@
 //! A tree that a program copies by itself: what it is to take, and what it can have taken.
 //!
-//! [`TreeCopy::scan`] walks the tree and writes down each entry, with a hash of its content, and the list of paths for
-//! the program. [`TreeCopy::finish`] looks at each entry again: of what has changed since nothing is claimed.
+//! [`TreeCopy::scan`] walks the tree and writes down each entry, and the list of paths for the program. While that copies,
+//! a thread reads each file and hashes it. [`TreeCopy::finish`] looks at each entry again: of what has changed since the
+//! walk nothing is claimed.
 
+mod content;
 mod earlier;
 mod files;
 mod hashes;
@@ -25,11 +27,12 @@ use rustix::fs::Stat;
 
 use crate::context::Context;
 use crate::process::inside::Moving;
+use crate::tree::copy::content::{Files, Reading};
 use crate::tree::copy::earlier::{Earlier, Firsts};
 use crate::tree::copy::hashes::{Known, Remembered};
 use crate::tree::copy::state::{Place, Root, State};
 use crate::tree::entry::{Entry, Kind, ROOT};
-use crate::tree::index::{Line, READ_BYTES, hash_content};
+use crate::tree::index::Line;
 use crate::tree::path::{is_below, os};
 use crate::tree::scan::{Taken, scan};
 use crate::tree::sparse::{self, Segment};
@@ -107,10 +110,11 @@ pub struct TreeCopy {
     carried: File,
     firsts: Firsts,
     at_rest: bool,
+    reading: Reading,
 }
 
 impl TreeCopy {
-    /// Walks a tree and reads each file whose hash isn't known. `earlier` is the index of an earlier copy: what is in it
+    /// Walks a tree, and begins to read each file whose hash isn't known. `earlier` is the index of an earlier copy: what is in it
     /// and not in the tree is to be carried over.
     ///
     /// What can't be read becomes a warning and isn't taken. Codes: `vanished`, `unreadable`, `path-too-long`,
@@ -125,11 +129,19 @@ impl TreeCopy {
         context: &Context,
     ) -> Result<Self> {
         let _moving = Moving::new(&context.meter);
-        let mut writing = Writing::new(&spec, options, earlier, context)?;
+        // What changes after this is read again next time.
+        let hashes = options.hashes.as_deref();
+        let hashes = (Known::open(hashes), Remembered::create(hashes)?);
+        let mut writing = Writing::new(&spec, earlier, context)?;
         scan(&spec, context, &mut |entry, file| writing.take(entry, file))?;
-        let place = writing.root.place();
-        let (size, firsts, files) = writing.end()?;
-        let [draft, states, taken, carried] = files;
+        let Written {
+            root,
+            shown,
+            size,
+            firsts,
+            files,
+            lists: [draft, states, taken, carried],
+        } = writing.end()?;
         if size.entries == 0 {
             return Err(Error::new(
                 Code::BackupFailed,
@@ -140,7 +152,8 @@ impl TreeCopy {
         Ok(TreeCopy {
             spec,
             size,
-            place,
+            place: root.place(),
+            reading: Reading::begin(files, root, shown, hashes, context)?,
             draft,
             states,
             taken,
@@ -190,7 +203,7 @@ impl TreeCopy {
         left_out::patterns(self, context)
     }
 
-    /// Looks at the tree again after a program has copied it. What changed since it was scanned is the warning
+    /// Waits until all files are read, and looks at the tree again after a program has copied it. What changed since it was scanned is the warning
     /// `changed-while-read` or `vanished`, and its line in the index is uncertain. So it is with what the program could
     /// not take, with the warning `unreadable`.
     ///
@@ -233,20 +246,13 @@ struct Writing<'a, 'e> {
     taken: BufWriter<File>,
     carried: BufWriter<File>,
     earlier: Option<Earlier<'e>>,
-    known: Known,
-    remembered: Remembered,
-    buffer: Vec<u8>,
+    files: Files,
     /// The last directory that vanished, below which nothing is taken.
     vanished: Option<Vec<u8>>,
 }
 
 impl<'a, 'e> Writing<'a, 'e> {
-    fn new(
-        spec: &TreeSpec,
-        options: &CopyOptions,
-        earlier: Option<&'e mut dyn BufRead>,
-        context: &'a Context,
-    ) -> Result<Self> {
+    fn new(spec: &TreeSpec, earlier: Option<&'e mut dyn BufRead>, context: &'a Context) -> Result<Self> {
         let is_directory = spec.root.is_dir();
         let base = match spec.root.parent() {
             Some(parent) if !is_directory => parent,
@@ -265,9 +271,7 @@ impl<'a, 'e> Writing<'a, 'e> {
             taken: temporary()?,
             carried: temporary()?,
             earlier: earlier.map(Earlier::new).transpose()?,
-            known: Known::open(options.hashes.as_deref()),
-            remembered: Remembered::create(options.hashes.as_deref())?,
-            buffer: vec![0; READ_BYTES],
+            files: Files::new()?,
             vanished: None,
         })
     }
@@ -299,15 +303,11 @@ impl<'a, 'e> Writing<'a, 'e> {
                 }
             },
         };
-        let hash = match file {
-            None => None,
-            Some((file, _)) => match self.hash(entry, file, &state)? {
-                Some(hash) => Some(hash),
-                None => return Ok(Taken::No),
-            },
-        };
         self.carry_before(Some(entry))?;
-        Line::new(entry, hash)
+        if entry.kind == Kind::File {
+            self.files.add(&entry.path, &state)?;
+        }
+        Line::new(entry, None)
             .in_full(entry, pieces(entry, file).as_deref())
             .write(&mut self.draft)?;
         state.write(&mut self.states).map_err(failed)?;
@@ -320,23 +320,6 @@ impl<'a, 'e> Writing<'a, 'e> {
         let allocated = file.map_or(0, |(_, stat)| allocated(stat));
         self.size.allocated_bytes += allocated.min(entry.size);
         Ok(Taken::Yes)
-    }
-
-    /// The hash of a file's content; nothing, and a warning, if it can't be read.
-    fn hash(&mut self, entry: &Entry, file: &File, state: &State) -> Result<Option<blake3::Hash>> {
-        let hash = match self.known.find(&entry.path, state) {
-            Some(hash) => hash,
-            None => match hash_content(file, entry.size, self.context, &mut self.buffer)? {
-                Ok(hash) => hash,
-                Err(error) => {
-                    let message = format!("it could not be read to its end: {error}");
-                    self.warn("unreadable", message, &entry.path);
-                    return Ok(None);
-                }
-            },
-        };
-        self.remembered.put(&entry.path, state, &hash)?;
-        Ok(Some(hash))
     }
 
     /// Writes what the earlier copy had in the order before an entry, or all that is left of it.
@@ -352,24 +335,35 @@ impl<'a, 'e> Writing<'a, 'e> {
         Ok(())
     }
 
-    fn end(mut self) -> Result<(CopySize, Firsts, [File; 4])> {
+    fn end(mut self) -> Result<Written> {
         self.carry_before(None)?;
         let firsts = self.earlier.map_or_else(|| Ok(Firsts::new()), Earlier::end)?;
-        self.remembered.finish();
-        let files = [self.draft, self.states, self.taken, self.carried];
-        let mut done = Vec::new();
-        for mut file in files {
-            file.flush().map_err(failed)?;
-            done.push(file.into_inner().map_err(|e| failed(e.into_error()))?);
-        }
-        let files = done.try_into().map_err(|_| Error::internal("a list got lost"))?;
-        Ok((self.size, firsts, files))
+        let lists = [self.draft, self.states, self.taken, self.carried];
+        let lists = lists.into_iter().map(ended).collect::<Result<Vec<File>>>()?;
+        Ok(Written {
+            root: self.root,
+            shown: self.shown,
+            size: self.size,
+            firsts,
+            files: self.files,
+            lists: lists.try_into().map_err(|_| Error::internal("a list got lost"))?,
+        })
     }
 
     fn warn(&self, code: &str, message: String, path: &[u8]) {
         let path = show(&self.shown.join(os(path)));
         self.context.notes.warn(code, message, Some(path));
     }
+}
+
+/// What is known of a tree that was walked.
+struct Written {
+    root: Root,
+    shown: PathBuf,
+    size: CopySize,
+    firsts: Firsts,
+    files: Files,
+    lists: [File; 4],
 }
 
 /// Where the data of a file with holes is.

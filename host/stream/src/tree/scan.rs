@@ -34,7 +34,8 @@ pub(crate) enum Taken {
     No,
 }
 
-const FILE: OFlags = OFlags::RDONLY
+/// How to open what should be a regular file and may be something else by then.
+pub(crate) const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
@@ -310,7 +311,7 @@ fn is(stat: &Stat, file_type: FileType) -> bool {
 }
 
 /// Opens without touching the access time where that is allowed.
-fn open(
+pub(crate) fn open(
     directory: impl std::os::fd::AsFd,
     path: impl rustix::path::Arg + Copy,
     flags: OFlags,

@@ -266,7 +266,7 @@ fn names_of_one_file_can_be_taken_for_files_of_their_own() {
     assert_eq!(bytes(spec(from.path()).with_separate_names()), 6);
 }
 
-/// What a scan reads, beside one movement for each entry.
+/// What is read for the hashes, beside one movement for each entry.
 fn read_by(root: &Path, hashes: Option<PathBuf>) -> (u64, String) {
     let context = Context::default();
     let options = CopyOptions {
@@ -274,8 +274,9 @@ fn read_by(root: &Path, hashes: Option<PathBuf>) -> (u64, String) {
         ..CopyOptions::default()
     };
     let copy = TreeCopy::scan(spec(root), &options, None, &context).unwrap();
+    let index = finish(&copy).0;
     let ticks = context.meter.ticks.load(Ordering::Relaxed);
-    (ticks - copy.size().entries, finish(&copy).0)
+    (ticks - copy.size().entries, index)
 }
 
 #[test]
@@ -303,6 +304,22 @@ fn a_file_that_has_not_changed_is_not_read_again_and_damage_of_what_is_known_cos
         assert_eq!(read_by(&root, Some(hashes.clone())).0, all, "{short} bytes");
     }
     assert_eq!(read_by(&root, Some(hashes)).0, 0);
+}
+
+#[test]
+fn nothing_of_a_tree_is_open_any_more_when_nobody_wants_its_copy() {
+    let from = plant(&[]);
+    let large = fs::File::create(from.path().join("large")).unwrap();
+    // Without data, but reading it takes hours.
+    large.set_len(1 << 43).unwrap();
+    drop(large);
+    let started = std::time::Instant::now();
+    let copy = scan(spec(from.path()), None);
+    drop(copy);
+    assert!(started.elapsed().as_secs() < 60);
+    let open = fs::read_dir("/proc/self/fd").unwrap();
+    let open = open.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+    assert!(open.into_iter().all(|path| !path.starts_with(from.path())));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::context::Context;
 use crate::tree::compare::{Lines, Numbered, changes};
+use crate::tree::copy::content::Content;
 use crate::tree::copy::earlier::Firsts;
 use crate::tree::copy::state::State;
 use crate::tree::copy::untaken::{self, Complaints};
@@ -22,6 +23,7 @@ pub(super) fn recheck(copy: &TreeCopy, untaken: &[Untaken], context: &Context) -
     let mut complaints = Complaints::new(copy, untaken);
     let mut lines = Lines::new(reader(&copy.draft)?, "drafted");
     let mut states = reader(&copy.states)?;
+    let mut contents = copy.reading.end()?;
     let mut index = temporary()?;
     // Names of files that have several: what is known of one is known of all.
     let mut doubted = HashSet::new();
@@ -52,6 +54,10 @@ pub(super) fn recheck(copy: &TreeCopy, untaken: &[Untaken], context: &Context) -
             context.meter.tick();
             let before = State::read(&mut states)
                 .map_err(|e| Error::internal("the list of a tree ends early").because(e))?;
+            let content = match line.kind {
+                Kind::File => Some(Content::read(&mut contents)?),
+                _ => None,
+            };
             let is_in_another = replaced
                 .as_ref()
                 .is_some_and(|directory| is_below(&path, directory));
@@ -65,6 +71,10 @@ pub(super) fn recheck(copy: &TreeCopy, untaken: &[Untaken], context: &Context) -
                 replaced = Some(path.clone());
             }
             let change = match now {
+                Ok(now) if now == before && !is_in_another && content == Some(Content::Changed) => Some((
+                    "changed-while-read",
+                    "another file had its place for a while as it was copied",
+                )),
                 Ok(now) if now == before => None,
                 Ok(_) if is_replaced => Some((
                     "changed-while-read",
@@ -86,7 +96,14 @@ pub(super) fn recheck(copy: &TreeCopy, untaken: &[Untaken], context: &Context) -
             let is_of_doubted =
                 line.kind == Kind::Hardlink && line.link.as_ref().is_some_and(|link| doubted.contains(link));
             let (is_untaken, why) = complaints.about(&path);
-            line.uncertain = change.is_some() || is_in_another || is_of_doubted || is_untaken;
+            line.uncertain = change.is_some()
+                || is_in_another
+                || is_of_doubted
+                || is_untaken
+                || content == Some(Content::Unreadable);
+            if let Some(Content::Hashed(hash)) = content {
+                line.blake3 = Some(hash.to_hex().to_string());
+            }
             if line.uncertain && copy.at_rest && line.kind != Kind::Directory {
                 let message = format!("{} changed while it was copied", show_bytes(&path));
                 return Err(Error::new(Code::Configuration, message));

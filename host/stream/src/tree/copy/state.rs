@@ -1,5 +1,6 @@
 //! What tells whether an entry is still what it was.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -10,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::tree::directory::{LISTED, THROUGH};
 use crate::tree::path::os;
+use crate::tree::scan::{FILE, open};
 
 /// Bytes of a state in a file.
 pub(super) const STATE_BYTES: usize = 7 * 8;
@@ -65,6 +67,11 @@ impl State {
     pub(super) fn is_same(&self, other: &State) -> bool {
         let identity = |state: &State| (state.device, state.inode, state.mode & FILE_TYPE);
         identity(self) == identity(other)
+    }
+
+    /// Bytes of content.
+    pub(super) fn size(&self) -> u64 {
+        self.size
     }
 
     /// When it was changed last, in nanoseconds since 1970.
@@ -165,6 +172,13 @@ impl Root {
     /// A directory, opened to be listed.
     pub(super) fn list(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
         openat(&self.directory, os(path), LISTED, Mode::empty())
+    }
+
+    /// A file, opened to be read, and what it is now.
+    pub(super) fn file(&self, path: &[u8]) -> rustix::io::Result<(File, State)> {
+        let file = open(&self.directory, os(path), FILE)?;
+        let state = State::of(&fstat(&file)?);
+        Ok((file.into(), state))
     }
 
     /// What an entry is now.
