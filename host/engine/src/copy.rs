@@ -86,11 +86,11 @@ impl Engine {
         let blank = blank(artifact, form, object, &stored);
         match stored.moved {
             // A destination may keep a tree as its tar stream.
-            Moved::Stream(transfer) if form == Form::Tree => Ok(StoredArtifact {
+            Moved::Stream { transfer, .. } if form == Form::Tree => Ok(StoredArtifact {
                 form: Form::Tar,
                 ..of_stream(blank, transfer)
             }),
-            Moved::Stream(transfer) => Ok(of_stream(blank, transfer)),
+            Moved::Stream { transfer, .. } => Ok(of_stream(blank, transfer)),
             Moved::Tree {
                 index,
                 digest,
@@ -103,7 +103,7 @@ impl Engine {
                 let index = self
                     .put(way, &object, "application/jsonl", Content::Stream(recipe))
                     .await?;
-                let Moved::Stream(transfer) = index.moved else {
+                let Moved::Stream { transfer, .. } = index.moved else {
                     return Err(Error::internal("an index was stored as a tree"));
                 };
                 let index = StoredIndex {
@@ -209,16 +209,21 @@ pub(crate) fn stored_stream(
 ) -> Result<StoredArtifact> {
     let blank = blank(artifact, form, object, &stored);
     match stored.moved {
-        Moved::Stream(transfer) => Ok(of_stream(blank, transfer)),
+        Moved::Stream { transfer, .. } => Ok(of_stream(blank, transfer)),
         Moved::Tree { .. } => Err(Error::internal("a stream was stored as a tree")),
     }
 }
 
 /// Compares what a destination says of an object with what the host moved there: some lose a part of a stream and say
-/// nothing. Files of a tree are as many as were written, so only a stream is looked at.
+/// nothing. Files of a tree are as many as were written, and what the host has put there itself it has seen, so only a
+/// stream that a program took is looked at.
 pub(crate) async fn is_all_there(way: &Way<'_>, stored: StoredObject) -> Result<StoredObject> {
-    let Moved::Stream(transfer) = &stored.moved else {
-        return Ok(stored);
+    let transfer = match &stored.moved {
+        Moved::Stream {
+            transfer,
+            seen: false,
+        } => transfer,
+        Moved::Stream { seen: true, .. } | Moved::Tree { .. } => return Ok(stored),
     };
     let facts = way.plugin.check(&way.scope, &stored.receipt).await?;
     let (moved, place) = (transfer.stored.bytes, &stored.location);

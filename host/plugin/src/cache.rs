@@ -1,4 +1,4 @@
-//! Compiled components on disk, so that a plugin is compiled once and loaded in microseconds.
+//! Compiled plugins and scripts on disk, so that each is compiled once and loaded in microseconds.
 //!
 //! A file here is machine code that the host will run, so it is only taken from a directory that
 //! nobody else can write to.
@@ -6,37 +6,59 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use backstay_model::{Code, Error, Result};
-use wasmtime::Engine;
 use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
 
 /// What is being written. One name for all, so that a crash leaves one file at most, which the next one to write takes.
 const TEMPORARY: &str = "unfinished";
 
-/// Loads a component, compiling it the first time.
+/// How many compiled files a directory keeps, the newest: scripts change.
+const KEPT: usize = 256;
+
+/// What is compiled.
+pub(crate) trait Compiled: Sized {
+    fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Self>;
+
+    fn code(&self) -> wasmtime::Result<Vec<u8>>;
+
+    /// # Safety
+    /// The file holds what [`Compiled::code`] gave.
+    #[expect(unsafe_code, reason = "loading compiled code is unsafe by nature")]
+    unsafe fn open(engine: &Engine, file: &Path) -> wasmtime::Result<Self>;
+}
+
+/// Loads what is compiled, compiling it the first time. What can't be kept is compiled again next time.
 ///
 /// # Errors
-/// It doesn't compile, or the cache can't be written.
-pub(crate) fn load(engine: &Engine, wasm: &[u8], digest: &str, directory: &Path) -> Result<Component> {
+/// Somebody else owns the directory; or it doesn't compile, as `failed` says it.
+pub(crate) fn load<C: Compiled>(
+    engine: &Engine,
+    wasm: &[u8],
+    digest: &str,
+    directory: &Path,
+    failed: impl Fn(wasmtime::Error) -> Error,
+) -> Result<C> {
     prepare(directory)?;
     let file = directory.join(format!("{digest}-{:016x}.cwasm", compatibility(engine)));
     if file.exists() {
-        match deserialize(engine, &file) {
-            Ok(component) => return Ok(component),
+        match open(engine, &file) {
+            Ok(compiled) => return Ok(compiled),
             // Half a file, or from another version: made anew below.
             Err(e) => tracing::debug!("{} can't be used ({e}) and is made anew", file.display()),
         }
     }
-    let failed = |e: wasmtime::Error| {
-        Error::new(Code::Configuration, "the plugin does not compile")
-            .because(crate::guest_error::printable(&format!("{e:#}")))
-    };
-    let component = Component::new(engine, wasm).map_err(failed)?;
-    let code = component.serialize().map_err(failed)?;
-    write(&file, &code)?;
-    Ok(component)
+    let compiled = C::compile(engine, wasm).map_err(&failed)?;
+    let code = compiled.code().map_err(&failed)?;
+    if let Err(error) = write(&file, &code).and_then(|()| tidy(directory)) {
+        tracing::warn!(
+            "what was compiled is compiled again next time: {}",
+            error.report()
+        );
+    }
+    Ok(compiled)
 }
 
 fn compatibility(engine: &Engine) -> u64 {
@@ -64,10 +86,65 @@ fn prepare(directory: &Path) -> Result<()> {
 }
 
 #[expect(unsafe_code, reason = "loading compiled code is unsafe by nature")]
-fn deserialize(engine: &Engine, file: &PathBuf) -> wasmtime::Result<Component> {
+fn open<C: Compiled>(engine: &Engine, file: &Path) -> wasmtime::Result<C> {
     // SAFETY: the file was written by this program into a directory that only this user can write to, under
     // a name that holds the digest of its source and of everything that its format depends on.
-    unsafe { Component::deserialize_file(engine, file) }
+    unsafe { C::open(engine, file) }
+}
+
+#[expect(unsafe_code, reason = "loading compiled code is unsafe by nature")]
+impl Compiled for Component {
+    fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Self> {
+        Component::new(engine, wasm)
+    }
+
+    fn code(&self) -> wasmtime::Result<Vec<u8>> {
+        self.serialize()
+    }
+
+    unsafe fn open(engine: &Engine, file: &Path) -> wasmtime::Result<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { Component::deserialize_file(engine, file) }
+    }
+}
+
+#[expect(unsafe_code, reason = "loading compiled code is unsafe by nature")]
+impl Compiled for Module {
+    fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Self> {
+        Module::new(engine, wasm)
+    }
+
+    fn code(&self) -> wasmtime::Result<Vec<u8>> {
+        self.serialize()
+    }
+
+    unsafe fn open(engine: &Engine, file: &Path) -> wasmtime::Result<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { Module::deserialize_file(engine, file) }
+    }
+}
+
+/// Removes the oldest of what is more than [`KEPT`]. What is loaded stays so.
+fn tidy(directory: &Path) -> Result<()> {
+    let failed = |e| Error::io("tidy", directory, e);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        // Somebody else may tidy, too.
+        if let Ok(meta) = entry.metadata()
+            && let Ok(modified) = meta.modified()
+        {
+            files.push((modified, entry.path()));
+        }
+    }
+    files.sort();
+    for (_, file) in files.iter().rev().skip(KEPT) {
+        match fs::remove_file(file) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn write(file: &Path, code: &[u8]) -> Result<()> {

@@ -276,7 +276,11 @@ impl Plugins {
             .hint("somebody changed it, or the disk is damaged: install it again"));
         }
         let manifest = manifest::read(wasm, &format!("plugin `{id}`"))?;
-        let component = cache::load(&self.runtime.engine, wasm, &digest, &self.cache)?;
+        let failed = |e: wasmtime::Error| {
+            Error::new(Code::Configuration, "the plugin does not compile")
+                .because(crate::guest_error::printable(&format!("{e:#}")))
+        };
+        let component = cache::load(&self.runtime.engine, wasm, &digest, &self.cache, failed)?;
         let instance = self.runtime.linker.instantiate_pre(&component).map_err(|e| {
             Error::new(
                 Code::Configuration,

@@ -88,7 +88,12 @@ pub enum Content {
 #[derive(Debug)]
 pub enum Moved {
     /// A stream.
-    Stream(Transfer),
+    Stream {
+        /// What went through.
+        transfer: Transfer,
+        /// Whether the host has put it where it is, and has seen all of it there. Programs only say so.
+        seen: bool,
+    },
     /// A tree, stored as files.
     Tree {
         /// Its index, one line an entry.

@@ -125,7 +125,8 @@ pub async fn run(
     });
     let hear = hear(scope, secrets.clone());
     let mut ended = if is_wasm {
-        wasi::run(runtime, script, stop, hear).await?
+        let cache = scope.data_dir.join("cache").join("scripts");
+        wasi::run(runtime, script, (digest.clone(), cache), stop, hear).await?
     } else {
         blocking(move || backstay_confine::run(&script, &stop, &hear)).await?
     };

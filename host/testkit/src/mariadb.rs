@@ -78,6 +78,17 @@ impl MariaDb {
         self.restart();
     }
 
+    /// Has it offer encrypted connections from now on, and returns the certificate that vouches for it.
+    ///
+    /// # Panics
+    /// It doesn't start.
+    #[track_caller]
+    pub fn encrypt(&mut self) -> PathBuf {
+        let certificate = server::certify(self.directory.path());
+        self.restart();
+        certificate
+    }
+
     /// Starts it again after [`MariaDb::kill`].
     ///
     /// # Panics
@@ -130,6 +141,11 @@ fn spawn(directory: &Path, port: u16) -> Process {
         format!("--tmpdir={}", directory.display()),
         format!("--port={port}"),
     ]);
+    if directory.join(server::CERTIFICATE).exists() {
+        for (option, file) in [("--ssl-cert", server::CERTIFICATE), ("--ssl-key", server::KEY)] {
+            command.arg(format!("{option}={}", directory.join(file).display()));
+        }
+    }
     Process::start(&mut command, &directory.join("server.log"))
 }
 

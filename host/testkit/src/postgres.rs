@@ -96,6 +96,20 @@ impl Postgres {
         self.restart();
     }
 
+    /// Has it take only encrypted connections over TCP from now on, and returns the certificate that vouches for it.
+    ///
+    /// # Panics
+    /// It doesn't start.
+    #[track_caller]
+    pub fn encrypt(&mut self) -> PathBuf {
+        let certificate = server::certify(self.directory.path());
+        let access = self.directory.path().join("data/pg_hba.conf");
+        let text = std::fs::read_to_string(&access).or_fail("read pg_hba.conf");
+        std::fs::write(&access, text.replace("host all", "hostssl all")).or_fail("write pg_hba.conf");
+        self.restart();
+        certificate
+    }
+
     /// Starts it again after [`Postgres::kill`].
     ///
     /// # Panics
@@ -147,6 +161,15 @@ fn spawn(directory: &Path, port: u16) -> Process {
         "-c",
         "lc_messages=C",
     ]);
+    if directory.join(server::CERTIFICATE).exists() {
+        for (name, value) in [
+            ("ssl_cert_file", server::CERTIFICATE),
+            ("ssl_key_file", server::KEY),
+        ] {
+            let file = directory.join(value);
+            command.args(["-c", "ssl=on", "-c", &format!("{name}={}", file.display())]);
+        }
+    }
     Process::start(&mut command, &directory.join("server.log"))
 }
 

@@ -15,6 +15,12 @@ use crate::{process, tools};
 /// Servers refuse to run as root; this is nobody, on every system.
 const UNPRIVILEGED: &str = "65534";
 
+/// The key of a server with encrypted connections, in its directory.
+pub(crate) const KEY: &str = "server.key";
+
+/// Its certificate.
+pub(crate) const CERTIFICATE: &str = "server.pem";
+
 /// How long a server may take to start or stop on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -64,6 +70,36 @@ pub(crate) fn run(command: &mut Command) {
     if !output.status.success() {
         panic!("{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// Makes a key and a certificate for 127.0.0.1 that the server may read, and returns the certificate, which vouches for
+/// itself.
+#[track_caller]
+pub(crate) fn certify(directory: &Path) -> PathBuf {
+    tools::require(&["openssl"]);
+    let mut openssl = Command::new("openssl");
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+    ]);
+    openssl.args(["-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]);
+    openssl.args([
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-keyout",
+        KEY,
+        "-out",
+        CERTIFICATE,
+    ]);
+    run(openssl.current_dir(directory));
+    for file in [KEY, CERTIFICATE] {
+        give_away(&directory.join(file));
+    }
+    directory.join(CERTIFICATE)
 }
 
 /// A TCP port of this machine that nobody uses now.

@@ -30,13 +30,24 @@ pub fn store(config: &Config, run: &RunInfo, key: &str, content: Content) -> Res
 
 /// Looks whether all is ready, and writes down what is about to be done.
 fn begin(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
-    repository::ready(config, run, key)?;
+    look_first(config, run, key)?;
     let entry = Entry::Storing {
         run_id: run.run_id.clone(),
         key: key.to_owned(),
         since: locks::now()?.to_string(),
     };
     journal::record(&entry, When::OnAbort)
+}
+
+/// Looks whether the repository is there and the key free. Each start of restic takes its time to open a repository, so it
+/// is asked once a run; and of a key again that an attempt before this one may have stored.
+fn look_first(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
+    let note = format!("storing:{}", config.repository);
+    let is_again = state::get(&note)?.as_deref() == Some(key);
+    if is_again || !state::was_used_by(&config.repository, run)? {
+        repository::ready(config, run, key)?;
+    }
+    state::set(&note, key)
 }
 
 fn store_stream(config: &Config, run: &RunInfo, key: &str, stream: ByteStream) -> Result<Stored> {

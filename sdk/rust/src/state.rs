@@ -46,16 +46,23 @@ pub fn was_used(place: &str) -> Result<bool> {
     Ok(get(&of_use(place))?.is_some())
 }
 
+/// Whether this run has stored something at a place, so that it needn't be asked again whether that is ready.
+///
+/// # Errors
+/// As [`was_used_before`].
+pub fn was_used_by(place: &str, run: &RunInfo) -> Result<bool> {
+    Ok(get(&of_use(place))?.as_ref() == Some(&run.run_id))
+}
+
 /// Remembers that this run has stored something at a place.
 ///
 /// # Errors
 /// As [`was_used_before`].
 pub fn remember_use(place: &str, run: &RunInfo) -> Result<()> {
-    let key = of_use(place);
-    if get(&key)?.as_ref() == Some(&run.run_id) {
+    if was_used_by(place, run)? {
         return Ok(());
     }
-    set(&key, &run.run_id)
+    set(&of_use(place), &run.run_id)
 }
 
 /// The name of the note that says which run stored something at a place last.

@@ -8,3 +8,4 @@ mod postgres;
 mod refusals;
 mod secrets;
 pub(crate) mod sqlite;
+mod tls;

@@ -156,7 +156,7 @@ impl Trial<'_> {
             }
         };
         self.end(attempt, true).await?;
-        let Moved::Stream(transfer) = stored.moved else {
+        let Moved::Stream { transfer, .. } = stored.moved else {
             return Err(wrong("a stream was stored as a tree"));
         };
         let facts = self.facts(&stored.receipt).await?;

@@ -107,7 +107,7 @@ impl Host {
             .await?;
         let bytes = transfer.stored.bytes;
         if is_payload {
-            self.moved.push(Moved::Stream(transfer));
+            self.moved.push(Moved::Stream { transfer, seen: true });
         }
         Ok(bytes)
     }

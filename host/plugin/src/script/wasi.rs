@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,6 +24,7 @@ use wasmtime_wasi::p2::bindings::Command;
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::blocking;
+use crate::cache;
 use crate::call::Flood;
 use crate::limits::Limits;
 use crate::memory::Ceiling;
@@ -53,13 +54,14 @@ enum Compiled {
     Component(Component),
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end; it is compiled once, and kept in `cache`.
 ///
 /// # Errors
 /// It isn't a command, can't be given what was granted, or its output can't be read.
 pub(super) async fn run(
     runtime: &Runtime,
     script: Script,
+    (digest, cache): (String, PathBuf),
     stop: Arc<AtomicBool>,
     hear: Hear,
 ) -> Result<Ended> {
@@ -68,7 +70,7 @@ pub(super) async fn run(
     let compiled = {
         let script = Arc::clone(&script);
         let engine = engine.clone();
-        blocking(move || compile(&engine, &script)).await?
+        blocking(move || compile(&engine, &script, &digest, &cache)).await?
     };
     let (output, errors) = (Pipe::new()?, Pipe::new()?);
     let listeners = [
@@ -130,7 +132,7 @@ impl Pipe {
     }
 }
 
-fn compile(engine: &Engine, script: &Script) -> Result<Compiled> {
+fn compile(engine: &Engine, script: &Script, digest: &str, cache: &Path) -> Result<Compiled> {
     let failed = |e: wasmtime::Error| {
         let what = crate::guest_error::printable(&format!("{e:#}"));
         Error::new(
@@ -142,13 +144,9 @@ fn compile(engine: &Engine, script: &Script) -> Result<Compiled> {
     };
     // The word after the magic number tells them apart: the layer is 1 in components.
     if script.content.get(6..8) == Some(&[1, 0]) {
-        Component::new(engine, &script.content)
-            .map(Compiled::Component)
-            .map_err(failed)
+        cache::load(engine, &script.content, digest, cache, failed).map(Compiled::Component)
     } else {
-        Module::new(engine, &script.content)
-            .map(Compiled::Module)
-            .map_err(failed)
+        cache::load(engine, &script.content, digest, cache, failed).map(Compiled::Module)
     }
 }
 

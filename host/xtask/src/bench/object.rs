@@ -1,7 +1,7 @@
 //! `bench object`: a tree as tar to an S3 server on this machine, beside what people type instead.
 //!
 //! The server takes the same processors as those who send. By default it also reads and hashes an object anew whenever
-//! somebody asks how large it is: Backstay asks twice whether all of it arrived, `rclone` once, `aws` never. The second
+//! somebody asks how large it is: Backstay and `rclone` ask once whether all of it arrived, `aws` never. The second
 //! server has that switched off, as stores have that know their objects' hashes; so the time of the upload shows.
 
 use std::path::Path;

@@ -142,6 +142,33 @@ fn a_core_module_runs_as_well() {
 }
 
 #[test]
+fn a_command_is_compiled_once_and_again_if_what_was_kept_is_damaged_or_it_has_changed() {
+    let lab = Lab::new();
+    let script = lab.path("dump.wasm");
+    fs::write(&script, wat::parse_str(MODULE).unwrap()).unwrap();
+    lab.apply(&script, json!({}), json!({}));
+    let cache = lab.backstay.data_dir().join("cache/scripts");
+    let kept = || {
+        let entries = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap());
+        let times = entries.map(|entry| (entry.path(), entry.metadata().unwrap().modified().unwrap()));
+        times.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    lab.run(0);
+    let first = kept();
+    assert_eq!(first.len(), 1);
+    lab.run(0);
+    assert_eq!(kept(), first);
+    let file = first.keys().next().unwrap();
+    fs::write(file, "half a file").unwrap();
+    lab.run(0);
+    assert!(fs::metadata(file).unwrap().len() > 1000);
+    fs::write(&script, wat::parse_str(MODULE.replace("hello", "hallo")).unwrap()).unwrap();
+    lab.run(0);
+    assert_eq!(kept().len(), 2);
+    assert_eq!(fs::read_to_string(lab.restore().join("file")).unwrap(), "hallo\n");
+}
+
+#[test]
 fn a_command_that_misbehaves_is_ended_with_the_reason() {
     let lab = Lab::new();
     for (act, config, code, words) in [
