@@ -37,7 +37,6 @@ pub(super) fn run(bench: &Bench, arguments: &Arguments, runs: u32) -> Result<Rep
     host.make(&PLACES)?;
     host.apply_at("two", &config, &json!({}), &PLACES)?;
     host.apply_at("two-zstd", &config, &zstd, &PLACES)?;
-    data::warm(&source)?;
 
     let out = Out(bench.path("out"));
     let file = |name: &str| -> PathBuf { out.file(name) };
@@ -64,7 +63,7 @@ pub(super) fn run(bench: &Bench, arguments: &Arguments, runs: u32) -> Result<Rep
         ("backstay, two destinations, zstd", Box::new(|| two("two-zstd"))),
         ("tar | zstd -T0 -3 | tee A > B", Box::new(tee_zstd)),
     ];
-    let series = in_turn(bench, &host, &out, sides, Some(arguments.size), runs)?;
+    let series = in_turn(bench, &source, &host, &out, sides, Some(arguments.size), runs)?;
     std::fs::remove_dir_all(&source).context("can't remove the large files")?;
     let [one, plain, tee, zstd, tee_zstd] = &series[..] else {
         bail!("a side has no figures");

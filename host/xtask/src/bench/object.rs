@@ -44,7 +44,6 @@ pub(super) fn run(bench: &Bench, arguments: &Arguments, runs: u32) -> Result<Rep
     let source = bench.path("large");
     say("making the large files");
     data::large_files(&source, arguments.size)?;
-    data::warm(&source)?;
 
     let mut report = Report {
         title: format!(
@@ -120,7 +119,7 @@ fn compare(
         (&names[1], Box::new(rcat)),
         (&names[2], Box::new(cp)),
     ];
-    let series = in_turn(bench, &host, &out, sides, Some(bytes), runs)?;
+    let series = in_turn(bench, source, &host, &out, sides, Some(bytes), runs)?;
     let series = <[Series; 3]>::try_from(series).ok();
     let host_directory = bench.path("host");
     std::fs::remove_dir_all(&host_directory)

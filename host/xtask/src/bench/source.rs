@@ -127,14 +127,13 @@ fn flash(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<Sides> {
     };
     pipe(vec![add()], None)?;
     host.clear()?;
-    data::warm(&drive)?;
     let theirs = |out: &Path, ending| {
         let added = pipe(vec![add()], None)?;
         let mut tar = shell::program("tar");
         tar.arg("--create").arg("--directory").arg(&drive).arg(".");
         Ok(added.then(into_file(tar, &out.join("drive.tar"), ending)?))
     };
-    let series = in_turn(bench, host, "flash", "git add; tar", bytes, runs, &theirs)?;
+    let series = in_turn(bench, &drive, host, "flash", "git add; tar", bytes, runs, &theirs)?;
     std::fs::remove_dir_all(&drive).context("can't remove the drive")?;
     Ok(series)
 }
@@ -168,7 +167,8 @@ fn database(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<Sides> 
         dump.args(["--format=custom", "--compress=0", "app"]);
         into_file(dump, &out.join("app.dump"), ending)
     };
-    in_turn(bench, host, "database", "pg_dump", bytes, runs, &dump)
+    let data = socket.join("data");
+    in_turn(bench, &data, host, "database", "pg_dump", bytes, runs, &dump)
 }
 
 /// Runs a tool into a file.
@@ -195,6 +195,7 @@ type Sides = (Series, Vec<Series>);
 /// Backstay, and the tool with each ending, each first in its turn.
 fn in_turn(
     bench: &Bench,
+    source: &Path,
     host: &Host,
     job: &str,
     tool: &str,
@@ -210,6 +211,7 @@ fn in_turn(
             let side = (run + turn) % (Ending::ALL.len() + 1);
             std::fs::create_dir_all(&out)?;
             settle(&bench.directory)?;
+            data::warm(source)?;
             match Ending::ALL.get(side) {
                 Some(ending) => {
                     series[side].add(theirs(&out, *ending)?);

@@ -76,7 +76,6 @@ fn large(bench: &Bench, arguments: &Arguments, runs: u32, host: &Host, report: &
     data::large_files(&source, arguments.size)?;
     host.apply("large", &source, false)?;
     host.apply("large-zstd", &source, true)?;
-    data::warm(&source)?;
 
     let out = Out(bench.path("out"));
     let bytes = Some(arguments.size);
@@ -106,7 +105,7 @@ fn large(bench: &Bench, arguments: &Arguments, runs: u32, host: &Host, report: &
         ("backstay, tar and zstd", Box::new(|| host.run("large-zstd"))),
         ("tar | zstd -T0 -3 > FILE", Box::new(zstd)),
     ];
-    let series = in_turn(bench, host, &out, sides, bytes, runs)?;
+    let series = in_turn(bench, &source, host, &out, sides, bytes, runs)?;
     let [plain, rcat, sums, zstd, shell_zstd] = &series[..] else {
         bail!("a side has no figures");
     };
@@ -125,7 +124,6 @@ fn small(bench: &Bench, files: u64, runs: u32, host: &Host, report: &mut Report)
     let bytes = data::small_files(&source, files)?;
     host.apply("small", &source, false)?;
     host.apply("small-zstd", &source, true)?;
-    data::warm(&source)?;
 
     let out = Out(bench.path("out"));
     let restic = |command: &str| {
@@ -150,7 +148,7 @@ fn small(bench: &Bench, files: u64, runs: u32, host: &Host, report: &mut Report)
         ),
         ("restic backup, the first", Box::new(first)),
     ];
-    let series = in_turn(bench, host, &out, sides, Some(bytes), runs)?;
+    let series = in_turn(bench, &source, host, &out, sides, Some(bytes), runs)?;
     let [plain, zstd, restic] = &series[..] else {
         bail!("a side has no figures");
     };
@@ -165,10 +163,11 @@ fn small(bench: &Bench, files: u64, runs: u32, host: &Host, report: &mut Report)
 /// A name, and what is done and measured under it.
 pub(super) type Side<'a> = (&'a str, Box<dyn Fn() -> Result<Cost> + 'a>);
 
-/// Runs all sides once, then all again, each time from an empty and quiet destination and with the first one last:
-/// a machine that gets slower or faster does so for all of them.
+/// Runs all sides once, then all again, each time from a source that was just read, to an empty and quiet destination, and
+/// with the first one last: a machine that gets slower or faster does so for all of them.
 pub(super) fn in_turn(
     bench: &Bench,
+    source: &Path,
     host: &Host,
     out: &Out,
     sides: Vec<Side>,
@@ -182,6 +181,7 @@ pub(super) fn in_turn(
             let (name, side) = &sides[at];
             out.make()?;
             settle(&bench.directory)?;
+            data::warm(source)?;
             let cost = side().with_context(|| format!("`{name}`"))?;
             say(&format!(
                 "{:>3} {name}: {:.2} s",

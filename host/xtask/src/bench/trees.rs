@@ -132,7 +132,6 @@ fn measure<P: Program>(bench: &Bench, arguments: &Arguments, runs: u32) -> Resul
     say("making the files");
     data::large_files(&source.join("large"), arguments.size)?;
     let small = data::small_files(&source.join("small"), arguments.files)?;
-    data::warm(&source)?;
     let bytes = Some(arguments.size + small);
     let (ours, theirs) = (bench.path("ours"), bench.path("theirs"));
     let job = json!({
@@ -155,6 +154,7 @@ fn measure<P: Program>(bench: &Bench, arguments: &Arguments, runs: u32) -> Resul
             let turn = (run as usize + nth as usize) % 2;
             for (at, side) in [sides[turn], sides[1 - turn]] {
                 settle(&bench.directory)?;
+                data::warm(&source)?;
                 series[at + nth as usize].add(side()?);
             }
         }
