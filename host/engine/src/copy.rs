@@ -215,17 +215,12 @@ pub(crate) fn stored_stream(
 }
 
 /// Compares what a destination says of an object with what the host moved there: some lose a part of a stream and say
-/// nothing. Files of a tree are as many as were written, and what the host has put there itself it has seen, so only a
-/// stream that a program took is looked at.
+/// nothing. Files of a tree are as many as were written, so only a stream is looked at.
 pub(crate) async fn is_all_there(way: &Way<'_>, stored: StoredObject) -> Result<StoredObject> {
-    let transfer = match &stored.moved {
-        Moved::Stream {
-            transfer,
-            seen: false,
-        } => transfer,
-        Moved::Stream { seen: true, .. } | Moved::Tree { .. } => return Ok(stored),
+    let Moved::Stream { transfer, .. } = &stored.moved else {
+        return Ok(stored);
     };
-    let facts = way.plugin.check(&way.scope, &stored.receipt).await?;
+    let facts = way.plugin.check_stored(&way.scope, &stored).await?;
     let (moved, place) = (transfer.stored.bytes, &stored.location);
     let what = if !facts.found {
         "is not there".to_owned()

@@ -276,7 +276,25 @@ impl Plugin {
     /// # Errors
     /// The destination can't tell.
     pub async fn check(&self, scope: &Scope, receipt: &str) -> Result<ObjectFacts> {
+        self.look(scope, receipt, None).await
+    }
+
+    /// The same of what was stored just now. What the host has seen in a remote isn't asked of that again: some read a whole
+    /// object to say how large it is. Whether the receipt leads there is up to the plugin.
+    ///
+    /// # Errors
+    /// As [`Plugin::check`].
+    pub async fn check_stored(&self, scope: &Scope, stored: &StoredObject) -> Result<ObjectFacts> {
+        let seen = match &stored.moved {
+            Moved::Stream { transfer, seen } => seen.clone().map(|place| (place, transfer.stored.bytes)),
+            Moved::Tree { .. } => None,
+        };
+        self.look(scope, &stored.receipt, seen).await
+    }
+
+    async fn look(&self, scope: &Scope, receipt: &str, seen: Option<(String, u64)>) -> Result<ObjectFacts> {
         let mut call = self.destination(scope).await?;
+        call.store.data_mut().seen = seen;
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_destination_plugin();
         let config = text(&scope.config);

@@ -72,6 +72,8 @@ pub struct Host {
     pub(crate) busy: Busy,
     pub(crate) used: Used,
     pub(crate) moved: Vec<Moved>,
+    /// What this call needs not ask of a remote: where an object is, and its bytes.
+    pub(crate) seen: Option<(String, u64)>,
     /// What a destination says about how it stored something.
     pub(crate) statistics: Metadata,
     /// Where a scratch directory may be made; nothing if this call has none, or once it has one.
@@ -162,6 +164,7 @@ impl Host {
             busy: Busy::default(),
             used: Used::default(),
             moved: Vec::new(),
+            seen: None,
             statistics: Metadata::new(),
             scratch_place,
             secrets: Secrets::default(),

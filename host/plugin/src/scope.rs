@@ -91,8 +91,8 @@ pub enum Moved {
     Stream {
         /// What went through.
         transfer: Transfer,
-        /// Whether the host has put it where it is, and has seen all of it there. Programs only say so.
-        seen: bool,
+        /// Where the host has seen all of it, if it has put it into a remote itself: that need not be asked again.
+        seen: Option<String>,
     },
     /// A tree, stored as files.
     Tree {

@@ -38,6 +38,11 @@ impl Place {
         }
     }
 
+    /// Whether it is reached over a network.
+    pub fn is_remote(&self) -> bool {
+        !matches!(self, Place::Directory(_))
+    }
+
     /// Tries everything that a backup needs on an object named `name`, and leaves nothing behind.
     ///
     /// # Errors

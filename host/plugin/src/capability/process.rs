@@ -121,10 +121,7 @@ impl Host {
                     .await?;
                 // A program that ends badly after it got everything has stored nothing.
                 if is_payload && output.status == 0 {
-                    self.moved.push(Moved::Stream {
-                        transfer,
-                        seen: false,
-                    });
+                    self.moved.push(Moved::Stream { transfer, seen: None });
                 }
                 output
             }

@@ -102,12 +102,13 @@ impl Host {
         let key = Key::parse(key)?;
         let context = self.scope.context.clone();
         let is_payload = stream.is_payload;
+        let seen = place.is_remote().then(|| place.location(&key));
         let transfer = self
             .blocking(move || place.put(&key, stream.recipe, &stream.filters, &context))
             .await?;
         let bytes = transfer.stored.bytes;
         if is_payload {
-            self.moved.push(Moved::Stream { transfer, seen: true });
+            self.moved.push(Moved::Stream { transfer, seen });
         }
         Ok(bytes)
     }
@@ -285,10 +286,22 @@ impl HostStore for Host {
         key: String,
     ) -> wasmtime::Result<Result<Option<ObjectInfo>, Failure>> {
         let place = self.place(&this)?;
-        answer(
-            self.blocking(move || Ok(place.stat(&Key::parse(&key)?)?.map(info)))
-                .await,
-        )
+        let seen = self.seen.clone();
+        let look = move || {
+            let key = Key::parse(&key)?;
+            match seen {
+                Some((location, size_bytes)) if location == place.location(&key) => {
+                    let key = key.as_str().to_owned();
+                    Ok(Some(backstay_storage::ObjectInfo {
+                        key,
+                        size_bytes,
+                        is_tree: false,
+                    }))
+                }
+                _ => place.stat(&key),
+            }
+        };
+        answer(self.blocking(look).await.map(|found| found.map(info)))
     }
 
     async fn find(

@@ -30,6 +30,19 @@ fn what_passes_next_time_is_tried_again() {
 }
 
 #[test]
+fn a_store_is_asked_once_whether_all_of_an_object_is_there() {
+    let lab = Lab::new(Protocol::S3);
+    lab.write("noise", &noise(10 << 20));
+    lab.apply("");
+    lab.back_up();
+    let requests = lab.proxy.seen();
+    let mut of_data = requests.iter().filter(|line| line.contains("data.tar"));
+    assert!(of_data.any(|line| line.starts_with("POST") && line.contains("uploadId=")));
+    let after: Vec<&String> = of_data.collect();
+    assert!(after.len() == 1 && after[0].starts_with("HEAD"), "{requests:#?}");
+}
+
+#[test]
 fn a_refusal_is_not_tried_again() {
     let lab = Lab::new(Protocol::S3);
     lab.apply("");
