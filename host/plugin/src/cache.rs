@@ -33,7 +33,7 @@ pub(crate) trait Compiled: Sized {
 /// Loads what is compiled, compiling it the first time. What can't be kept is compiled again next time.
 ///
 /// # Errors
-/// Somebody else owns the directory; or it doesn't compile, as `failed` says it.
+/// The directory can't be made, or somebody else owns it; or it doesn't compile, as `failed` says it.
 pub(crate) fn load<C: Compiled>(
     engine: &Engine,
     wasm: &[u8],
@@ -54,7 +54,7 @@ pub(crate) fn load<C: Compiled>(
     let code = compiled.code().map_err(&failed)?;
     if let Err(error) = write(&file, &code).and_then(|()| tidy(directory)) {
         tracing::warn!(
-            "what was compiled is compiled again next time: {}",
+            "the directory of compiled code can't be written to: {}",
             error.report()
         );
     }

@@ -1,6 +1,6 @@
 //! A file that appears under its name only when it is complete and on disk.
 
-use backstay_model::{Code, Error, Result};
+use backstay_model::{Error, Result};
 use backstay_stream::{Completed, Sink};
 use cap_std::fs::{Dir, Metadata, MetadataExt as _};
 
@@ -16,25 +16,6 @@ pub(crate) struct FileSink<'a> {
     pub(crate) file: Writer,
     /// Device and inode of the file, if they are known.
     pub(crate) identity: Option<(u64, u64)>,
-}
-
-impl FileSink<'_> {
-    /// Fails unless the temporary name leads to so many bytes: some network and FUSE filesystems lose a part and say nothing.
-    fn expect(&self, bytes: u64) -> Result<()> {
-        let there = self.root.symlink_metadata(self.key.partial());
-        let there = there.map_err(|e| Error::io("look again at", &self.shown, e))?;
-        if there.len() == bytes {
-            return Ok(());
-        }
-        let message = format!(
-            "{} has {} bytes on the disk, and {bytes} were written",
-            self.shown,
-            there.len()
-        );
-        Err(Error::new(Code::Storage, message)
-            .hint("does something else write there? else its file system loses data")
-            .retryable())
-    }
 }
 
 /// Whether the temporary name is still that of the file, and not of a later attempt: one that hung for long may go on when
@@ -64,9 +45,7 @@ impl Sink for FileSink<'_> {
             .file
             .finish()
             .map_err(|e| full(Error::io("write to disk", &self.shown, e)));
-        let result = result
-            .and_then(|()| self.expect(bytes))
-            .and_then(|()| publish(self.root, self.key, &self.shown));
+        let result = result.and_then(|()| publish(self.root, self.key, &self.shown));
         match result {
             Ok(()) => Ok(bytes),
             Err(error) => Err(self.abort(error)),
@@ -127,7 +106,7 @@ pub(crate) fn sync_directory(directory: &Dir) -> std::io::Result<()> {
 
 /// Says what to do when the disk is full.
 pub(crate) fn full(error: Error) -> Error {
-    if error.code() == Code::DiskSpace {
+    if error.code() == backstay_model::Code::DiskSpace {
         return error
             .hint("make room at the destination or shorten the retention; earlier backups are untouched");
     }

@@ -87,6 +87,7 @@ fn store_tree(config: &Config, run: &RunInfo, key: String, tree: &Tree) -> Resul
                 "the tree is stored as a tar stream, because {}",
                 failure.message
             ));
+            drop(copy);
             return store_as_tar(config, run, &key, tree);
         }
         Err(failure) => return Err(failure),
@@ -97,6 +98,7 @@ fn store_tree(config: &Config, run: &RunInfo, key: String, tree: &Tree) -> Resul
         log::info(
             "there are no files in the tree, and many places keep no directories: it is stored as a tar stream",
         );
+        drop(copy);
         return store_as_tar(config, run, &key, tree);
     }
     progress::stage("checking");
@@ -112,6 +114,7 @@ fn store_tree(config: &Config, run: &RunInfo, key: String, tree: &Tree) -> Resul
                 failure.message
             ));
             place::purge(config, &key)?;
+            drop(copy);
             return store_as_tar(config, run, &key, tree);
         }
         Err(failure) => return Err(failure),

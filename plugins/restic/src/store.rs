@@ -39,15 +39,33 @@ fn begin(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
     journal::record(&entry, When::OnAbort)
 }
 
+/// The note with the run, and the keys that it has begun to store and not ended.
+const BEGUN: &str = "begun";
+
 /// Looks whether the repository is there and the key free. Each start of restic takes its time to open a repository, so it
 /// is asked once a run; and of a key again that an attempt before this one may have stored.
 fn look_first(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
-    let note = format!("storing:{}", config.repository);
-    let is_again = state::get(&note)?.as_deref() == Some(key);
+    let mut begun = begun(run)?;
+    let is_again = begun.iter().any(|other| other == key);
     if is_again || !state::was_used_by(&config.repository, run)? {
         repository::ready(config, run, key)?;
     }
-    state::set(&note, key)
+    if !is_again {
+        begun.push(key.to_owned());
+        note(run, &begun)?;
+    }
+    Ok(())
+}
+
+fn begun(run: &RunInfo) -> Result<Vec<String>> {
+    let note = state::get(BEGUN)?.unwrap_or_default();
+    let mut lines = note.lines();
+    let keys = lines.next().filter(|id| *id == run.run_id).map(|_| lines);
+    Ok(keys.into_iter().flatten().map(str::to_owned).collect())
+}
+
+fn note(run: &RunInfo, begun: &[String]) -> Result<()> {
+    state::set(BEGUN, &format!("{}\n{}", run.run_id, begun.join("\n")))
 }
 
 fn store_stream(config: &Config, run: &RunInfo, key: &str, stream: ByteStream) -> Result<Stored> {
@@ -62,6 +80,12 @@ fn store_stream(config: &Config, run: &RunInfo, key: &str, stream: ByteStream) -
     end(config, run, key, summary(&output)?, false)
 }
 
+/// Stores a tree as its tar stream: nobody needs its copy any more, for which the host may be reading still.
+fn store_as_tar(config: &Config, run: &RunInfo, key: &str, tree: &Tree, copy: TreeCopy) -> Result<Stored> {
+    drop(copy);
+    store_stream(config, run, &format!("{key}.tar"), tree.tar())
+}
+
 fn store_tree(config: &Config, run: &RunInfo, key: &str, tree: &Tree) -> Result<Stored> {
     begin(config, run, key)?;
     progress::stage("looking at the files");
@@ -74,13 +98,13 @@ fn store_tree(config: &Config, run: &RunInfo, key: &str, tree: &Tree) -> Result<
     let (size, limit) = (copy.size(), copy.limit());
     if size.is_directory && size.entries <= 1 {
         log::info("restic keeps no empty directory: it gets a tar stream");
-        return store_stream(config, run, &format!("{key}.tar"), tree.tar());
+        return store_as_tar(config, run, key, tree, copy);
     }
     if size.beyond_pax {
         log::info(
             "restic can't give back extended attributes with `=` in their names, or more than 1 MiB of them at one file: it gets a tar stream",
         );
-        return store_stream(config, run, &format!("{key}.tar"), tree.tar());
+        return store_as_tar(config, run, key, tree, copy);
     }
     if limit.is_some() {
         log::info("restic keeps to the limit that holds now; a change of it holds from the next run on");
@@ -97,7 +121,7 @@ fn store_tree(config: &Config, run: &RunInfo, key: &str, tree: &Tree) -> Result<
         // The host says that restic would have to compare too many patterns with each file.
         Err(failure) if failure.code == Code::Configuration => {
             log::info(format!("restic gets a tar stream: {}", failure.message));
-            return store_stream(config, run, &format!("{key}.tar"), tree.tar());
+            return store_as_tar(config, run, key, tree, copy);
         }
         Err(failure) => return Err(failure),
     };
@@ -192,6 +216,9 @@ fn of_tree(config: &Config, key: &str, output: &Output, untaken: &[(String, Stri
 fn end(config: &Config, run: &RunInfo, key: &str, summary: Summary, is_tree: bool) -> Result<Stored> {
     let id = repository::whole_id(config, run, key, &summary.snapshot_id)?;
     state::remember_use(&config.repository, run)?;
+    let mut begun = begun(run)?;
+    begun.retain(|other| other != key);
+    note(run, &begun)?;
     log::info(format!(
         "snapshot {} of /{key}: {} of {} bytes were new; files: {} new, {} changed, {} unmodified",
         id.get(..8).unwrap_or(&id),

@@ -86,8 +86,11 @@ impl Complaint {
             return Ok(());
         }
         let message = format!("rsync ended with status {}: {}", self.status, self.said);
-        Err(Failure::storage(message)
-            .hint("not all of it was stored as it is, so nothing counts: remove what rsync complains of"))
+        let failure = Failure::storage(message)
+            .hint("not all of it was stored as it is, so nothing counts: remove what rsync complains of");
+        // The host leaves out what it could not read the last time.
+        let is_of_source = self.said.contains("read errors mapping");
+        Err(if is_of_source { failure.retry() } else { failure })
     }
 }
 

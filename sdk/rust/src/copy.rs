@@ -8,8 +8,8 @@ use crate::failure::Result;
 pub use host::{CopyOptions, CopySize, Listing, TreeCopy};
 
 impl Tree {
-    /// Walks it for programs that copy it by themselves, and reads what has changed since the run before. Only in a
-    /// destination's `put`.
+    /// Walks it for programs that copy it by themselves. While they do, the host reads what has changed since the run before:
+    /// drop it if nobody is to copy it after all. Only in a destination's `put`.
     ///
     /// # Errors
     /// It can't be read, or a pattern is wrong.

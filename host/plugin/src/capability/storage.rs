@@ -321,6 +321,13 @@ impl HostStore for Host {
         if let Err(error) = self.run() {
             return answer(Err(error));
         }
+        // What the host has seen there is there no more.
+        for moved in &mut self.moved {
+            if let Moved::Stream { seen, .. } = moved {
+                *seen = None;
+            }
+        }
+        self.seen = None;
         answer(self.blocking(move || place.delete(&Key::parse(&key)?)).await)
     }
 

@@ -27,12 +27,12 @@ use rustix::fs::Stat;
 
 use crate::context::Context;
 use crate::process::inside::Moving;
-use crate::tree::copy::content::{Files, Reading};
+use crate::tree::copy::content::{Files, Reading, UNREADABLE, unreadable};
 use crate::tree::copy::earlier::{Earlier, Firsts};
 use crate::tree::copy::hashes::{Known, Remembered};
 use crate::tree::copy::state::{Place, Root, State};
 use crate::tree::entry::{Entry, Kind, ROOT};
-use crate::tree::index::Line;
+use crate::tree::index::{Line, READ_BYTES, hash_content};
 use crate::tree::path::{is_below, os};
 use crate::tree::scan::{Taken, scan};
 use crate::tree::sparse::{self, Segment};
@@ -110,6 +110,8 @@ pub struct TreeCopy {
     carried: File,
     firsts: Firsts,
     at_rest: bool,
+    /// Whether what is gone is carried over from an earlier copy.
+    carries: bool,
     reading: Reading,
 }
 
@@ -117,7 +119,7 @@ impl TreeCopy {
     /// Walks a tree, and begins to read each file whose hash isn't known. `earlier` is the index of an earlier copy: what is in it
     /// and not in the tree is to be carried over.
     ///
-    /// What can't be read becomes a warning and isn't taken. Codes: `vanished`, `unreadable`, `path-too-long`,
+    /// What can't be opened, or could not be read the last time, becomes a warning and isn't taken. Codes: `vanished`, `unreadable`, `path-too-long`,
     /// `xattrs-unreadable`, `socket-skipped`.
     ///
     /// # Errors
@@ -131,12 +133,12 @@ impl TreeCopy {
         let _moving = Moving::new(&context.meter);
         // What changes after this is read again next time.
         let hashes = options.hashes.as_deref();
-        let hashes = (Known::open(hashes), Remembered::create(hashes)?);
-        let mut writing = Writing::new(&spec, earlier, context)?;
+        let remembered = Remembered::create(hashes)?;
+        let carries = earlier.is_some();
+        let mut writing = Writing::new(&spec, Known::open(hashes), earlier, context)?;
         scan(&spec, context, &mut |entry, file| writing.take(entry, file))?;
         let Written {
             root,
-            shown,
             size,
             firsts,
             files,
@@ -153,7 +155,8 @@ impl TreeCopy {
             spec,
             size,
             place: root.place(),
-            reading: Reading::begin(files, root, shown, hashes, context)?,
+            reading: Reading::begin(files, root, (Known::open(hashes), remembered), context)?,
+            carries,
             draft,
             states,
             taken,
@@ -247,12 +250,20 @@ struct Writing<'a, 'e> {
     carried: BufWriter<File>,
     earlier: Option<Earlier<'e>>,
     files: Files,
+    /// What could not be read the last time is tried before it is taken.
+    known: Known,
+    buffer: Vec<u8>,
     /// The last directory that vanished, below which nothing is taken.
     vanished: Option<Vec<u8>>,
 }
 
 impl<'a, 'e> Writing<'a, 'e> {
-    fn new(spec: &TreeSpec, earlier: Option<&'e mut dyn BufRead>, context: &'a Context) -> Result<Self> {
+    fn new(
+        spec: &TreeSpec,
+        known: Known,
+        earlier: Option<&'e mut dyn BufRead>,
+        context: &'a Context,
+    ) -> Result<Self> {
         let is_directory = spec.root.is_dir();
         let base = match spec.root.parent() {
             Some(parent) if !is_directory => parent,
@@ -272,6 +283,8 @@ impl<'a, 'e> Writing<'a, 'e> {
             carried: temporary()?,
             earlier: earlier.map(Earlier::new).transpose()?,
             files: Files::new()?,
+            known,
+            buffer: vec![0; READ_BYTES],
             vanished: None,
         })
     }
@@ -303,9 +316,14 @@ impl<'a, 'e> Writing<'a, 'e> {
                 }
             },
         };
+        if let Some((file, _)) = file
+            && !self.is_readable(entry, file, &state)?
+        {
+            return Ok(Taken::No);
+        }
         self.carry_before(Some(entry))?;
         if entry.kind == Kind::File {
-            self.files.add(&entry.path, &state)?;
+            self.files.add(&entry.path, &state, true)?;
         }
         Line::new(entry, None)
             .in_full(entry, pieces(entry, file).as_deref())
@@ -320,6 +338,19 @@ impl<'a, 'e> Writing<'a, 'e> {
         let allocated = file.map_or(0, |(_, stat)| allocated(stat));
         self.size.allocated_bytes += allocated.min(entry.size);
         Ok(Taken::Yes)
+    }
+
+    /// Whether a file can be read, if it could not be the last time. What can't be is a warning.
+    fn is_readable(&mut self, entry: &Entry, file: &File, state: &State) -> Result<bool> {
+        if self.known.find(&entry.path, state) != Some(UNREADABLE) {
+            return Ok(true);
+        }
+        let Err(error) = hash_content(file, entry.size, self.context, &mut self.buffer)? else {
+            return Ok(true);
+        };
+        self.warn("unreadable", unreadable(&error), &entry.path);
+        self.files.add(&entry.path, state, false)?;
+        Ok(false)
     }
 
     /// Writes what the earlier copy had in the order before an entry, or all that is left of it.
@@ -342,7 +373,6 @@ impl<'a, 'e> Writing<'a, 'e> {
         let lists = lists.into_iter().map(ended).collect::<Result<Vec<File>>>()?;
         Ok(Written {
             root: self.root,
-            shown: self.shown,
             size: self.size,
             firsts,
             files: self.files,
@@ -359,7 +389,6 @@ impl<'a, 'e> Writing<'a, 'e> {
 /// What is known of a tree that was walked.
 struct Written {
     root: Root,
-    shown: PathBuf,
     size: CopySize,
     firsts: Firsts,
     files: Files,

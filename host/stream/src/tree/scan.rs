@@ -22,6 +22,7 @@ mod links;
 mod report;
 
 use report::Reporter;
+pub(crate) use report::shortage;
 
 /// Takes the entries of a tree, each file with its descriptor and what `stat` said of it. Of an entry that it says it
 /// has not taken nothing becomes a further name.

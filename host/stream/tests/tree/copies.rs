@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
 use backstay_stream::Context;
 use backstay_stream::tree::{
@@ -274,9 +275,12 @@ fn read_by(root: &Path, hashes: Option<PathBuf>) -> (u64, String) {
         ..CopyOptions::default()
     };
     let copy = TreeCopy::scan(spec(root), &options, None, &context).unwrap();
-    let index = finish(&copy).0;
+    let mut index = String::new();
+    let mut copied = copy.finish(&[], &context).unwrap();
+    copied.index.read_to_string(&mut index).unwrap();
     let ticks = context.meter.ticks.load(Ordering::Relaxed);
-    (ticks - copy.size().entries, index)
+    // One for each when it is walked, and one when it is looked at again.
+    (ticks - 2 * copy.size().entries, index)
 }
 
 #[test]
@@ -320,6 +324,63 @@ fn nothing_of_a_tree_is_open_any_more_when_nobody_wants_its_copy() {
     let open = fs::read_dir("/proc/self/fd").unwrap();
     let open = open.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
     assert!(open.into_iter().all(|path| !path.starts_with(from.path())));
+}
+
+#[test]
+fn what_cannot_be_read_is_uncertain_at_first_and_left_out_and_carried_over_from_then_on() {
+    // Files of the kernel that can be opened; the loopback device has no speed.
+    let root = Path::new("/sys/devices/virtual/net/lo");
+    need_root();
+    for file in [root.to_owned(), root.join("mtu"), root.join("speed")] {
+        // It forgets when its files changed, unless it was told.
+        let file = fs::File::open(file).unwrap();
+        file.set_modified(SystemTime::now()).unwrap();
+    }
+    // What changed just now isn't believed.
+    std::thread::sleep(Duration::from_secs(4));
+    let directory = scratch();
+    let scan = |hashes: &str, earlier: Option<&str>| {
+        let context = Context::default();
+        let options = CopyOptions {
+            hashes: Some(directory.path().join(hashes)),
+            ..CopyOptions::default()
+        };
+        let spec = TreeSpec::new(root, &["/mtu", "/speed"], &[""; 0], false).unwrap();
+        let mut earlier = earlier.map(str::as_bytes);
+        let earlier = earlier.as_mut().map(|index| index as &mut dyn std::io::BufRead);
+        let copy = TreeCopy::scan(spec, &options, earlier, &context).unwrap();
+        (copy, context.notes.take().0)
+    };
+    let (copy, warnings) = scan("hashes", None);
+    assert_eq!(paths(copy.taken().unwrap()), ["mtu", "speed"]);
+    assert_eq!(warnings, []);
+    let (index, codes) = finish(&copy);
+    assert_eq!(codes, ["unreadable"]);
+    let line = index.lines().find(|line| line.contains("speed")).unwrap();
+    assert!(line.contains("uncertain") && !line.contains("blake3"), "{line}");
+
+    let earlier = plant(&["mtu", "speed"]);
+    let earlier = self::index(earlier.path());
+    for _ in 0..2 {
+        let (copy, warnings) = scan("hashes", Some(&earlier));
+        assert_eq!(paths(copy.taken().unwrap()), ["mtu"]);
+        assert_eq!(paths(copy.carried().unwrap()), ["speed"]);
+        assert!(
+            warnings.len() == 1 && warnings[0].code == "unreadable",
+            "{warnings:?}"
+        );
+        assert_eq!(finish(&copy).1, Vec::<String>::new());
+    }
+
+    let (copy, _) = scan("others", Some(&earlier));
+    let error = copy.finish(&[], &Context::default()).unwrap_err();
+    assert!(
+        error.is_retryable() && error.report().contains("lo/speed"),
+        "{}",
+        error.report()
+    );
+    let (copy, _) = scan("others", Some(&earlier));
+    assert_eq!(paths(copy.carried().unwrap()), ["speed"]);
 }
 
 #[test]

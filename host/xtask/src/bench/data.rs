@@ -87,8 +87,12 @@ pub(super) fn warm(directory: &Path) -> Result<()> {
         if entry.file_type()?.is_dir() {
             warm(&entry.path())?;
         } else {
-            let mut file = File::open(entry.path())?;
-            while file.read(&mut buffer)? > 0 {}
+            // A server that runs removes files of its own.
+            match File::open(entry.path()) {
+                Ok(mut file) => while file.read(&mut buffer)? > 0 {},
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e.into()),
+            }
         }
     }
     Ok(())

@@ -133,7 +133,15 @@ fn flash(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<Sides> {
         tar.arg("--create").arg("--directory").arg(&drive).arg(".");
         Ok(added.then(into_file(tar, &out.join("drive.tar"), ending)?))
     };
-    let series = in_turn(bench, &drive, host, "flash", "git add; tar", bytes, runs, &theirs)?;
+    let series = in_turn(
+        bench,
+        &drive,
+        host,
+        ("flash", "git add; tar"),
+        bytes,
+        runs,
+        &theirs,
+    )?;
     std::fs::remove_dir_all(&drive).context("can't remove the drive")?;
     Ok(series)
 }
@@ -168,7 +176,7 @@ fn database(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<Sides> 
         into_file(dump, &out.join("app.dump"), ending)
     };
     let data = socket.join("data");
-    in_turn(bench, &data, host, "database", "pg_dump", bytes, runs, &dump)
+    in_turn(bench, &data, host, ("database", "pg_dump"), bytes, runs, &dump)
 }
 
 /// Runs a tool into a file.
@@ -197,8 +205,7 @@ fn in_turn(
     bench: &Bench,
     source: &Path,
     host: &Host,
-    job: &str,
-    tool: &str,
+    (job, tool): (&str, &str),
     bytes: u64,
     runs: u32,
     theirs: &dyn Fn(&Path, Ending) -> Result<Cost>,

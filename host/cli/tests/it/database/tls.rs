@@ -76,6 +76,6 @@ fn mariadb_is_asked_over_encrypted_connections_and_only_if_it_is_the_right_one()
         &source,
         (path, other.to_str().unwrap()),
         &["verify-full"],
-        "certificate",
+        "self-signed certificate",
     );
 }

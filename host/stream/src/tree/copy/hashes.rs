@@ -1,6 +1,6 @@
 //! Hashes of content from the run before, so that a file which hasn't changed need not be read again.
 //!
-//! One file for each tree, in the order of a walk: so it is read and written once, beside the walk, and takes no memory.
+//! One file for each tree, in the order of a walk: so it is read and written from start to end, and takes no memory.
 //! It proves itself by a hash at its end. If it is damaged, of another version or gone, all is read again.
 
 use std::fs::{self, File};
@@ -147,13 +147,24 @@ impl Remembered {
         Ok(Remembered(Some(writing)))
     }
 
-    pub(super) fn put(&mut self, path: &[u8], state: &State, hash: &Hash) -> Result<()> {
+    /// Paths must come in the order of a walk. If it fails, the next run reads more than it must.
+    pub(super) fn put(&mut self, path: &[u8], state: &State, hash: &Hash) {
         let Some(writing) = self.0.as_mut().filter(|writing| state.changed() < writing.before) else {
-            return Ok(());
+            return;
         };
-        writing
-            .record(path, state, hash)
-            .map_err(|e| Error::io("write hashes to", &writing.partial, e))
+        if writing.record(path, state, hash).is_err() {
+            // What is left of it is written over next time.
+            let _ = fs::remove_file(&writing.partial);
+            self.0 = None;
+        }
+    }
+
+    /// Keeps what is known of all that comes after the last path.
+    pub(super) fn keep(&mut self, mut known: Known) {
+        while let Some(Record { path, state, hash }) = known.next.take() {
+            self.put(&path, &state, &hash);
+            known.advance();
+        }
     }
 
     /// Puts them where the next run finds them. If that fails, the next run reads more than it must.

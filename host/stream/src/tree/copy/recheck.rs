@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::context::Context;
 use crate::tree::compare::{Lines, Numbered, changes};
-use crate::tree::copy::content::Content;
+use crate::tree::copy::content::{Content, unreadable};
 use crate::tree::copy::earlier::Firsts;
 use crate::tree::copy::state::State;
 use crate::tree::copy::untaken::{self, Complaints};
@@ -23,7 +23,7 @@ pub(super) fn recheck(copy: &TreeCopy, untaken: &[Untaken], context: &Context) -
     let mut complaints = Complaints::new(copy, untaken);
     let mut lines = Lines::new(reader(&copy.draft)?, "drafted");
     let mut states = reader(&copy.states)?;
-    let mut contents = copy.reading.end()?;
+    let mut contents = copy.reading.end(context)?;
     let mut index = temporary()?;
     // Names of files that have several: what is known of one is known of all.
     let mut doubted = HashSet::new();
@@ -96,11 +96,19 @@ pub(super) fn recheck(copy: &TreeCopy, untaken: &[Untaken], context: &Context) -
             let is_of_doubted =
                 line.kind == Kind::Hardlink && line.link.as_ref().is_some_and(|link| doubted.contains(link));
             let (is_untaken, why) = complaints.about(&path);
-            line.uncertain = change.is_some()
-                || is_in_another
-                || is_of_doubted
-                || is_untaken
-                || content == Some(Content::Unreadable);
+            let unread = match content {
+                Some(Content::Unreadable(number)) => {
+                    Some(unreadable(&std::io::Error::from_raw_os_error(number)))
+                }
+                _ => None,
+            };
+            if let Some(why) = unread.as_ref().filter(|_| copy.carries) {
+                let message = format!("{}: {why}", show(&copy.directory().join(os(&path))));
+                return Err(Error::new(Code::BackupFailed, message)
+                    .hint("the next attempt leaves it out, so that what there was of it is carried over")
+                    .retryable());
+            }
+            line.uncertain = change.is_some() || is_in_another || is_of_doubted || is_untaken;
             if let Some(Content::Hashed(hash)) = content {
                 line.blake3 = Some(hash.to_hex().to_string());
             }
@@ -108,6 +116,7 @@ pub(super) fn recheck(copy: &TreeCopy, untaken: &[Untaken], context: &Context) -
                 let message = format!("{} changed while it was copied", show_bytes(&path));
                 return Err(Error::new(Code::Configuration, message));
             }
+            line.uncertain |= unread.is_some();
             if line.uncertain {
                 uncertain += 1;
                 line.blake3 = None;
@@ -121,7 +130,7 @@ pub(super) fn recheck(copy: &TreeCopy, untaken: &[Untaken], context: &Context) -
             let words = match (change, why) {
                 (Some((code, message)), _) => Some((code, message.to_owned())),
                 (None, Some(why)) => Some(("unreadable", untaken::message(why))),
-                (None, None) => None,
+                (None, None) => unread.map(|why| ("unreadable", why)),
             };
             if let Some((code, message)) = words {
                 let path = copy.directory().join(os(&path));

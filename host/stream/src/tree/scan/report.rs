@@ -66,18 +66,13 @@ impl<'a, 'v> Reporter<'a, 'v> {
                     path,
                 );
             }
-            Errno::MFILE | Errno::NFILE | Errno::NOMEM => {
-                return Err(
-                    Error::io_as(Code::Environment, "open", self.full(path), error.into())
-                        .hint("raise the limit of open files or of memory")
-                        .retryable(),
-                );
+            error => {
+                let error = std::io::Error::from(error);
+                if let Some(shortage) = shortage(self.full(path), &error) {
+                    return Err(shortage);
+                }
+                self.warn("unreadable", format!("it could not be read: {error}"), path);
             }
-            error => self.warn(
-                "unreadable",
-                format!("it could not be read: {}", std::io::Error::from(error)),
-                path,
-            ),
         }
         Ok(())
     }
@@ -179,4 +174,14 @@ impl<'a, 'v> Reporter<'a, 'v> {
         self.context.meter.enter(|| show(&self.full(&entry.path)));
         (self.visit)(entry, file)
     }
+}
+
+/// The failure of a whole tree if a resource of this process is used up: that says nothing about the file.
+pub(crate) fn shortage(path: PathBuf, error: &std::io::Error) -> Option<Error> {
+    let errno = Errno::from_io_error(error)?;
+    matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM).then(|| {
+        Error::io_as(Code::Environment, "open", path, errno.into())
+            .hint("raise the limit of open files or of memory")
+            .retryable()
+    })
 }
