@@ -36,6 +36,15 @@ pub(crate) fn store(plugin: &Plugin, scope: &Scope) -> Store<Host> {
     store
 }
 
+/// Ends what a call has left behind, such as threads that read files for it, on a thread that may wait for them: a file
+/// system may hang. After a while nobody waits any more.
+pub(crate) async fn release(store: &mut Store<Host>) {
+    let left = std::mem::take(&mut store.data_mut().table);
+    let ending = tokio::task::spawn_blocking(move || drop(left));
+    // It says nothing, and goes on by itself.
+    let _ = tokio::time::timeout(CANCEL_GRACE, ending).await;
+}
+
 /// The guest computed for too long.
 #[derive(Debug)]
 struct Overrun;

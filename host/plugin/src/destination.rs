@@ -171,8 +171,9 @@ impl Plugin {
             busy,
             exports.call_put(&mut call.store, &config, &run, &artifact),
         )
-        .await?;
-        let stored = self.settle(result, "put", &call.store)?;
+        .await;
+        call::release(&mut call.store).await;
+        let stored = self.settle(result?, "put", &call.store)?;
         let id = &self.manifest().id;
         if stored.receipt.len() > scope.limits.receipt_bytes {
             return Err(Error::new(

@@ -87,6 +87,12 @@ impl Host {
         shell_out(add.arg(&file))
     }
 
+    /// Installs a plugin of the tests.
+    pub(super) fn install(&self, name: &str) -> Result<()> {
+        let file = backstay_testkit::guests::path(name);
+        shell_out(self.command(["plugin", "install", "--yes"]).arg(file))
+    }
+
     /// Keeps a secret.
     pub(super) fn secret(&self, name: &str, text: &str) -> Result<()> {
         let file = self.directory.join("secret");

@@ -1,15 +1,16 @@
 //! `bench source`: what sources cost beside the bare tools that they run.
 //!
-//! All sides end with the same bytes in a file. Backstay's are hashed, listed and on the disk by then. The bare tool's
-//! lie in the cache of the system and nothing is known of them; beside it stands what a shell does for the same: the
-//! tool with `sync`, so that a power loss spares the file, and with a checksum, so that damage is found.
+//! All sides end with the same bytes in a file. Backstay's are hashed, listed and on the disk by then. What of that is the
+//! source's own shows beside the same tool by a plugin that only runs it: both go the same way from there. What all of it
+//! costs shows beside the tool in a shell, whose bytes lie in the cache of the system and nothing is known of them; then
+//! with `sync`, so that a power loss spares the file, and with a checksum, so that damage is found.
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use backstay_testkit::postgres::Postgres;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bench::host::Host;
 use crate::bench::measure::{Cost, pipe, settle};
@@ -75,12 +76,19 @@ pub(super) fn run(bench: &Bench, arguments: &Arguments, runs: u32) -> Result<Rep
         ..Report::default()
     };
     let host = Host::new(bench, &bench.path("host"))?;
+    host.install("lab-source")?;
     for (name, series) in [
         ("flash", flash(bench, &host, arguments.size, runs)?),
         ("database", database(bench, &host, arguments.size, runs)?),
     ] {
-        let (ours, theirs) = series;
-        for (ending, theirs) in Ending::ALL.into_iter().zip(&theirs) {
+        let Sides { ours, bare, shells } = series;
+        report.claims.push(Claim::below(
+            format!("time of the source {name} as a multiple of its tool's by a plugin that only runs it"),
+            ours.wall() / bare.wall(),
+            MOST,
+            "x",
+        ));
+        for (ending, theirs) in Ending::ALL.into_iter().zip(&shells) {
             let what = format!(
                 "time of the source {name} as a multiple of its tool's{}",
                 ending.remark()
@@ -88,8 +96,8 @@ pub(super) fn run(bench: &Bench, arguments: &Arguments, runs: u32) -> Result<Rep
             let value = ours.wall() / theirs.wall();
             report.claims.push(Claim::below(what, value, MOST, "x"));
         }
-        report.series.push(ours);
-        report.series.extend(theirs);
+        report.series.extend([ours, bare]);
+        report.series.extend(shells);
     }
     Ok(report)
 }
@@ -127,12 +135,19 @@ fn flash(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<Sides> {
     };
     pipe(vec![add()], None)?;
     host.clear()?;
-    let theirs = |out: &Path, ending| {
-        let added = pipe(vec![add()], None)?;
+    let tar = || {
         let mut tar = shell::program("tar");
         tar.arg("--create").arg("--directory").arg(&drive).arg(".");
-        Ok(added.then(into_file(tar, &out.join("drive.tar"), ending)?))
+        tar
     };
+    let theirs = |out: &Path, ending| {
+        let added = pipe(vec![add()], None)?;
+        Ok(added.then(into_file(tar(), &out.join("drive.tar"), ending)?))
+    };
+    let mut add_there = add();
+    add_there.arg("--").arg(&drive);
+    let script = format!("{} && {}", shell::shown(&add_there), shell::shown(&tar()));
+    host.apply_source("flash-bare", &bare(&script), &json!({}))?;
     let series = in_turn(
         bench,
         &drive,
@@ -168,15 +183,22 @@ fn database(bench: &Bench, host: &Host, bytes: u64, runs: u32) -> Result<Sides> 
         &json!({ "plugin": "database", "config": config }),
         &json!({}),
     )?;
-    let dump = |out: &Path, ending| {
+    let tool = || {
         let mut dump = shell::program("pg_dump");
         dump.arg(format!("--host={}", socket.display()));
         dump.args(["--port", &port.to_string(), "--username=postgres"]);
         dump.args(["--format=custom", "--compress=0", "app"]);
-        into_file(dump, &out.join("app.dump"), ending)
+        dump
     };
+    let dump = |out: &Path, ending| into_file(tool(), &out.join("app.dump"), ending);
+    host.apply_source("database-bare", &bare(&shell::shown(&tool())), &json!({}))?;
     let data = socket.join("data");
     in_turn(bench, &data, host, ("database", "pg_dump"), bytes, runs, &dump)
+}
+
+/// A source that only runs a script and gives what that prints.
+fn bare(script: &str) -> Value {
+    json!({ "plugin": "lab-source", "config": { "do": "command", "script": script } })
 }
 
 /// Runs a tool into a file.
@@ -197,10 +219,17 @@ fn into_file(tool: Command, file: &Path, ending: Ending) -> Result<Cost> {
     }
 }
 
-/// What Backstay costs, and what the tool costs with each ending.
-type Sides = (Series, Vec<Series>);
+/// What each side costs.
+struct Sides {
+    /// The source.
+    ours: Series,
+    /// The tool by a plugin that only runs it.
+    bare: Series,
+    /// The tool in a shell, with each ending.
+    shells: Vec<Series>,
+}
 
-/// Backstay, and the tool with each ending, each first in its turn.
+/// Backstay, and the tool in each way, each first in its turn.
 fn in_turn(
     bench: &Bench,
     source: &Path,
@@ -211,27 +240,40 @@ fn in_turn(
     theirs: &dyn Fn(&Path, Ending) -> Result<Cost>,
 ) -> Result<Sides> {
     let mut ours = Series::new(format!("backstay, {job}"), Some(bytes));
-    let mut series = Ending::ALL.map(|ending| Series::new(ending.words(tool), Some(bytes)));
+    let mut bare = Series::new(format!("backstay, {tool}"), Some(bytes));
+    let bare_job = format!("{job}-bare");
+    let mut shells = Ending::ALL.map(|ending| Series::new(ending.words(tool), Some(bytes)));
+    let sides = Ending::ALL.len() + 2;
     let out = bench.path("out");
     for run in 0..runs as usize {
-        for turn in 0..=Ending::ALL.len() {
-            let side = (run + turn) % (Ending::ALL.len() + 1);
+        for turn in 0..sides {
+            let side = (run + turn) % sides;
             std::fs::create_dir_all(&out)?;
             settle(&bench.directory)?;
             data::warm(source)?;
             match Ending::ALL.get(side) {
                 Some(ending) => {
-                    series[side].add(theirs(&out, *ending)?);
-                    series[side].stored(data::size(&out)?);
+                    shells[side].add(theirs(&out, *ending)?);
+                    shells[side].stored(data::size(&out)?);
                 }
                 None => {
-                    ours.add(host.run(job)?);
-                    ours.stored(host.stored_bytes()?);
+                    let is_ours = side == Ending::ALL.len();
+                    let (series, job) = if is_ours {
+                        (&mut ours, job)
+                    } else {
+                        (&mut bare, &*bare_job)
+                    };
+                    series.add(host.run(job)?);
+                    series.stored(host.stored_bytes()?);
                     host.clear()?;
                 }
             }
             std::fs::remove_dir_all(&out)?;
         }
     }
-    Ok((ours, series.into()))
+    Ok(Sides {
+        ours,
+        bare,
+        shells: shells.into(),
+    })
 }
