@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use tempfile::TempDir;
 
 use crate::fail::{OrFail, in_drop};
@@ -69,6 +69,37 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         if let Err(error) = unmount(self.path(), UnmountFlags::DETACH) {
             in_drop(&format!("can't unmount {}: {error}", self.path().display()));
+        }
+    }
+}
+
+/// A file that can be opened and not read, as on a disk with damage, until this is dropped: a file of the kernel's lies over
+/// it, of the loopback device's speed, which it has not got.
+#[derive(Debug)]
+pub struct Unreadable(PathBuf);
+
+impl Unreadable {
+    /// Lays it over a file, and waits until that changed long enough ago to be believed.
+    ///
+    /// # Panics
+    /// It can't be mounted.
+    #[track_caller]
+    pub fn over(file: &Path) -> Self {
+        let kernel = "/sys/devices/virtual/net/lo/speed";
+        // It forgets when it changed, unless it was told.
+        std::fs::File::open(kernel)
+            .and_then(|file| file.set_modified(std::time::SystemTime::now()))
+            .or_fail(format!("touch {kernel}"));
+        mount_bind(kernel, file).or_fail(format!("lay {kernel} over {}", file.display()));
+        std::thread::sleep(std::time::Duration::from_secs(4));
+        Unreadable(file.to_owned())
+    }
+}
+
+impl Drop for Unreadable {
+    fn drop(&mut self) {
+        if let Err(error) = unmount(&self.0, UnmountFlags::DETACH) {
+            in_drop(&format!("can't unmount {}: {error}", self.0.display()));
         }
     }
 }

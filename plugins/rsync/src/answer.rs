@@ -343,6 +343,20 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_read_over_ssh_is_left_out_by_the_next_attempt() {
+        let said = "rsync: [sender] read errors mapping \"/srv/x\": Input/output error (5)\nrsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c(1394) [sender=3.5.0]\n";
+        let complaint = judge(&output(23, said))
+            .expect("for others to judge")
+            .expect("a complaint");
+        assert!(complaint.refuse_losses().expect_err("a loss").retry);
+        let others = "rsync: [receiver] chown \"/b/x\" failed: Operation not permitted (1)\n";
+        let complaint = judge(&output(23, others))
+            .expect("for others to judge")
+            .expect("a complaint");
+        assert!(!complaint.refuse_losses().expect_err("a loss").retry);
+    }
+
+    #[test]
     fn a_connection_that_broke_is_the_cause_and_may_be_there_next_time() {
         let stderr = "ssh: connect to host nas port 22: Connection refused\nrsync: connection unexpectedly closed (0 bytes received so far) [sender]\nrsync error: unexplained error (code 255) at io.c(285) [sender=3.5.0]\n";
         let failure = judge(&output(255, stderr)).expect_err("it gave up");

@@ -165,6 +165,8 @@ fn finish(place: &Place<'_>, key: &str, copy: TreeCopy, complaints: &[Complaint]
             .put_copied(key, copy)
             .map(|_| Receipt::tree(key.to_owned()).to_string())
             .map_err(|failure| match complaints.first() {
+                // The host knows better what rsync complains of, and what becomes of it.
+                Some(_) if failure.retry => failure,
                 Some(complaint) => failure.hint(format!("rsync said: {}", complaint.said)),
                 None => failure,
             }),

@@ -116,11 +116,11 @@ pub struct TreeCopy {
 }
 
 impl TreeCopy {
-    /// Walks a tree, and begins to read each file whose hash isn't known. `earlier` is the index of an earlier copy: what is in it
-    /// and not in the tree is to be carried over.
+    /// Walks a tree, and begins to read each file whose hash isn't known. `earlier` is the index of an earlier copy: what
+    /// is in it and not in the tree is to be carried over.
     ///
-    /// What can't be opened, or could not be read the last time, becomes a warning and isn't taken. Codes: `vanished`, `unreadable`, `path-too-long`,
-    /// `xattrs-unreadable`, `socket-skipped`.
+    /// What can't be opened, or could not be read the last time, becomes a warning and isn't taken. Codes: `vanished`,
+    /// `unreadable`, `path-too-long`, `xattrs-unreadable`, `socket-skipped`.
     ///
     /// # Errors
     /// The root can't be read, `earlier` is no index, somebody cancelled, or there is no room for the lists.
@@ -206,12 +206,13 @@ impl TreeCopy {
         left_out::patterns(self, context)
     }
 
-    /// Waits until all files are read, and looks at the tree again after a program has copied it. What changed since it was scanned is the warning
-    /// `changed-while-read` or `vanished`, and its line in the index is uncertain. So it is with what the program could
-    /// not take, with the warning `unreadable`.
+    /// Waits until all files are read, and looks at the tree again after a program has copied it. What changed since it was
+    /// scanned is the warning `changed-while-read` or `vanished`, and its line in the index is uncertain. So it is with what
+    /// the host or the program could not read, with the warning `unreadable`.
     ///
     /// # Errors
-    /// The tree as a whole isn't there any more, an entry can't be looked at, somebody cancelled, or there is no room for
+    /// A file could not be read of which an earlier copy may be carried over the next time, the tree as a whole isn't there
+    /// any more, an entry can't be looked at, somebody cancelled, or there is no room for
     /// the index.
     pub fn finish(&self, untaken: &[Untaken], context: &Context) -> Result<Copied> {
         let _moving = Moving::new(&context.meter);

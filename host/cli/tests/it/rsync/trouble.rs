@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use backstay_testkit::cli::{Moment, Running};
-use backstay_testkit::disk::SmallDisk;
+use backstay_testkit::disk::{SmallDisk, Unreadable};
 use backstay_testkit::process::{is_alive, wait_until, with_descendants};
 use backstay_testkit::turns::Turns;
 use serde_json::{Value, json};
@@ -286,4 +286,32 @@ fn what_is_wrong_with_a_job_is_said_when_it_is_applied() {
         all += &said(config);
     }
     insta::assert_snapshot!(all);
+}
+
+#[test]
+fn what_cannot_be_read_any_more_is_carried_over_from_the_last_snapshot_that_has_it() {
+    let lab = Lab::new();
+    lab.write("good", "good, and far more than the other");
+    lab.write("bad", "it was good");
+    lab.apply(json!({ "deleteExtraneous": false }), json!({}));
+    lab.backstay.run(&["run", "j"]).ok();
+    let _damage = Unreadable::over(&lab.at("source/bad"));
+    // The run that finds it claims nothing.
+    let found = lab.backstay.run(&["run", "j"]).code(4).stderr;
+    assert!(
+        found.contains("it could not be read to its end: Invalid argument"),
+        "{found}"
+    );
+    let run = lab.run().code(1).json();
+    assert_eq!(run["status"], "warning", "{run:#}");
+    let location = run["backups"][0]["manifest"]["artifacts"][0]["location"].as_str();
+    let snapshot = std::path::Path::new(location.unwrap());
+    assert_eq!(fs::read_to_string(snapshot.join("bad")).unwrap(), "it was good");
+    assert_eq!(
+        fs::read_to_string(snapshot.join("good")).unwrap(),
+        "good, and far more than the other"
+    );
+    lab.backstay
+        .run(&["verify", "latest:j", "--level", "checksum"])
+        .ok();
 }
