@@ -73,23 +73,36 @@ pub fn room(json: &str) -> Result<Room> {
     })
 }
 
+/// What a remote can do.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Features {
+    put_stream: bool,
+    copy: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Remote {
+    features: Features,
+}
+
 /// Whether the remote takes a stream as it comes. If not, rclone first writes it to a file.
 ///
 /// # Errors
 /// It is not what rclone prints.
 pub fn takes_streams(json: &str) -> Result<bool> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Features {
-        put_stream: bool,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Remote {
-        features: Features,
-    }
     let remote: Remote = read(json)?;
     Ok(remote.features.put_stream)
+}
+
+/// Whether the remote can copy a file by itself. If not, rclone would read it and send it again.
+///
+/// # Errors
+/// It is not what rclone prints.
+pub fn copies_by_itself(json: &str) -> Result<bool> {
+    let remote: Remote = read(json)?;
+    Ok(remote.features.copy)
 }
 
 /// The version from what `rclone version` prints. What follows the numbers, such as `-DEV` or `-beta.1`, doesn't count,

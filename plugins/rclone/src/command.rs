@@ -85,6 +85,19 @@ pub fn copy_tree(config: &Config, key: &str, limit: Option<u64>) -> Command {
         .args([".", &config.location(key)])
 }
 
+/// Has the remote copy the files that are in the list on its input from one key to another, where nothing is yet.
+pub fn copy_there(config: &Config, from: &str, to: &str) -> Command {
+    patient(config, &["copy"])
+        .args([
+            "--files-from-raw=-",
+            "--no-check-dest",
+            "--no-unicode-normalization",
+        ])
+        .args(LOGGED)
+        .args(config.transfers.map(|many| format!("--transfers={many}")))
+        .args([&config.location(from), &config.location(to)])
+}
+
 /// Compares the regular files of a tree that are in the list on its input with what is at a key.
 pub fn check_tree(config: &Config, key: &str) -> Command {
     let how = match config.check {
@@ -211,7 +224,7 @@ mod tests {
 
     const ALL: &str = r#"{"remote":"b2:bucket/x y","configFile":"/etc/rclone.conf","configPasswordSecret":"s","s3ChunkMebibytes":64,"transfers":9,"metadata":true,"check":"download"}"#;
 
-    fn commands(config: &Config) -> [Command; 18] {
+    fn commands(config: &Config) -> [Command; 19] {
         [
             version(),
             list_remotes(config),
@@ -221,6 +234,7 @@ mod tests {
             stat(config, "j/1/data.tar"),
             rcat(config, "j/1/data.tar", "/scratch/1"),
             cat(config, "j/1/data.tar"),
+            copy_there(config, "j/0/data", "j/1/data"),
             copy_tree(config, "j/1/data", Some(7)),
             check_tree(config, "j/1/data"),
             size(config, "j/1/data"),

@@ -24,6 +24,10 @@ pub struct Config {
     /// How a tree is compared with its source after it was copied.
     #[serde(default)]
     pub check: Check,
+    /// Whether the remote copies by itself what a file was in the backup before, if it is the same now and the remote can. Otherwise
+    /// each run sends all files.
+    #[serde(default = "yes")]
+    pub copy_unchanged: bool,
     /// Whether owners, modes and attributes go to the remote with each file, if it keeps such. Without it only the index
     /// beside the tree has them, which is enough for restores.
     #[serde(default)]
@@ -37,6 +41,10 @@ pub struct Config {
     #[serde(default)]
     #[schemars(range(min = 5, max = 5120))]
     pub s3_chunk_mebibytes: Option<u32>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How file trees are kept.

@@ -13,6 +13,8 @@ pub struct Copied {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Files that the remote copied from the backup before.
+    pub files_copied_there: u64,
     /// Files that rclone sent.
     pub transfers: u64,
     /// Bytes that it sent, those of files included that it had to send again.

@@ -2,11 +2,12 @@
 //!
 //! A stored stream is one object under the artifact's own name. `rclone rcat` takes a stream, and stores what it has got as
 //! soon as its input ends: so the host ends that input only when the source is known to have ended well, and kills rclone
-//! otherwise. A stored tree is a directory under that name, to which `rclone copy` brings each file that the host lists; it
-//! comes back by `rclone copy`, some files at a time, and the host's index makes it what it was. What a killed rclone leaves
+//! otherwise. A stored tree is a directory under that name, to which `rclone copy` brings each file that the host lists;
+//! what the backup before has, the remote copies from there. It comes back by `rclone copy`, some files at a time, and the host's index makes it what it was. What a killed rclone leaves
 //! is removed by the journal.
 
 mod answer;
+mod before;
 mod command;
 mod complaint;
 mod config;

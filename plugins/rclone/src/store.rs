@@ -2,9 +2,10 @@
 
 use backstay_sdk::{
     ByteStream, Code, Content, CopyOptions, Failure, Listing, Output, Result, RunInfo, Scratch, Stored, Tree,
-    When, journal, log, progress, state,
+    TreeCopy, When, journal, log, progress, state,
 };
 
+use crate::before::{self, Before};
 use crate::config::{Config, Trees};
 use crate::jsonlog::{self, Copied};
 use crate::receipt::{self, Receipt};
@@ -59,12 +60,8 @@ fn store_tree(config: &Config, run: &RunInfo, key: String, tree: &Tree) -> Resul
         return Err(Failure::storage(format!("{location} exists already")));
     }
     progress::stage("looking at the files");
-    let copy = tree.copy(CopyOptions {
-        exclude: Vec::new(),
-        hard_links: true,
-        earlier: None,
-        at_rest: true,
-    })?;
+    let before = before::find(config, run, &key)?;
+    let (copy, before) = look_at(config, tree, before)?;
     let limit = copy.limit();
     if limit.is_some() {
         log::info("rclone keeps to the limit that holds now; a change of it holds from the next run on");
@@ -75,6 +72,10 @@ fn store_tree(config: &Config, run: &RunInfo, key: String, tree: &Tree) -> Resul
     };
     journal::record(&entry, When::OnAbort)?;
     progress::stage("copying");
+    let copied_there = match &before {
+        Some(before) => copy_there(config, &copy, before, &key)?,
+        None => 0,
+    };
     let output = match copy.start(
         &command::copy_tree(config, &key, limit),
         Listing::Files,
@@ -120,7 +121,9 @@ fn store_tree(config: &Config, run: &RunInfo, key: String, tree: &Tree) -> Resul
         Err(failure) => return Err(failure),
     };
     state::remember_use(&config.remote, run)?;
+    before::remember(config, &key, before.as_ref())?;
     progress::statistics(&Copied {
+        files_copied_there: copied_there,
         files: amount.files,
         bytes: amount.bytes,
         files_checked: matching,
@@ -131,6 +134,51 @@ fn store_tree(config: &Config, run: &RunInfo, key: String, tree: &Tree) -> Resul
         receipt: receipt.to_string(),
         location,
     })
+}
+
+/// Walks a tree. What is the same in the tree before is found by that one's index; if it can't be read, everything is sent.
+fn look_at(config: &Config, tree: &Tree, before: Option<Before>) -> Result<(TreeCopy, Option<Before>)> {
+    let options = |earlier| CopyOptions {
+        exclude: Vec::new(),
+        hard_links: true,
+        earlier,
+        carry_over: false,
+        at_rest: true,
+    };
+    if let Some(before) = before {
+        match tree.copy(options(Some(before.index(config)?))) {
+            Ok(copy) => {
+                let has_some = copy.size().unchanged > 0;
+                return Ok((copy, Some(before).filter(|_| has_some)));
+            }
+            Err(failure) if failure.code == Code::Verification => {
+                log::info(format!(
+                    "everything is sent again, because the list of {} is not what it should be: {}",
+                    config.location(&before.key),
+                    failure.message
+                ));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok((tree.copy(options(None))?, None))
+}
+
+/// Has the remote copy what is the same in the tree before, and says how many files that were. What it doesn't copy is sent.
+fn copy_there(config: &Config, copy: &TreeCopy, before: &Before, key: &str) -> Result<u64> {
+    let command = command::copy_there(config, &before.key, key);
+    let output = copy.start(&command, Listing::Unchanged, None)?;
+    let copied = jsonlog::copied(&output.stdout).transfers;
+    if !output.is_success() {
+        let place = config.location(&before.key);
+        let failure = complaint::failure("copy from", &place, &with_log(&output));
+        log::info(format!("{}: what is missing is sent", failure.message));
+    }
+    log::info(format!(
+        "{copied} of {} files that are as they were in the backup before were copied by the remote itself",
+        copy.size().unchanged
+    ));
+    Ok(copied)
 }
 
 /// What was copied. Files that change or vanish while rclone reads them are no failure: the host finds them, too, and what

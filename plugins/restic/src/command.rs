@@ -238,6 +238,7 @@ mod tests {
             bytes: 42,
             allocated: 4096,
             carried: 0,
+            unchanged: 0,
             is_directory,
             beyond_pax: false,
         }

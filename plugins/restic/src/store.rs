@@ -93,6 +93,7 @@ fn store_tree(config: &Config, run: &RunInfo, key: &str, tree: &Tree) -> Result<
         exclude: Vec::new(),
         hard_links: true,
         earlier: None,
+        carry_over: false,
         at_rest: false,
     })?;
     let (size, limit) = (copy.size(), copy.limit());

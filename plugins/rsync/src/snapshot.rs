@@ -37,6 +37,7 @@ pub fn take(config: &Config, place: &Place<'_>, run: &RunInfo, key: &str, tree: 
         exclude: config.exclude_patterns.clone(),
         hard_links: config.hard_links,
         earlier,
+        carry_over: true,
         at_rest: false,
     });
     let copy = copy.map_err(|failure| match &before {

@@ -36,6 +36,7 @@ impl Host {
         let options = CopyOptions {
             hashes: Some(hashes(&self.scope.data_dir, Host::run(self)?, spec.root())),
             at_rest: wanted.at_rest,
+            carries: wanted.carry_over,
         };
         let context = self.scope.context.clone();
         let earlier = earlier.map(readable).transpose()?;
@@ -76,6 +77,7 @@ impl Host {
                 Listing::Carried => copy.carried()?,
                 Listing::LeftOut => copy.left_out(&context)?,
                 Listing::Files => copy.files()?,
+                Listing::Unchanged => copy.unchanged()?,
                 Listing::Nothing => std::fs::File::open("/dev/null")
                     .map_err(|e| backstay_model::Error::io("open", "/dev/null", e))?,
             };
@@ -146,6 +148,7 @@ impl HostTreeCopy for Host {
             bytes: size.content_bytes,
             allocated: size.allocated_bytes,
             carried: size.carried,
+            unchanged: size.unchanged,
             is_directory: size.is_directory,
             beyond_pax: size.beyond_pax,
         })

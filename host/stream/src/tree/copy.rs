@@ -33,6 +33,7 @@ use crate::tree::copy::hashes::{Known, Remembered};
 use crate::tree::copy::state::{Place, Root, State};
 use crate::tree::entry::{Entry, Kind, ROOT};
 use crate::tree::index::{Line, READ_BYTES, hash_content};
+use crate::tree::listed::listed;
 use crate::tree::path::{is_below, os};
 use crate::tree::scan::{Taken, scan};
 use crate::tree::sparse::{self, Segment};
@@ -54,6 +55,8 @@ pub struct CopyOptions {
     pub hashes: Option<PathBuf>,
     /// Whether it fails if anything but a directory has changed or vanished by the end.
     pub at_rest: bool,
+    /// Whether what an earlier copy has, and the tree has not any more, is to be carried over from there.
+    pub carries: bool,
 }
 
 /// How much a tree is.
@@ -67,6 +70,8 @@ pub struct CopySize {
     pub allocated_bytes: u64,
     /// Entries that are gone from the tree and are taken over from an earlier copy.
     pub carried: u64,
+    /// Files of which an earlier copy has the same content under the same path.
+    pub unchanged: u64,
     /// Whether it is a directory, and not a single file.
     pub is_directory: bool,
     /// Whether there are extended attributes that other programs can't write into a pax archive.
@@ -108,6 +113,7 @@ pub struct TreeCopy {
     states: File,
     taken: File,
     carried: File,
+    unchanged: File,
     firsts: Firsts,
     at_rest: bool,
     /// Whether what is gone is carried over from an earlier copy.
@@ -116,8 +122,7 @@ pub struct TreeCopy {
 }
 
 impl TreeCopy {
-    /// Walks a tree, and begins to read each file whose hash isn't known. `earlier` is the index of an earlier copy: what
-    /// is in it and not in the tree is to be carried over.
+    /// Walks a tree, and begins to read each file whose hash isn't known. `earlier` is the index of an earlier copy.
     ///
     /// What can't be opened, or could not be read the last time, becomes a warning and isn't taken. Codes: `vanished`,
     /// `unreadable`, `path-too-long`, `xattrs-unreadable`, `socket-skipped`.
@@ -134,7 +139,8 @@ impl TreeCopy {
         // What changes after this is read again next time.
         let hashes = options.hashes.as_deref();
         let remembered = Remembered::create(hashes)?;
-        let carries = earlier.is_some();
+        let carries = options.carries && earlier.is_some();
+        let earlier = earlier.map(|index| Earlier::new(index, carries)).transpose()?;
         let mut writing = Writing::new(&spec, Known::open(hashes), earlier, context)?;
         scan(&spec, context, &mut |entry, file| writing.take(entry, file))?;
         let Written {
@@ -142,7 +148,7 @@ impl TreeCopy {
             size,
             firsts,
             files,
-            lists: [draft, states, taken, carried],
+            lists: [draft, states, taken, carried, unchanged],
         } = writing.end()?;
         if size.entries == 0 {
             return Err(Error::new(
@@ -161,6 +167,7 @@ impl TreeCopy {
             states,
             taken,
             carried,
+            unchanged,
             firsts,
             at_rest: options.at_rest,
         })
@@ -193,6 +200,15 @@ impl TreeCopy {
     /// The list can't be read again.
     pub fn carried(&self) -> Result<File> {
         from_start(&self.carried)
+    }
+
+    /// The paths of files of which the earlier copy has the same content, in the form of [`TreeCopy::files`]. What is known of
+    /// their content is from runs before this one.
+    ///
+    /// # Errors
+    /// The list can't be read again.
+    pub fn unchanged(&self) -> Result<File> {
+        from_start(&self.unchanged)
     }
 
     /// What is in the tree's directory and isn't to be taken, as patterns for a program that walks it by itself: in the
@@ -249,9 +265,10 @@ struct Writing<'a, 'e> {
     states: BufWriter<File>,
     taken: BufWriter<File>,
     carried: BufWriter<File>,
+    unchanged: BufWriter<File>,
     earlier: Option<Earlier<'e>>,
     files: Files,
-    /// What could not be read the last time is tried before it is taken.
+    /// By which it is known what has not changed; and what could not be read the last time is tried before it is taken.
     known: Known,
     buffer: Vec<u8>,
     /// The last directory that vanished, below which nothing is taken.
@@ -262,7 +279,7 @@ impl<'a, 'e> Writing<'a, 'e> {
     fn new(
         spec: &TreeSpec,
         known: Known,
-        earlier: Option<&'e mut dyn BufRead>,
+        earlier: Option<Earlier<'e>>,
         context: &'a Context,
     ) -> Result<Self> {
         let is_directory = spec.root.is_dir();
@@ -282,7 +299,8 @@ impl<'a, 'e> Writing<'a, 'e> {
             states: temporary()?,
             taken: temporary()?,
             carried: temporary()?,
-            earlier: earlier.map(Earlier::new).transpose()?,
+            unchanged: temporary()?,
+            earlier,
             files: Files::new()?,
             known,
             buffer: vec![0; READ_BYTES],
@@ -325,6 +343,7 @@ impl<'a, 'e> Writing<'a, 'e> {
         self.carry_before(Some(entry))?;
         if entry.kind == Kind::File {
             self.files.add(&entry.path, &state, true)?;
+            self.compare(entry, &state)?;
         }
         Line::new(entry, None)
             .in_full(entry, pieces(entry, file).as_deref())
@@ -354,6 +373,20 @@ impl<'a, 'e> Writing<'a, 'e> {
         Ok(false)
     }
 
+    /// Notes a file whose content is that of the earlier copy.
+    fn compare(&mut self, entry: &Entry, state: &State) -> Result<()> {
+        let (Some(earlier), Some(content)) = (&self.earlier, self.known.find(&entry.path, state)) else {
+            return Ok(());
+        };
+        // What can't be listed can't be among what is to be taken either.
+        if let (true, Some(mut path)) = (earlier.had(entry, content), listed(&entry.path)) {
+            path.push(b'\n');
+            self.unchanged.write_all(&path).map_err(failed)?;
+            self.size.unchanged += 1;
+        }
+        Ok(())
+    }
+
     /// Writes what the earlier copy had in the order before an entry, or all that is left of it.
     fn carry_before(&mut self, entry: Option<&Entry>) -> Result<()> {
         let Some(earlier) = &mut self.earlier else {
@@ -370,7 +403,7 @@ impl<'a, 'e> Writing<'a, 'e> {
     fn end(mut self) -> Result<Written> {
         self.carry_before(None)?;
         let firsts = self.earlier.map_or_else(|| Ok(Firsts::new()), Earlier::end)?;
-        let lists = [self.draft, self.states, self.taken, self.carried];
+        let lists = [self.draft, self.states, self.taken, self.carried, self.unchanged];
         let lists = lists.into_iter().map(ended).collect::<Result<Vec<File>>>()?;
         Ok(Written {
             root: self.root,
@@ -393,7 +426,7 @@ struct Written {
     size: CopySize,
     firsts: Firsts,
     files: Files,
-    lists: [File; 4],
+    lists: [File; 5],
 }
 
 /// Where the data of a file with holes is.

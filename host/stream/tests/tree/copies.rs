@@ -1,8 +1,9 @@
 //! Trees that programs copy by themselves: what they are told to take, and what is claimed of what they took.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -19,10 +20,17 @@ fn spec(root: &Path) -> TreeSpec {
     TreeSpec::all(root).unwrap()
 }
 
+fn carrying() -> CopyOptions {
+    CopyOptions {
+        carries: true,
+        ..CopyOptions::default()
+    }
+}
+
 fn scan(spec: TreeSpec, earlier: Option<&str>) -> TreeCopy {
     let mut earlier = earlier.map(str::as_bytes);
     let earlier = earlier.as_mut().map(|index| index as &mut dyn std::io::BufRead);
-    TreeCopy::scan(spec, &CopyOptions::default(), earlier, &Context::default()).unwrap()
+    TreeCopy::scan(spec, &carrying(), earlier, &Context::default()).unwrap()
 }
 
 fn paths(mut list: fs::File) -> Vec<String> {
@@ -343,7 +351,7 @@ fn what_cannot_be_read_is_uncertain_at_first_and_left_out_and_carried_over_from_
         let context = Context::default();
         let options = CopyOptions {
             hashes: Some(directory.path().join(hashes)),
-            ..CopyOptions::default()
+            ..carrying()
         };
         let spec = TreeSpec::new(root, &["/mtu", "/speed"], &[""; 0], false).unwrap();
         let mut earlier = earlier.map(str::as_bytes);
@@ -381,6 +389,65 @@ fn what_cannot_be_read_is_uncertain_at_first_and_left_out_and_carried_over_from_
     );
     let (copy, _) = scan("others", Some(&earlier));
     assert_eq!(paths(copy.carried().unwrap()), ["speed"]);
+}
+
+#[test]
+fn files_that_are_what_they_were_in_an_earlier_copy_are_listed() {
+    let from = plant(&["changed", "gone", "new\nline", "replaced", "same"]);
+    symlink("same", from.path().join("link")).unwrap();
+    // What changed just now isn't believed.
+    std::thread::sleep(Duration::from_secs(4));
+    let directory = scratch();
+    let options = CopyOptions {
+        hashes: Some(directory.path().join("hashes")),
+        ..CopyOptions::default()
+    };
+    let scan = |earlier: &str| {
+        let mut earlier = earlier.as_bytes();
+        TreeCopy::scan(
+            spec(from.path()),
+            &options,
+            Some(&mut earlier),
+            &Context::default(),
+        )
+        .unwrap()
+    };
+    let unchanged = |copy: &TreeCopy| {
+        let mut list = String::new();
+        copy.unchanged().unwrap().read_to_string(&mut list).unwrap();
+        assert_eq!(list.lines().count() as u64, copy.size().unchanged);
+        list
+    };
+    let first = scan("");
+    assert_eq!(unchanged(&first), "");
+    let (index, _) = finish(&first);
+
+    fs::remove_file(from.path().join("gone")).unwrap();
+    // Of the same size and time.
+    let changed = fs::File::options()
+        .write(true)
+        .open(from.path().join("changed"))
+        .unwrap();
+    let before = changed.metadata().unwrap().modified().unwrap();
+    (&changed).write_all(b"CHANGED").unwrap();
+    changed.set_modified(before).unwrap();
+    fs::remove_file(from.path().join("replaced")).unwrap();
+    fs::create_dir(from.path().join("replaced")).unwrap();
+    let second = scan(&index);
+    assert_eq!(unchanged(&second), "new␊line\nsame\n");
+    assert_eq!(second.size().carried, 0);
+    assert!(!finish(&second).0.contains("gone"));
+
+    // Whatever is not known of the earlier copy is not the same.
+    for (from, to) in [
+        ("\"blake3\":\"", "\"blake3\":\"0"),
+        ("\"path\":\"same\"", "\"path\":\"same\",\"uncertain\":true"),
+    ] {
+        assert!(
+            !unchanged(&scan(&index.replace(from, to))).contains("same"),
+            "{to}"
+        );
+    }
 }
 
 #[test]

@@ -42,10 +42,17 @@ fn finish(copy: &TreeCopy) -> (Vec<Value>, Vec<(String, String)>) {
     )
 }
 
+fn carrying() -> CopyOptions {
+    CopyOptions {
+        carries: true,
+        ..CopyOptions::default()
+    }
+}
+
 fn scan(spec: TreeSpec, earlier: Option<&str>) -> TreeCopy {
     let mut earlier = earlier.map(str::as_bytes);
     let earlier = earlier.as_mut().map(|index| index as &mut dyn BufRead);
-    TreeCopy::scan(spec, &CopyOptions::default(), earlier, &Context::default()).unwrap()
+    TreeCopy::scan(spec, &carrying(), earlier, &Context::default()).unwrap()
 }
 
 fn index(root: &Path) -> String {
@@ -106,7 +113,7 @@ fn a_directory_that_is_renamed_during_the_walk_hides_nothing_else() {
     };
     let context = Context::default();
     let spec = TreeSpec::all(from.path()).unwrap();
-    let copy = TreeCopy::scan(spec, &CopyOptions::default(), Some(&mut earlier), &context).unwrap();
+    let copy = TreeCopy::scan(spec, &carrying(), Some(&mut earlier), &context).unwrap();
     let codes: Vec<String> = context.notes.take().0.into_iter().map(|w| w.code).collect();
     assert_eq!(codes, ["vanished"], "once, for all that is in it");
     assert_eq!(text(copy.taken().unwrap()), "./a\0./d\0./e\0./e/x\0");

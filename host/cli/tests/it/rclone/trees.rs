@@ -385,3 +385,67 @@ fn a_server_that_is_down_is_no_damage_and_one_that_loses_files_is_found_at_once(
     lab.verify("checksum").ok();
     lab.has_nothing_to_undo();
 }
+
+/// How often the remote copied a file of the newest tree by itself, and how many were sent.
+fn ways(lab: &Lab) -> (Value, Value) {
+    let statistics = &lab.artifact()["statistics"];
+    (
+        statistics["filesCopiedThere"].clone(),
+        statistics["transfers"].clone(),
+    )
+}
+
+#[test]
+fn what_the_backup_before_has_is_copied_by_the_remote_and_not_sent_again() {
+    let lab = Lab::new();
+    fs::create_dir_all(lab.at("served/bucket")).unwrap();
+    let server = Server::start(Protocol::S3, &lab.at("served"), "right-key");
+    lab.0.add(&server.remote("s3"));
+    lab.write("large", noise(1 << 20));
+    lab.write("sub/ü and blanks", "the same");
+    lab.write("sub/changed", "before");
+    symlink("large", lab.at("source/link")).unwrap();
+    // What changed just now isn't believed to be the same.
+    std::thread::sleep(Duration::from_secs(4));
+    lab.apply_to("s3:bucket/backups", &json!({}), &json!({}));
+    lab.run().ok();
+    assert_eq!(ways(&lab), (json!(0), json!(5)));
+    let first = lab.artifact()["object"].as_str().unwrap().to_owned();
+
+    // Nobody can see from its size and time that it has changed.
+    let file = lab.at("source/sub/changed");
+    let before = fs::metadata(&file).unwrap().modified().unwrap();
+    fs::write(&file, "after!").unwrap();
+    fs::File::open(&file).unwrap().set_modified(before).unwrap();
+    lab.run().ok();
+    assert_eq!(ways(&lab), (json!(3), json!(2)));
+    lab.verify("checksum").ok();
+    lab.comes_back("second");
+    // Each is whole, whatever becomes of the other.
+    fs::remove_dir_all(lab.at("served/bucket/backups").join(&first)).unwrap();
+    lab.verify("checksum").ok();
+
+    // What isn't there to be copied any more is sent; so is what changed just before the last run.
+    let second = lab.artifact()["object"].as_str().unwrap().to_owned();
+    fs::remove_file(lab.at("served/bucket/backups").join(&second).join("large")).unwrap();
+    lab.run().ok();
+    assert_eq!(ways(&lab), (json!(2), json!(3)));
+    lab.verify("checksum").ok();
+    lab.comes_back("third");
+
+    // Nor is anything copied from what may be damaged.
+    lab.0
+        .backstay
+        .run(&["verify", "--all", "--level", "size"])
+        .code(8);
+    lab.run().ok();
+    assert_eq!(ways(&lab), (json!(0), json!(5)));
+    lab.apply_to(
+        "s3:bucket/backups",
+        &json!({ "copyUnchanged": false }),
+        &json!({}),
+    );
+    lab.run().ok();
+    assert_eq!(ways(&lab), (json!(0), json!(5)));
+    lab.has_nothing_to_undo();
+}

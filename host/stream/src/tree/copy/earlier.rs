@@ -1,4 +1,4 @@
-//! What an earlier copy of a tree had, for what is to be carried over from there.
+//! What an earlier copy of a tree had: what is to be carried over from there, and what is still the same.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter};
 
 use backstay_model::Result;
+use blake3::Hash;
 
 use crate::tree::compare::{Lines, Numbered, order};
 use crate::tree::copy::{ended, temporary};
@@ -21,6 +22,10 @@ pub(super) type Firsts = HashMap<String, Option<Line>>;
 pub(super) struct Earlier<'e> {
     lines: Lines<&'e mut dyn BufRead>,
     next: Option<Numbered>,
+    /// What it had under the path of the entry of the tree that came last.
+    here: Option<Line>,
+    /// Whether what is gone from the tree is carried over.
+    carries: bool,
     /// The entry of the tree that came last and has nothing below it any more, because it is no directory.
     leaf: Option<Vec<u8>>,
     /// What may have further names, marked if it is carried over.
@@ -30,11 +35,13 @@ pub(super) struct Earlier<'e> {
 }
 
 impl<'e> Earlier<'e> {
-    pub(super) fn new(index: &'e mut dyn BufRead) -> Result<Self> {
+    pub(super) fn new(index: &'e mut dyn BufRead, carries: bool) -> Result<Self> {
         let mut lines = Lines::new(index, "earlier");
         Ok(Earlier {
             next: lines.next()?,
             lines,
+            here: None,
+            carries,
             leaf: None,
             passed: temporary()?,
             wanted: HashSet::new(),
@@ -43,6 +50,7 @@ impl<'e> Earlier<'e> {
 
     /// The next that is gone from the tree and comes before an entry of it, marked as carried over.
     pub(super) fn before(&mut self, entry: Option<&Entry>) -> Result<Option<Numbered>> {
+        self.here = None;
         loop {
             let Some(mut next) = self.next.take() else {
                 return Ok(None);
@@ -55,6 +63,7 @@ impl<'e> Earlier<'e> {
                         .map(|e| e.path.clone());
                     self.next = if place == Ordering::Equal {
                         self.pass(&mut next.line, false)?;
+                        self.here = Some(next.line);
                         self.lines.next()?
                     } else {
                         Some(next)
@@ -64,7 +73,7 @@ impl<'e> Earlier<'e> {
             }
             self.next = self.lines.next()?;
             let is_below_leaf = self.leaf.as_ref().is_some_and(|leaf| is_below(&next.path, leaf));
-            let is_carried = next.path != ROOT && !is_below_leaf;
+            let is_carried = self.carries && next.path != ROOT && !is_below_leaf;
             self.pass(&mut next.line, is_carried)?;
             if is_carried {
                 return Ok(Some(next));
@@ -72,8 +81,22 @@ impl<'e> Earlier<'e> {
         }
     }
 
+    /// Whether the entry of the tree that came last is a file with this content, and was the same then.
+    pub(super) fn had(&self, entry: &Entry, content: Hash) -> bool {
+        let is_same = |line: &Line| {
+            !line.uncertain
+                && line.kind == Kind::File
+                && line.size == Some(entry.size)
+                && line.blake3.as_deref() == Some(content.to_hex().as_str())
+        };
+        entry.kind == Kind::File && self.here.as_ref().is_some_and(is_same)
+    }
+
     fn pass(&mut self, line: &mut Line, is_carried: bool) -> Result<()> {
         line.carried = is_carried;
+        if !self.carries {
+            return Ok(());
+        }
         match line.kind {
             Kind::Directory => {}
             Kind::Hardlink if is_carried => self.wanted.extend(line.link.clone()),
