@@ -16,7 +16,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
 use crate::direct::Writer;
-use crate::key::Key;
+use crate::key::{DEEPEST, Key};
 use crate::sink::{FileSink, identity, sync_directory};
 use crate::{ObjectInfo, Space};
 
@@ -140,8 +140,6 @@ impl Directory {
     /// # Errors
     /// The place can't be read.
     pub fn find(&self, suffix: &str) -> Result<Vec<ObjectInfo>> {
-        /// `JOB/BACKUP/NAME`: what is deeper belongs to a tree.
-        const DEEPEST: usize = 3;
         let mut found = Vec::new();
         let mut open = vec![String::new()];
         while let Some(at) = open.pop() {

@@ -10,6 +10,9 @@ pub const MAX_KEY_BYTES: usize = 1024;
 /// Longest name between two slashes, in bytes: what is left of the 255 of most filesystems after a temporary name's affixes.
 pub const MAX_NAME_BYTES: usize = 240;
 
+/// How many names a key has at most that is one of an artifact, `JOB/BACKUP/NAME`: what is deeper is of a tree.
+pub(crate) const DEEPEST: usize = 3;
+
 /// A valid key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key(String);
@@ -45,6 +48,11 @@ impl Key {
             }
         }
         Ok(Key(text.to_owned()))
+    }
+
+    /// A key that the host has made of a valid one, and that may have names in it which no plugin can give.
+    pub(crate) fn checked(text: String) -> Self {
+        Key(text)
     }
 
     /// As text.

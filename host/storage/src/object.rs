@@ -14,6 +14,7 @@ mod read;
 mod repeat;
 mod request;
 mod sign;
+mod tree;
 mod upload;
 mod whole;
 
@@ -154,6 +155,20 @@ impl ObjectStore {
 
     /// The command that writes an object to its standard output. `$SECRET` stands for the secret, which is not in it.
     pub fn recovery_command(&self, key: &Key) -> String {
+        recovery::command(
+            &self.shared.access.remote,
+            recovery::Form::Stream,
+            &self.path(key),
+        )
+    }
+
+    /// The command that writes the files of a tree into `$TARGET`.
+    pub fn tree_recovery_command(&self, key: &Key) -> String {
+        recovery::command(&self.shared.access.remote, recovery::Form::Tree, &self.path(key))
+    }
+
+    /// Where an object is, from the top of the remote.
+    fn path(&self, key: &Key) -> String {
         let Access { remote, prefix, .. } = &self.shared.access;
         let parts = [
             remote.bucket.as_deref().unwrap_or_default(),
@@ -162,7 +177,7 @@ impl ObjectStore {
             key.as_str(),
         ];
         let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        recovery::command(remote, &parts.join("/"))
+        parts.join("/")
     }
 
     /// Stores what a recipe gives, filtered, under a key that is free.
@@ -215,12 +230,14 @@ impl ObjectStore {
     /// The store can't be read.
     pub fn stat(&self, key: &Key) -> Result<Option<ObjectInfo>> {
         let shared = &self.shared;
-        let size_bytes = shared.size(&shared.looks, key.as_str(), &Cancel::default())?;
-        Ok(size_bytes.map(|size_bytes| ObjectInfo {
-            key: key.as_str().to_owned(),
-            size_bytes,
-            is_tree: false,
-        }))
+        match shared.size(&shared.looks, key.as_str(), &Cancel::default())? {
+            Some(size_bytes) => Ok(Some(ObjectInfo {
+                key: key.as_str().to_owned(),
+                size_bytes,
+                is_tree: false,
+            })),
+            None => self.stat_tree(key),
+        }
     }
 
     /// All complete objects whose key ends with `suffix`, sorted.
@@ -231,12 +248,14 @@ impl ObjectStore {
         list::find(&self.shared, suffix)
     }
 
-    /// Removes an object, and what an interrupted `put` of it left.
+    /// Removes an object or a tree, and what an interrupted `put` of it left.
     ///
     /// # Errors
     /// Something can't be removed. What isn't there is no failure.
     pub fn delete(&self, key: &Key) -> Result<()> {
         let shared = &self.shared;
+        // Servers that keep objects as files have a directory of the tree's name, until it is empty.
+        self.delete_tree(key)?;
         shared.remove(key.as_str())?;
         if shared.is_whole() {
             shared.remove(&key.partial())?;
@@ -244,18 +263,10 @@ impl ObjectStore {
         shared.abort_uploads(key)
     }
 
-    pub(crate) fn without_trees(&self) -> Error {
-        without_trees(&self.place())
+    pub(crate) fn without_directories(&self) -> Error {
+        let message = format!("{} keeps no directories", self.place());
+        Error::new(Code::Configuration, message).hint("store the tree as files, or as one tar stream")
     }
-}
-
-/// That a place keeps no trees.
-pub(crate) fn without_trees(place: &str) -> Error {
-    Error::new(
-        Code::Configuration,
-        format!("{place} keeps streams, no file trees"),
-    )
-    .hint("store the tree as one tar stream")
 }
 
 impl Shared {
@@ -309,7 +320,7 @@ impl Shared {
     fn size(&self, operator: &Operator, path: &str, cancel: &Cancel) -> Result<Option<u64>> {
         self.wait(cancel, Some(PATIENCE), "look at", path, async {
             match operator.stat(path).await {
-                Ok(meta) => Ok(Some(meta.content_length())),
+                Ok(meta) => Ok(meta.is_file().then(|| meta.content_length())),
                 Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
                 Err(e) => Err(e),
             }

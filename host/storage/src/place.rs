@@ -86,7 +86,7 @@ impl Place {
     ) -> Result<Unpacked> {
         match self {
             Place::Directory(place) => place.put_tree(key, tar, index, context),
-            Place::Object(place) => Err(place.without_trees()),
+            Place::Object(place) => place.put_tree(key, tar, index, context),
             Place::Sftp(place) => Err(place.without_trees()),
         }
     }
@@ -98,7 +98,7 @@ impl Place {
     pub fn begin_tree(&self, key: &Key) -> Result<String> {
         match self {
             Place::Directory(place) => place.begin_tree(key),
-            Place::Object(place) => Err(place.without_trees()),
+            Place::Object(place) => Err(place.without_directories()),
             Place::Sftp(place) => Err(place.without_trees()),
         }
     }
@@ -116,7 +116,7 @@ impl Place {
     ) -> Result<KeptTree> {
         match self {
             Place::Directory(place) => place.end_tree(key, written, index, context),
-            Place::Object(place) => Err(place.without_trees()),
+            Place::Object(place) => Err(place.without_directories()),
             Place::Sftp(place) => Err(place.without_trees()),
         }
     }
@@ -128,7 +128,7 @@ impl Place {
     pub fn link(&self, key: &Key, target: &Key) -> Result<()> {
         match self {
             Place::Directory(place) => place.link(key, target),
-            Place::Object(place) => Err(place.without_trees()),
+            Place::Object(place) => Err(place.without_directories()),
             Place::Sftp(place) => Err(place.without_trees()),
         }
     }
@@ -152,7 +152,23 @@ impl Place {
     pub fn get_tree(&self, key: &Key) -> Result<PathBuf> {
         match self {
             Place::Directory(place) => place.get_tree(key),
-            Place::Object(place) => Err(place.without_trees()),
+            Place::Object(place) => Err(place.without_directories()),
+            Place::Sftp(place) => Err(place.without_trees()),
+        }
+    }
+
+    /// The files of a stored tree of a place without directories. Only with the tree's index do they come, or are found
+    /// missing.
+    ///
+    /// # Errors
+    /// [`Code::Configuration`] if the place keeps no trees, or as directories.
+    pub fn get_files(&self, key: &Key) -> Result<Arc<dyn Recipe>> {
+        match self {
+            Place::Directory(place) => Err(Error::new(
+                Code::Configuration,
+                format!("{} is a directory", place.location(key)),
+            )),
+            Place::Object(place) => Ok(Arc::new(place.get_files(key))),
             Place::Sftp(place) => Err(place.without_trees()),
         }
     }
@@ -209,6 +225,19 @@ impl Place {
             Place::Directory(place) => format!("cat {}", quote(&place.location(key))),
             Place::Object(place) => place.recovery_command(key),
             Place::Sftp(place) => place.recovery_command(key),
+        }
+    }
+
+    /// The shell command that writes the files of a stored tree into `$TARGET`, which is a directory, on a machine without
+    /// Backstay. It holds no secret.
+    ///
+    /// # Errors
+    /// [`Code::Configuration`] if the place keeps no trees.
+    pub fn tree_recovery_command(&self, key: &Key) -> Result<String> {
+        match self {
+            Place::Directory(place) => Ok(format!("cp -a {}/. \"$TARGET\"", quote(&place.location(key)))),
+            Place::Object(place) => Ok(place.tree_recovery_command(key)),
+            Place::Sftp(place) => Err(place.without_trees()),
         }
     }
 

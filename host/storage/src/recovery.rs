@@ -3,9 +3,17 @@
 
 use backstay_model::remote::{Remote, RemoteKind};
 
-/// The command that writes what is at a path of a remote to its standard output. `$SECRET` stands for the secret, which is
-/// not in it.
-pub(crate) fn command(remote: &Remote, path: &str) -> String {
+/// What is at a path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Form {
+    /// An object, to be written to standard output.
+    Stream,
+    /// The files of a tree, to be written into `$TARGET`.
+    Tree,
+}
+
+/// The command that reads what is at a path of a remote. `$SECRET` stands for the secret, which is not in it.
+pub(crate) fn command(remote: &Remote, form: Form, path: &str) -> String {
     let mut words: Vec<String> = settings(remote)
         .into_iter()
         .map(|(name, value)| format!("RCLONE_CONFIG_STORE_{name}={}", quote(&value)))
@@ -28,7 +36,11 @@ pub(crate) fn command(remote: &Remote, path: &str) -> String {
             ),
         });
     }
-    words.push(format!("rclone cat {}", quote(&format!("store:{path}"))));
+    let path = quote(&format!("store:{path}"));
+    words.push(match form {
+        Form::Stream => format!("rclone cat {path}"),
+        Form::Tree => format!("rclone copy {path} \"$TARGET\""),
+    });
     words.join(" ")
 }
 

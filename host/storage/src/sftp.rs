@@ -24,7 +24,7 @@ use futures::StreamExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
-use crate::object::{Access, without_trees};
+use crate::object::Access;
 use crate::{Key, ObjectInfo, recovery};
 
 use names::Names;
@@ -88,7 +88,7 @@ impl SftpStore {
     pub fn recovery_command(&self, key: &Key) -> String {
         let path = self.shared.names.path(key.as_str());
         let path = path.strip_prefix("./").unwrap_or(&path);
-        recovery::command(&self.shared.access.remote, path)
+        recovery::command(&self.shared.access.remote, recovery::Form::Stream, path)
     }
 
     /// Stores what a recipe gives, filtered, under a key that is free.
@@ -196,7 +196,8 @@ impl SftpStore {
     }
 
     pub(crate) fn without_trees(&self) -> Error {
-        without_trees(&self.place())
+        let message = format!("{} keeps streams, no file trees", self.place());
+        Error::new(Code::Configuration, message).hint("store the tree as one tar stream")
     }
 }
 

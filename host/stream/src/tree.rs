@@ -10,8 +10,8 @@
 //! somebody who renames things meanwhile can lead a reader or a writer out of the tree.
 //!
 //! [`TreeCopy`] is for programs that copy trees by themselves: it says what is to be taken, and what was. [`MendedRecipe`]
-//! is for those of them that give a tree back as a tar stream of their own, and [`FetchRecipe`] makes one of the files of those
-//! that give back single files.
+//! is for those of them that give a tree back as a tar stream of their own, and [`FetchRecipe`] makes one of files that
+//! come back one by one, as [`scatter`] gives them to whoever keeps no directories.
 //!
 //! What can't be read becomes a warning in the context's notes. Nothing here retries, logs, or syncs to
 //! disk; inode flags (`chattr`), access times and sockets aren't kept.
@@ -38,6 +38,7 @@ mod place;
 mod preview;
 mod produce;
 mod scan;
+mod scatter;
 mod selection;
 mod settle;
 mod sparse;
@@ -48,7 +49,7 @@ mod xattr;
 pub use compare::{MAX_DIFFERENCES, compare_index};
 pub use copy::{Copied, CopyOptions, CopySize, MAX_LEFT_OUT, TreeCopy, Untaken};
 pub use empty::empty_directory;
-pub use fetch::{FETCH_BYTES, FetchRecipe, Fetching};
+pub use fetch::{Bring, Content, FETCH_BYTES, Fetch, FetchRecipe, Fetching, Wanted};
 pub use index::index_directory;
 pub use measure::content_bytes;
 pub use mend::MendedRecipe;
@@ -56,6 +57,7 @@ pub use path::MAX_PATH_BYTES;
 pub use pax::MAX_PAX_BYTES;
 pub use preview::{Amount, Amounts, Change, Fate, preview};
 pub use produce::TarRecipe;
+pub use scatter::{FileSink, scatter};
 pub use settle::{KeptTree, index_kept};
 pub use sparse::MAX_SEGMENTS;
 pub use spec::TreeSpec;

@@ -19,10 +19,24 @@ pub struct Config {
     #[serde(default)]
     #[schemars(regex(pattern = r"^[A-Z][A-Z0-9_]{0,63}$"))]
     pub storage_class: Option<String>,
+    /// How a file tree is kept that no filter changes: as one tar stream, or each file as an object of its own.
+    #[serde(default)]
+    pub trees: Trees,
     /// For how long nobody may delete what is stored, not even who has the key: the object lock of an `s3` store, whose
     /// bucket must have been made with it. Not locked unless told.
     #[serde(default)]
     pub object_lock: Option<Lock>,
+}
+
+/// How file trees are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Trees {
+    /// As one tar stream.
+    #[default]
+    Tar,
+    /// Each file as an object.
+    Files,
 }
 
 /// An object lock.
@@ -66,6 +80,12 @@ impl Config {
             diagnostics.push(
                 Diagnostic::warning("/storageClass", "frozen", message)
                     .hint("GLACIER_IR costs little more and is read at once"),
+            );
+        }
+        if self.trees == Trees::Files && self.object_lock.is_some() {
+            let message = "the files of a tree can't be locked one by one";
+            diagnostics.push(
+                Diagnostic::error("/trees", "not-locked", message).hint("leave out `trees` or `objectLock`"),
             );
         }
         if let Some(lock) = self.object_lock.filter(|lock| lock.mode == Mode::Compliance) {

@@ -11,7 +11,7 @@ mod manifest;
 mod mounted;
 mod page;
 
-use crate::destinations::places::{Local, ObjectS3, RcloneDisk, ResticDisk, RsyncDisk};
+use crate::destinations::places::{Local, ObjectS3Files, RcloneDisk, ResticDisk, RsyncDisk};
 
 macro_rules! destinations {
     ($($name:ident: $place:ty;)*) => {
@@ -29,7 +29,7 @@ macro_rules! destinations {
 
 destinations! {
     local: Local;
-    object: ObjectS3;
+    object: ObjectS3Files;
     rclone: RcloneDisk;
     restic: ResticDisk;
     rsync: RsyncDisk;

@@ -43,6 +43,17 @@ macro_rules! destinations {
     };
 }
 
+/// What the printed commands bring of such a tree isn't all of it.
+mod object_s3_files {
+    behaviours! { super::places::ObjectS3Files:
+        trial::it_does_what_a_destination_must
+        round_trip::a_tree_comes_back
+        trouble::a_killed_host_leaves_nothing_after_the_next_start
+        trouble::what_is_gone_already_is_removed
+        gone::a_place_that_is_away_is_no_damage
+    }
+}
+
 destinations! {
     local: super::places::Local;
     rclone_disk: super::places::RcloneDisk;

@@ -7,3 +7,4 @@ mod remotes;
 mod round_trip;
 mod secrets;
 mod sftp;
+mod trees;

@@ -82,7 +82,8 @@ impl Trial<'_> {
             content_bytes, index, ..
         } = stored.moved
         else {
-            return Err(wrong("a tree was stored as a stream"));
+            self.remove(&[&stored.receipt]).await?;
+            return Ok(Some("it stored the tree as its tar stream".to_owned()));
         };
         if self.facts(&stored.receipt).await? != Some(content_bytes) {
             return Err(wrong(format!(

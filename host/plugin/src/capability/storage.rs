@@ -280,6 +280,18 @@ impl HostStore for Host {
         }
     }
 
+    async fn get_files(
+        &mut self,
+        this: Resource<Store>,
+        key: String,
+    ) -> wasmtime::Result<Result<Resource<ByteStream>, Failure>> {
+        let place = self.place(&this)?;
+        match self.blocking(move || place.get_files(&Key::parse(&key)?)).await {
+            Ok(recipe) => Ok(Ok(self.push_stream(ByteStream::plain(recipe))?)),
+            Err(error) => answer(Err(error)),
+        }
+    }
+
     async fn stat(
         &mut self,
         this: Resource<Store>,
@@ -347,6 +359,15 @@ impl HostStore for Host {
     ) -> wasmtime::Result<Result<String, Failure>> {
         let place = self.place(&this)?;
         answer(Key::parse(&key).map(|key| place.recovery_command(&key)))
+    }
+
+    async fn tree_recovery_command(
+        &mut self,
+        this: Resource<Store>,
+        key: String,
+    ) -> wasmtime::Result<Result<String, Failure>> {
+        let place = self.place(&this)?;
+        answer(Key::parse(&key).and_then(|key| place.tree_recovery_command(&key)))
     }
 
     async fn space(&mut self, this: Resource<Store>) -> wasmtime::Result<Result<Space, Failure>> {

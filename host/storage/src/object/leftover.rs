@@ -33,7 +33,7 @@ struct Upload {
 }
 
 impl Shared {
-    /// Gives up all multipart uploads of a key.
+    /// Gives up all multipart uploads of a key, or of what is below it.
     ///
     /// # Errors
     /// The store can't be asked, or refuses.
@@ -79,9 +79,12 @@ impl Shared {
         let listed: Listed = quick_xml::de::from_str(&text).map_err(|e| {
             opendal::Error::new(ErrorKind::Unexpected, "the list of uploads can't be read").set_source(e)
         })?;
-        for upload in listed.uploads.iter().filter(|upload| upload.key == full) {
-            let query = [("uploadId", upload.upload_id.as_str())];
-            self.request(Method::DELETE, &full, &query, None).await?;
+        for Upload { key, upload_id } in &listed.uploads {
+            let rest = key.strip_prefix(&full);
+            if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+                let query = [("uploadId", upload_id.as_str())];
+                self.request(Method::DELETE, key, &query, None).await?;
+            }
         }
         Ok(())
     }

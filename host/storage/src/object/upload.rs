@@ -122,6 +122,12 @@ impl Sink {
         self.shared.location(self.key.as_str())
     }
 
+    /// Ends an object of so many bytes that is no artifact of its own.
+    pub(super) fn complete(mut self, bytes: u64) -> Result<()> {
+        self.finish(bytes)
+            .map_err(|error| backstay_stream::Sink::abort(self, error))
+    }
+
     fn finish(&mut self, bytes: u64) -> Result<()> {
         self.send()?;
         let (shared, path) = (Arc::clone(&self.shared), self.key.as_str());

@@ -78,6 +78,12 @@ impl Sink {
         answer
     }
 
+    /// Ends an object of so many bytes that is no artifact of its own.
+    pub(super) fn complete(mut self, bytes: u64) -> Result<()> {
+        self.finish(bytes)
+            .map_err(|error| backstay_stream::Sink::abort(self, error))
+    }
+
     fn finish(&mut self, bytes: u64) -> Result<()> {
         // The end of the body.
         self.body = None;

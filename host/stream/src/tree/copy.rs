@@ -32,7 +32,7 @@ use crate::tree::copy::earlier::{Earlier, Firsts};
 use crate::tree::copy::hashes::{Known, Remembered};
 use crate::tree::copy::state::{Place, Root, State};
 use crate::tree::entry::{Entry, Kind, ROOT};
-use crate::tree::index::{Line, READ_BYTES, hash_content};
+use crate::tree::index::{Line, MOST_PIECES, READ_BYTES, hash_content};
 use crate::tree::listed::listed;
 use crate::tree::path::{is_below, os};
 use crate::tree::scan::{Taken, scan};
@@ -41,9 +41,6 @@ use crate::tree::spec::TreeSpec;
 
 /// Longest path that is given to a program, in bytes: the system's 4096 with room for a destination before it.
 const LISTED_PATH_BYTES: usize = 3 << 10;
-
-/// Most pieces of data in one file of which the places are kept; in one with more, holes come back as zeros.
-const MOST_PIECES: usize = 1 << 16;
 
 /// What somebody should look at if a tree went away.
 const GONE_HINT: &str = "was its file system unmounted meanwhile? what was copied doesn't count";

@@ -1,33 +1,24 @@
-//! A stored tree whose files a program gives back, as a tar stream in the order of its index.
+//! A stored tree whose files come back one by one, as a tar stream in the order of its index.
 
-use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+mod program;
+
+use std::io::BufReader;
 use std::iter::Peekable;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use backstay_model::error::{from_io, show_bytes};
+use backstay_model::error::show_bytes;
 use backstay_model::{Code, Error, Result};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
-use rustix::io::Errno;
 
 use crate::blocks::Blocks;
 use crate::context::Context;
-use crate::process::inside::Moving;
-use crate::process::keep::{Part, keep};
-use crate::process::{CommandSpec, child::Child};
 use crate::read::{Reading, read};
 use crate::recipe::{Produced, Recipe};
 use crate::tree::compare::{Lines, Numbered};
-use crate::tree::content::{ContentWriter, push_zeros};
-use crate::tree::directory::{LISTED, THROUGH};
-use crate::tree::empty::empty_directory;
+use crate::tree::content::push_zeros;
 use crate::tree::encode::{END, encode, padding_bytes};
 use crate::tree::entry::{Entry, Kind};
-use crate::tree::listed::listed;
-use crate::tree::path::{names, os, split};
-use crate::tree::sparse::Segment;
+
+pub use program::Fetching;
 
 /// Bytes of content that are brought at a time, and so the room that they take for a while.
 pub const FETCH_BYTES: u64 = 256 << 20;
@@ -38,37 +29,86 @@ const MOST_FILES: usize = 10_000;
 /// Most lines of an index that are held in memory.
 const MOST_LINES: usize = 20_000;
 
-/// Bytes to read from a program at first: whether there are any says whether the file is there.
-const FIRST_BYTES: usize = 64 << 10;
+/// Bytes to read at a time.
+const READ_BYTES: usize = 128 << 10;
 
 /// How files come back.
-#[derive(Debug, Clone)]
-pub struct Fetching {
-    /// Copies the files, whose paths it reads one a line in the form of [`TreeCopy::files`](crate::tree::TreeCopy::files),
-    /// into [`Fetching::into`]. One that isn't there is no failure of its.
-    pub many: CommandSpec,
-    /// Writes the content of the one file whose path it reads to its output.
-    pub one: CommandSpec,
-    /// A directory that nobody else uses. It is emptied again and again.
-    pub into: PathBuf,
-    /// Bytes of content that are brought at a time; what is larger comes alone and takes no room.
-    pub bytes: u64,
+pub trait Fetch: std::fmt::Debug + Send + Sync {
+    /// What brings them, for a person.
+    fn describe(&self) -> String;
+
+    /// Bytes of content that are brought at a time; what is larger comes alone.
+    fn most_bytes(&self) -> u64;
+
+    /// Begins to bring files.
+    fn begin<'a>(&'a self, context: &'a Context) -> Box<dyn Bring + 'a>;
 }
 
-/// The files of a stored tree, as a program brings them. Without the tree's index nobody knows which they are.
+/// A file that is to come.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Its path in the tree.
+    pub path: &'a [u8],
+    /// Bytes that it should have.
+    pub size: u64,
+}
+
+/// Somebody who brings files.
+pub trait Bring {
+    /// Brings files, in place of those that were brought before. One that isn't there is no failure.
+    ///
+    /// # Errors
+    /// Nobody knows which of them are there.
+    fn bring(&mut self, files: &[Wanted<'_>]) -> Result<()>;
+
+    /// A file that was brought, and its size; nothing if it isn't there.
+    ///
+    /// # Errors
+    /// It can't be read.
+    fn brought(&mut self, path: &[u8]) -> Result<Option<(u64, Box<dyn Content + '_>)>>;
+
+    /// A file while it comes. One that isn't there has no content.
+    ///
+    /// # Errors
+    /// It can't be asked for.
+    fn alone(&mut self, file: &Wanted<'_>) -> Result<Box<dyn Content + '_>>;
+
+    /// Removes what was brought.
+    ///
+    /// # Errors
+    /// It can't be removed.
+    fn end(&mut self) -> Result<()>;
+}
+
+/// The content of a file that comes back.
+pub trait Content {
+    /// The next bytes; none at its end.
+    ///
+    /// # Errors
+    /// It can't be read.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize>;
+
+    /// Looks whether whoever gives it has ended well, once it has given so many bytes.
+    ///
+    /// # Errors
+    /// It has not.
+    fn end(self: Box<Self>, given: u64) -> Result<()>;
+}
+
+/// The files of a stored tree. Without the tree's index nobody knows which they are.
 #[derive(Debug)]
-pub struct FetchRecipe(Fetching);
+pub struct FetchRecipe(Arc<dyn Fetch>);
 
 impl FetchRecipe {
     /// Files that come in this way.
-    pub fn new(fetching: Fetching) -> Self {
-        FetchRecipe(fetching)
+    pub fn new(fetch: impl Fetch + 'static) -> Self {
+        FetchRecipe(Arc::new(fetch))
     }
 }
 
 impl Recipe for FetchRecipe {
     fn describe(&self) -> String {
-        self.0.many.describe()
+        self.0.describe()
     }
 
     fn produce(&self, _: &Context, _: &mut Blocks) -> Result<Produced> {
@@ -81,7 +121,7 @@ impl Recipe for FetchRecipe {
 
     fn in_order_of(&self, index: &Arc<dyn Recipe>) -> Option<Arc<dyn Recipe>> {
         Some(Arc::new(Fetched {
-            fetching: self.0.clone(),
+            fetch: Arc::clone(&self.0),
             index: Arc::clone(index),
         }))
     }
@@ -90,32 +130,35 @@ impl Recipe for FetchRecipe {
 /// The same with the index: directories and links as it has them, and files with what was brought.
 #[derive(Debug)]
 struct Fetched {
-    fetching: Fetching,
+    fetch: Arc<dyn Fetch>,
     index: Arc<dyn Recipe>,
 }
 
 impl Recipe for Fetched {
     fn describe(&self) -> String {
-        self.fetching.many.describe()
+        self.fetch.describe()
     }
 
     fn produce(&self, context: &Context, out: &mut Blocks) -> Result<Produced> {
         let mut index = read(Arc::clone(&self.index), &context.uncounted())?;
+        let mut files = self.fetch.begin(context);
         let giving = Giving {
-            fetching: &self.fetching,
-            context,
-            out,
-            header: Vec::new(),
-            content: ContentWriter::new(),
-            produced: Produced {
-                content_bytes: Some(0),
-                entries: 0,
+            files: files.as_mut(),
+            most_bytes: self.fetch.most_bytes(),
+            out: Out {
+                context,
+                out,
+                buffer: vec![0; READ_BYTES],
+                produced: Produced {
+                    content_bytes: Some(0),
+                    entries: 0,
+                },
             },
         };
         match giving.all(&mut index) {
             Ok(produced) => {
                 index.finish()?;
-                empty_directory(&self.fetching.into)?;
+                files.end()?;
                 Ok(produced)
             }
             Err(error) if error.code() == Code::Cancelled => Err(error),
@@ -125,18 +168,15 @@ impl Recipe for Fetched {
 }
 
 /// A line of the index, and whether its file is to come alone.
-struct Wanted {
+struct Next {
     entry: Entry,
     is_alone: bool,
 }
 
 struct Giving<'a> {
-    fetching: &'a Fetching,
-    context: &'a Context,
-    out: &'a mut Blocks,
-    header: Vec<u8>,
-    content: ContentWriter,
-    produced: Produced,
+    files: &'a mut dyn Bring,
+    most_bytes: u64,
+    out: Out<'a>,
 }
 
 impl Giving<'_> {
@@ -145,21 +185,19 @@ impl Giving<'_> {
         let mut lines = std::iter::from_fn(|| lines.next().transpose()).peekable();
         while lines.peek().is_some() {
             let batch = self.bring(&mut lines)?;
-            for wanted in batch {
-                self.context.cancel.check()?;
-                self.give(&wanted)?;
+            for next in batch {
+                self.out.context.cancel.check()?;
+                self.give(&next)?;
             }
         }
-        self.out.write(&END)?;
-        Ok(self.produced)
+        self.out.out.write(&END)?;
+        Ok(self.out.produced)
     }
 
-    /// Has the program bring the files of the next lines.
-    fn bring(&mut self, lines: &mut Peekable<impl Iterator<Item = Result<Numbered>>>) -> Result<Vec<Wanted>> {
-        let failed = |e| Error::io("write a list of files to", std::env::temp_dir(), e);
-        let mut list = tempfile::tempfile().map_err(failed)?;
+    /// Has the files of the next lines brought.
+    fn bring(&mut self, lines: &mut Peekable<impl Iterator<Item = Result<Numbered>>>) -> Result<Vec<Next>> {
         let (mut batch, mut files, mut bytes) = (Vec::new(), 0, 0_u64);
-        let most_bytes = self.fetching.bytes;
+        let most_bytes = self.most_bytes;
         // An unreadable line has no size, and is taken to be told of.
         let has_room = |files: usize, bytes: u64, next: &Result<Numbered>| {
             let size = next.as_ref().map_or(0, |next| next.line.size.unwrap_or(0));
@@ -178,95 +216,91 @@ impl Giving<'_> {
             if entry.kind == Kind::File && !is_alone {
                 files += 1;
                 bytes += entry.size;
-                list.write_all(&line_of(&entry.path)?).map_err(failed)?;
             }
-            batch.push(Wanted { entry, is_alone });
+            batch.push(Next { entry, is_alone });
         }
-        empty_directory(&self.fetching.into)?;
-        if files > 0 {
-            list.seek(SeekFrom::Start(0)).map_err(failed)?;
-            self.run(list)?;
-        }
+        let is_brought = |next: &&Next| next.entry.kind == Kind::File && !next.is_alone;
+        let wanted: Vec<Wanted<'_>> = batch.iter().filter(is_brought).map(wanted).collect();
+        self.files.bring(&wanted)?;
+        self.out.context.meter.tick();
         Ok(batch)
     }
 
-    fn run(&self, list: File) -> Result<()> {
-        /// What such programs print says nothing that their complaints don't.
-        const PRINTED_BYTES: usize = 4 << 10;
-        let _moving = Moving::new(&self.context.meter);
-        let mut child = Child::start_in(&self.fetching.many, Path::new("/"), list, self.context)?;
-        let _activity = child.watch(&self.context.meter)?;
-        let printed = keep(child.take_stdout()?, Part::Last(PRINTED_BYTES))?;
-        let exit = child.wait()?;
-        self.context.cancel.check()?;
-        drop(printed);
-        exit.success(0)
-    }
-
     /// Gives an entry as far as it is there.
-    fn give(&mut self, wanted: &Wanted) -> Result<()> {
-        match wanted.entry.kind {
-            Kind::Directory | Kind::Symlink => self.begin(&wanted.entry).map(drop),
-            Kind::File if wanted.is_alone => self.give_alone(&wanted.entry),
-            Kind::File => self.give_brought(&wanted.entry),
+    fn give(&mut self, next: &Next) -> Result<()> {
+        let entry = &next.entry;
+        match entry.kind {
+            Kind::Directory | Kind::Symlink => self.out.begin(entry).map(drop),
+            Kind::File if next.is_alone => {
+                let content = self.files.alone(&wanted(next))?;
+                self.out.file(entry, content)
+            }
+            Kind::File => match self.files.brought(&entry.path)? {
+                None => Ok(()),
+                Some((size, content)) => {
+                    let entry = Entry {
+                        size,
+                        ..entry.clone()
+                    };
+                    if size == 0 {
+                        self.out.begin(&entry).map(drop)
+                    } else {
+                        self.out.file(&entry, content)
+                    }
+                }
+            },
             // The index has all that there is to know of them.
             Kind::Hardlink | Kind::Fifo | Kind::Character | Kind::Block => Ok(()),
         }
     }
+}
 
-    fn give_brought(&mut self, entry: &Entry) -> Result<()> {
-        let Some((file, size)) = self.open(&entry.path)? else {
-            return Ok(());
-        };
-        let entry = Entry {
-            size,
-            ..entry.clone()
-        };
-        let whole = Segment {
-            offset: 0,
-            bytes: self.begin(&entry)?,
-        };
-        if self.content.push(&file, whole, self.context, self.out)?.is_some() {
-            let path = self.fetching.into.join(os(&entry.path));
-            let error = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-            return Err(Error::io("read", path, error));
-        }
-        push_zeros(padding_bytes(size) as u64, self.context, self.out)
+fn wanted(next: &Next) -> Wanted<'_> {
+    Wanted {
+        path: &next.entry.path,
+        size: next.entry.size,
+    }
+}
+
+/// The tar stream.
+struct Out<'a> {
+    context: &'a Context,
+    out: &'a mut Blocks,
+    buffer: Vec<u8>,
+    produced: Produced,
+}
+
+impl Out<'_> {
+    /// Gives the header of an entry, and says how many bytes of content must follow.
+    fn begin(&mut self, entry: &Entry) -> Result<u64> {
+        let mut header = Vec::new();
+        let bytes = encode(entry, None, &mut header);
+        self.out.write(&header)?;
+        self.produced.entries += 1;
+        self.produced.content_bytes = self.produced.content_bytes.map(|all| all + entry.size);
+        Ok(bytes)
     }
 
-    /// Gives a file while the program writes it.
-    fn give_alone(&mut self, entry: &Entry) -> Result<()> {
-        let failed = |e| Error::io("write the name of a file to", std::env::temp_dir(), e);
-        let mut list = tempfile::tempfile().map_err(failed)?;
-        list.write_all(&line_of(&entry.path)?).map_err(failed)?;
-        list.seek(SeekFrom::Start(0)).map_err(failed)?;
-        let mut child = Child::start_in(&self.fetching.one, Path::new("/"), list, self.context)?;
-        let mut stdout = child.take_stdout()?;
-        let unread = |e| from_io(e, Code::Storage, "cannot read what a program writes");
-        let mut first = vec![0; FIRST_BYTES];
-        let mut given = stdout.read(&mut first).map_err(unread)? as u64;
-        if given > 0 {
-            self.begin(entry)?;
-            self.out.write(&first[..given as usize])?;
-        }
-        while given > 0 && given <= entry.size {
+    /// Gives a file with its content. Of one without any nothing is given: it isn't there, and who reads on finds it missing.
+    fn file(&mut self, entry: &Entry, mut content: Box<dyn Content + '_>) -> Result<()> {
+        let mut given = 0;
+        while given <= entry.size {
             self.context.cancel.check()?;
-            match self
-                .out
-                .fill(|buffer| stdout.read(buffer))
-                .map_err(|e| e.or(unread))?
-            {
-                0 => break,
-                n => given += n as u64,
+            let n = content.read(&mut self.buffer)?;
+            if n == 0 {
+                break;
             }
+            if given == 0 {
+                self.begin(entry)?;
+            }
+            self.out.write(&self.buffer[..n])?;
+            given += n as u64;
             self.context.meter.tick();
         }
         if given <= entry.size {
-            child.wait()?.success(given)?;
-            self.context.cancel.check()?;
+            content.end(given)?;
         }
         match given {
-            // Who reads on finds it missing.
             0 => Ok(()),
             n if n == entry.size => push_zeros(padding_bytes(n) as u64, self.context, self.out),
             n => {
@@ -279,52 +313,4 @@ impl Giving<'_> {
             }
         }
     }
-
-    /// Gives the header of an entry, and says how many bytes of content must follow.
-    fn begin(&mut self, entry: &Entry) -> Result<u64> {
-        self.header.clear();
-        let bytes = encode(entry, None, &mut self.header);
-        self.out.write(&self.header)?;
-        self.produced.entries += 1;
-        self.produced.content_bytes = self.produced.content_bytes.map(|all| all + entry.size);
-        Ok(bytes)
-    }
-
-    /// A regular file that was brought, and its size; nothing if there is none.
-    fn open(&self, path: &[u8]) -> Result<Option<(File, u64)>> {
-        const FILE: OFlags = OFlags::RDONLY
-            .union(OFlags::NOFOLLOW)
-            .union(OFlags::NONBLOCK)
-            .union(OFlags::CLOEXEC);
-        let failed = |e: Errno| Error::io("read", self.fetching.into.join(os(path)), e.into());
-        let (above, name) = split(path);
-        let mut directory: OwnedFd =
-            openat(CWD, &self.fetching.into, LISTED, Mode::empty()).map_err(failed)?;
-        for each in names(above) {
-            directory = match openat(&directory, os(each), THROUGH, Mode::empty()) {
-                Ok(below) => below,
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
-                Err(e) => return Err(failed(e)),
-            };
-        }
-        let file = match openat(&directory, os(name), FILE, Mode::empty()) {
-            Ok(file) => file,
-            Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
-            Err(e) => return Err(failed(e)),
-        };
-        let stat = fstat(&file).map_err(failed)?;
-        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
-        Ok(is_file.then(|| (File::from(file), size)))
-    }
-}
-
-/// A path as a line of a list.
-fn line_of(path: &[u8]) -> Result<Vec<u8>> {
-    let mut line = listed(path).ok_or_else(|| {
-        let message = format!("no program can be asked for {}", show_bytes(path));
-        Error::new(Code::Verification, message).hint("the index is not of a tree that was stored in this way")
-    })?;
-    line.push(b'\n');
-    Ok(line)
 }

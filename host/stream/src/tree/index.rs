@@ -21,6 +21,9 @@ use crate::tree::unpack::Unpacked;
 /// Bytes to read at a time.
 pub(crate) const READ_BYTES: usize = 256 << 10;
 
+/// Most pieces of data in one file of which a line has the places; in one with more, holes come back as zeros.
+pub(crate) const MOST_PIECES: usize = 1 << 16;
+
 /// One line of an index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -74,7 +74,7 @@ pub const LEVELS: [&str; 4] = ["size", "checksum", "archive", "restore"];
 
 /// The least level that finds it; nothing if the destination stores no such part, or the tests don't do this to it.
 pub fn found_by(destination: &str, part: Part, harm: Harm) -> Option<&'static str> {
-    let keeps_trees = matches!(destination, "local" | "rclone" | "rsync");
+    let keeps_trees = matches!(destination, "local" | "object" | "rclone" | "rsync");
     // Which bit it is, and what the bytes mean, is the same wherever they are.
     if destination != "local" && (part == Part::Sealed || harm.is_a_finer_point()) {
         return None;

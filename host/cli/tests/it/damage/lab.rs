@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::harm::{HARMS, Harm, LEVELS, PARTS, Part, found_by};
 use crate::destinations::noise;
-use crate::destinations::places::{Local, ObjectS3, Place, RcloneDisk, ResticDisk, RsyncDisk};
+use crate::destinations::places::{Local, ObjectS3Files, Place, RcloneDisk, ResticDisk, RsyncDisk};
 use crate::roundtrip::{Key, key};
 
 /// A destination whose stored files can be reached.
@@ -49,7 +49,7 @@ impl Damageable for Local {
     const RESTORED: &[Harm] = &[Harm::MiddleBit, Harm::CutShort, Harm::Deleted, Harm::Swapped];
 }
 
-impl Damageable for ObjectS3 {
+impl Damageable for ObjectS3Files {
     const PLUGIN: &str = "object";
 }
 

@@ -387,14 +387,20 @@ impl Place for RcloneWebDav {
 }
 
 /// A bucket of an S3 server, by a remote of the host's own.
-pub struct ObjectS3(ObjectServer);
+pub struct Bucket<const FILES: bool>(ObjectServer);
 
-impl Place for ObjectS3 {
+/// One where a tree is its tar stream.
+pub type ObjectS3 = Bucket<false>;
+
+/// One where each file of a tree is an object.
+pub type ObjectS3Files = Bucket<true>;
+
+impl<const FILES: bool> Place for Bucket<FILES> {
     const AWAY: i32 = 6;
     const HAS_DIRECTORIES: bool = false;
 
     fn start(_: &Path) -> Self {
-        ObjectS3(ObjectServer::start(Protocol::S3))
+        Bucket(ObjectServer::start(Protocol::S3))
     }
 
     fn introduce(&self, backstay: &Backstay) {
@@ -409,7 +415,8 @@ impl Place for ObjectS3 {
     }
 
     fn destination(&self) -> String {
-        "{ plugin: object, config: { remote: store, prefix: my/backups } }".to_owned()
+        let trees = if FILES { "files" } else { "tar" };
+        format!("{{ plugin: object, config: {{ remote: store, prefix: my/backups, trees: {trees} }} }}")
     }
 
     fn files(&self) -> PathBuf {

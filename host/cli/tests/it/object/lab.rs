@@ -79,9 +79,22 @@ impl Lab {
     }
 
     pub fn apply_source(&self, source: &str, more: &str) {
+        self.apply_to("{ remote: main, prefix: nas/one }", source, more);
+    }
+
+    /// Applies the same job, which keeps each file as an object.
+    pub fn apply_files(&self, more: &str) {
+        let source = format!(
+            "{{ plugin: path, config: {{ path: {}, stream: false }} }}",
+            self.at("source").display()
+        );
+        self.apply_to("{ remote: main, prefix: nas/one, trees: files }", &source, more);
+    }
+
+    fn apply_to(&self, config: &str, source: &str, more: &str) {
         self.backstay
             .apply(&format!(
-                "name: data\nsource: {source}\ndestinations: [{{ plugin: object, config: {{ remote: main, prefix: nas/one }} }}]\nguards: {{ minBytes: 0 }}\nretries: {{ attempts: 1 }}\n{more}\n"
+                "name: data\nsource: {source}\ndestinations: [{{ plugin: object, config: {config} }}]\nguards: {{ minBytes: 0 }}\nretries: {{ attempts: 1 }}\n{more}\n"
             ))
             .ok();
     }
