@@ -159,6 +159,11 @@ pub fn forget(config: &Config, ids: &[String], prune: bool) -> Command {
         .args(ids)
 }
 
+/// Looks whether all is there and fits together that the repository says it has, without reading the data itself.
+pub fn check(config: &Config) -> Command {
+    restic(config, &["check", "--quiet"])
+}
+
 /// Lists the ids of all locks, one a line.
 pub fn list_locks(config: &Config) -> Command {
     restic(config, &["list", "locks", "--no-lock"])
@@ -244,7 +249,7 @@ mod tests {
         }
     }
 
-    fn commands(config: &Config) -> [Command; 18] {
+    fn commands(config: &Config) -> [Command; 19] {
         let ids = ["a".repeat(64), "b".repeat(64)];
         [
             version(),
@@ -260,6 +265,7 @@ mod tests {
             dump(config, &receipt()),
             forget(config, &ids, true),
             forget(config, &ids, false),
+            check(config),
             list_locks(config),
             cat_lock(config, &ids[0]),
             unlock(config),

@@ -25,6 +25,9 @@ pub struct Config {
     /// Make the repository at the first backup if there is none.
     #[serde(default)]
     pub init: bool,
+    /// Whether restic checks the repository after it removed data from it (`restic check`, without reading the data itself).
+    #[serde(default = "yes")]
+    pub check_after_prune: bool,
     /// More tags for each snapshot.
     #[serde(default)]
     pub tags: Vec<String>,
@@ -47,6 +50,10 @@ pub struct Config {
     #[serde(default)]
     #[schemars(regex(pattern = r"^/"))]
     pub cache_directory: Option<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How restic compresses.

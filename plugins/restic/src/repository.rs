@@ -196,7 +196,45 @@ pub fn remove(config: &Config, receipts: &[Receipt], prune: bool) -> Result<()> 
         }
     }
     let ids: Vec<String> = there.into_iter().map(|snapshot| snapshot.id).collect();
-    forget(config, &ids, prune)
+    forget(config, &ids, prune)?;
+    if prune && config.check_after_prune {
+        check(config)?;
+    }
+    Ok(())
+}
+
+/// Has restic check the repository. If another one is at work there, that is left to the next time.
+///
+/// # Errors
+/// [`Code::Verification`] if something is missing or damaged; or it can't be opened.
+fn check(config: &Config) -> Result<()> {
+    let output = command::check(config).run()?;
+    if output.is_success() {
+        log::info("data was removed, and `restic check` finds the repository whole");
+        return Ok(());
+    }
+    if complaint::kind(&output.stderr) == Some(Kind::Locked) {
+        log::info(
+            "the repository was not checked after the removal, because another restic is at work in it",
+        );
+        return Ok(());
+    }
+    Err(of_check(config, &output))
+}
+
+/// What a check found, or why it could not look.
+fn of_check(config: &Config, output: &Output) -> Failure {
+    if !matches!(complaint::kind(&output.stderr), None | Some(Kind::Damaged)) {
+        return complaint::failure("check", &config.repository, output);
+    }
+    let message = format!(
+        "{} is damaged, as `restic check` says: {}",
+        config.repository,
+        output.complaint()
+    );
+    Failure::new(Code::Verification, message).hint(
+        "`restic check` shows all of it; verify the backups (`backstay verify --all`), and let nothing be removed until you have found out why",
+    )
 }
 
 /// Removes snapshots.
@@ -217,4 +255,35 @@ pub fn forget(config: &Config, ids: &[String], prune: bool) -> Result<()> {
         Some(Kind::Locked) => locks::name_holders(config, failure),
         _ => failure,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_check_finds_is_damage_and_a_server_that_is_away_is_not() {
+        let config: Config =
+            serde_json::from_str(r#"{"repository":"/srv/r","passwordSecret":"p"}"#).expect("a configuration");
+        let of = |stderr: &str| {
+            let output = Output {
+                command: "restic check".to_owned(),
+                is_fed: false,
+                status: 1,
+                stdout: String::new(),
+                stderr: stderr.to_owned(),
+            };
+            of_check(&config, &output)
+        };
+        let found = of("pack 0e9f: does not exist\nFatal: repository contains errors\n");
+        assert_eq!(found.code, Code::Verification);
+        assert!(
+            found.message.starts_with("/srv/r is damaged"),
+            "{}",
+            found.message
+        );
+        let away =
+            of("Fatal: unable to open repository: dial tcp 127.0.0.1:1: connect: connection refused\n");
+        assert!(away.code == Code::Network && away.retry, "{}", away.message);
+    }
 }

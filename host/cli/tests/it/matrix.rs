@@ -9,7 +9,7 @@ mod table;
 use backstay_testkit::cli::Backstay;
 
 use crate::destinations::FILTERS;
-use crate::destinations::places::{Local, ObjectS3, Place, RcloneDisk, ResticDisk, RsyncDisk};
+use crate::destinations::places::{Local, ObjectS3Files, Place, RcloneDisk, ResticDisk, RsyncDisk};
 use crate::roundtrip::key;
 use origins::Origin;
 
@@ -42,7 +42,7 @@ fn comes_back<P: Place>(origin: &impl Origin, place: &str) {
 fn everywhere(origin: &impl Origin) {
     comes_back::<Local>(origin, "local");
     comes_back::<RcloneDisk>(origin, "rclone");
-    comes_back::<ObjectS3>(origin, "object");
+    comes_back::<ObjectS3Files>(origin, "object");
     comes_back::<ResticDisk>(origin, "restic");
     comes_back::<RsyncDisk>(origin, "rsync");
 }

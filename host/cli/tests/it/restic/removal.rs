@@ -70,8 +70,11 @@ fn prune_removes_the_jobs_own_snapshots_by_id_and_nobody_elses() {
     let mut job = lab.job(&lab.config(&json!({})));
     job["retention"] = json!({ "keepLast": 1 });
     lab.apply(&job);
-    let run = lab.run().ok().json();
+    let output = lab.run().ok();
+    let run = output.json();
     assert_eq!(run["stats"]["deletedBackups"], 2, "{run}");
+    let whole = "`restic check` finds the repository whole";
+    assert!(output.stderr.contains(whole), "{}", output.stderr);
     let left = ids(&lab.repository.snapshots());
     assert!(left.is_superset(&foreign));
     assert_eq!(left.len(), foreign.len() + 2);
