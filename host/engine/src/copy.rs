@@ -88,6 +88,7 @@ impl Engine {
             // A destination may keep a tree as its tar stream.
             Moved::Stream { transfer, .. } if form == Form::Tree => Ok(StoredArtifact {
                 form: Form::Tar,
+                object: format!("{}{}", blank.object, ending(Form::Tar, &way.scope.filters)),
                 ..of_stream(blank, transfer)
             }),
             Moved::Stream { transfer, .. } => Ok(of_stream(blank, transfer)),

@@ -213,7 +213,7 @@ impl ObjectStore {
     /// # Errors
     /// [`Code::Storage`] if there is none.
     pub fn get(&self, key: &Key) -> Result<ObjectRecipe> {
-        let Some(info) = self.stat(key)? else {
+        let Some(info) = self.stat(key)?.filter(|info| !info.is_tree) else {
             let message = format!("{} is not there", self.shared.location(key.as_str()));
             return Err(Error::new(Code::Storage, message));
         };

@@ -50,6 +50,14 @@ pub fn remember(config: &Config, key: &str, before: Option<&Before>) -> Result<(
     state::set(&note(config, key), &format!("{key}\n{oldest}"))
 }
 
+/// Has the next run send everything.
+///
+/// # Errors
+/// The host's database fails.
+pub fn forget(config: &Config, key: &str) -> Result<()> {
+    state::remove(&note(config, key))
+}
+
 impl Before {
     /// The index that the host keeps beside the tree.
     ///

@@ -86,7 +86,9 @@ pub fn copy_tree(config: &Config, key: &str, limit: Option<u64>) -> Command {
 }
 
 /// Has the remote copy the files that are in the list on its input from one key to another, where nothing is yet.
-pub fn copy_there(config: &Config, from: &str, to: &str) -> Command {
+///
+/// It sends what it can't have copied there after all, with at most so many bytes a second.
+pub fn copy_there(config: &Config, from: &str, to: &str, limit: Option<u64>) -> Command {
     patient(config, &["copy"])
         .args([
             "--files-from-raw=-",
@@ -95,6 +97,7 @@ pub fn copy_there(config: &Config, from: &str, to: &str) -> Command {
         ])
         .args(LOGGED)
         .args(config.transfers.map(|many| format!("--transfers={many}")))
+        .args(limit.map(|bytes| format!("--bwlimit={}B", bytes.max(1))))
         .args([&config.location(from), &config.location(to)])
 }
 
@@ -234,7 +237,7 @@ mod tests {
             stat(config, "j/1/data.tar"),
             rcat(config, "j/1/data.tar", "/scratch/1"),
             cat(config, "j/1/data.tar"),
-            copy_there(config, "j/0/data", "j/1/data"),
+            copy_there(config, "j/0/data", "j/1/data", Some(7)),
             copy_tree(config, "j/1/data", Some(7)),
             check_tree(config, "j/1/data"),
             size(config, "j/1/data"),

@@ -60,8 +60,7 @@ fn store_tree(config: &Config, run: &RunInfo, key: String, tree: &Tree) -> Resul
         return Err(Failure::storage(format!("{location} exists already")));
     }
     progress::stage("looking at the files");
-    let before = before::find(config, run, &key)?;
-    let (copy, before) = look_at(config, tree, before)?;
+    let (copy, before) = look_at(config, tree, before(config, run, &key)?)?;
     let limit = copy.limit();
     if limit.is_some() {
         log::info("rclone keeps to the limit that holds now; a change of it holds from the next run on");
@@ -73,7 +72,7 @@ fn store_tree(config: &Config, run: &RunInfo, key: String, tree: &Tree) -> Resul
     journal::record(&entry, When::OnAbort)?;
     progress::stage("copying");
     let copied_there = match &before {
-        Some(before) => copy_there(config, &copy, before, &key)?,
+        Some(before) => copy_there(config, &copy, before, &key, limit)?,
         None => 0,
     };
     let output = match copy.start(
@@ -88,6 +87,9 @@ fn store_tree(config: &Config, run: &RunInfo, key: String, tree: &Tree) -> Resul
                 "the tree is stored as a tar stream, because {}",
                 failure.message
             ));
+            if before.is_some() {
+                place::purge(config, &key)?;
+            }
             drop(copy);
             return store_as_tar(config, run, &key, tree);
         }
@@ -118,7 +120,11 @@ fn store_tree(config: &Config, run: &RunInfo, key: String, tree: &Tree) -> Resul
             drop(copy);
             return store_as_tar(config, run, &key, tree);
         }
-        Err(failure) => return Err(failure),
+        Err(failure) => {
+            // If what came from there is not what the files are, it would not be the next time.
+            before::forget(config, &key)?;
+            return Err(failure);
+        }
     };
     state::remember_use(&config.remote, run)?;
     before::remember(config, &key, before.as_ref())?;
@@ -136,6 +142,21 @@ fn store_tree(config: &Config, run: &RunInfo, key: String, tree: &Tree) -> Resul
     })
 }
 
+/// The tree that files may be copied from. Whatever is the matter with it is no reason not to send them.
+fn before(config: &Config, run: &RunInfo, key: &str) -> Result<Option<Before>> {
+    match before::find(config, run, key) {
+        Err(failure) if failure.code != Code::Cancelled => {
+            say_that_all_is_sent(&failure);
+            Ok(None)
+        }
+        found => found,
+    }
+}
+
+fn say_that_all_is_sent(failure: &Failure) {
+    log::info(format!("everything is sent again: {}", failure.message));
+}
+
 /// Walks a tree. What is the same in the tree before is found by that one's index; if it can't be read, everything is sent.
 fn look_at(config: &Config, tree: &Tree, before: Option<Before>) -> Result<(TreeCopy, Option<Before>)> {
     let options = |earlier| CopyOptions {
@@ -151,22 +172,23 @@ fn look_at(config: &Config, tree: &Tree, before: Option<Before>) -> Result<(Tree
                 let has_some = copy.size().unchanged > 0;
                 return Ok((copy, Some(before).filter(|_| has_some)));
             }
-            Err(failure) if failure.code == Code::Verification => {
-                log::info(format!(
-                    "everything is sent again, because the list of {} is not what it should be: {}",
-                    config.location(&before.key),
-                    failure.message
-                ));
-            }
-            Err(failure) => return Err(failure),
+            Err(failure) if failure.code == Code::Cancelled => return Err(failure),
+            // What is wrong with the tree itself is found once more.
+            Err(failure) => say_that_all_is_sent(&failure),
         }
     }
     Ok((tree.copy(options(None))?, None))
 }
 
 /// Has the remote copy what is the same in the tree before, and says how many files that were. What it doesn't copy is sent.
-fn copy_there(config: &Config, copy: &TreeCopy, before: &Before, key: &str) -> Result<u64> {
-    let command = command::copy_there(config, &before.key, key);
+fn copy_there(
+    config: &Config,
+    copy: &TreeCopy,
+    before: &Before,
+    key: &str,
+    limit: Option<u64>,
+) -> Result<u64> {
+    let command = command::copy_there(config, &before.key, key, limit);
     let output = copy.start(&command, Listing::Unchanged, None)?;
     let copied = jsonlog::copied(&output.stdout).transfers;
     if !output.is_success() {

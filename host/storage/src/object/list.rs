@@ -10,54 +10,33 @@ use super::{PATIENCE, Shared};
 use crate::key::DEEPEST;
 use crate::{Key, ObjectInfo};
 
-/// Files of one tree that are gone through before the rest of them is passed over by a request of its own.
-const PASSED: usize = 500;
-
-/// How to go on after an object.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Go {
-    /// With the next one.
-    On,
-    /// Past all that is below this directory.
-    Past(String),
-    /// Not at all.
-    Home,
-}
-
 /// All objects whose key ends with `suffix`, sorted.
 pub(super) fn find(shared: &Shared, suffix: &str) -> Result<Vec<ObjectInfo>> {
     let mut found = Vec::new();
-    let mut inside = (String::new(), 0);
-    walk_to(shared, "/", DEEPEST, &mut |entry| {
+    walk_to(shared, "/", DEEPEST, &Cancel::default(), &mut |entry| {
         let path = entry.path();
-        if let Some(tree) = tree_of(path) {
-            if inside.0 != tree {
-                inside = (tree.to_owned(), 0);
-            }
-            inside.1 += 1;
-            return Ok(match inside.1 {
-                PASSED => Go::Past(inside.0.clone()),
-                _ => Go::On,
-            });
-        }
-        if path.ends_with(suffix) && Key::parse(path).is_ok() {
+        if is_of_backup(path) && path.ends_with(suffix) && Key::parse(path).is_ok() {
             found.push(info(shared, entry)?);
         }
-        Ok(Go::On)
+        Ok(())
     })?;
     found.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(found)
 }
 
-/// The tree that an object is a file of.
-fn tree_of(path: &str) -> Option<&str> {
-    let (end, _) = path.match_indices('/').nth(DEEPEST - 1)?;
-    Some(&path[..=end])
+/// Whether an object is one of a backup, and no file of a tree.
+fn is_of_backup(path: &str) -> bool {
+    path.split('/').count() <= DEEPEST
 }
 
 /// Goes through all objects below a directory.
-pub(super) fn walk(shared: &Shared, start: &str, each: &mut dyn FnMut(Entry) -> Result<Go>) -> Result<()> {
-    walk_to(shared, start, usize::MAX, each)
+pub(super) fn walk(
+    shared: &Shared,
+    start: &str,
+    cancel: &Cancel,
+    each: &mut dyn FnMut(Entry) -> Result<()>,
+) -> Result<()> {
+    walk_to(shared, start, usize::MAX, cancel, each)
 }
 
 /// The same, as far as a store must be asked for each directory, through those of so many names only.
@@ -65,33 +44,21 @@ fn walk_to(
     shared: &Shared,
     start: &str,
     deepest: usize,
-    each: &mut dyn FnMut(Entry) -> Result<Go>,
+    cancel: &Cancel,
+    each: &mut dyn FnMut(Entry) -> Result<()>,
 ) -> Result<()> {
     // Servers of WebDAV seldom list more than one directory at once.
     let recursive = !shared.is_whole();
-    let can_pass = shared.looks.info().capability().list_with_start_after;
-    let wait = Cancel::default();
     let mut open = vec![start.to_owned()];
     while let Some(at) = open.pop() {
-        let list = begin(&shared.looks, &at, recursive, None);
-        let Some(mut lister) = shared.wait(&wait, Some(PATIENCE), "list", &at, list)? else {
+        let list = begin(&shared.looks, &at, recursive);
+        let Some(mut lister) = shared.wait(cancel, Some(PATIENCE), "list", &at, list)? else {
             continue;
         };
-        while let Some(entry) = shared.wait(&wait, Some(PATIENCE), "list", &at, next(&mut lister))? {
+        while let Some(entry) = shared.wait(cancel, Some(PATIENCE), "list", &at, next(&mut lister))? {
             let path = entry.path();
             if entry.metadata().is_file() {
-                match each(entry)? {
-                    Go::Past(directory) if can_pass && recursive => {
-                        let last = format!("{directory}{}", char::MAX);
-                        let list = begin(&shared.looks, &at, recursive, Some(&last));
-                        match shared.wait(&wait, Some(PATIENCE), "list", &at, list)? {
-                            Some(further) => lister = further,
-                            None => break,
-                        }
-                    }
-                    Go::On | Go::Past(_) => {}
-                    Go::Home => return Ok(()),
-                }
+                each(entry)?;
             } else if !recursive && path != at && path != "/" && path.matches('/').count() < deepest {
                 open.push(path.to_owned());
             }
@@ -101,17 +68,8 @@ fn walk_to(
 }
 
 /// Begins to list; nothing if there is no such directory.
-async fn begin(
-    operator: &Operator,
-    at: &str,
-    recursive: bool,
-    after: Option<&str>,
-) -> opendal::Result<Option<Lister>> {
-    let mut listing = operator.lister_with(at).recursive(recursive);
-    if let Some(after) = after {
-        listing = listing.start_after(after);
-    }
-    match listing.await {
+async fn begin(operator: &Operator, at: &str, recursive: bool) -> opendal::Result<Option<Lister>> {
+    match operator.lister_with(at).recursive(recursive).await {
         Ok(lister) => Ok(Some(lister)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
@@ -146,12 +104,7 @@ mod tests {
 
     #[test]
     fn what_is_deeper_than_a_backup_is_of_a_tree() {
-        for (path, tree) in [
-            ("j/1/manifest.json", None),
-            ("j/1/data/manifest.json", Some("j/1/data/")),
-            ("j/1/data/a/b", Some("j/1/data/")),
-        ] {
-            assert_eq!(tree_of(path), tree, "{path}");
-        }
+        assert!(is_of_backup("j/1/manifest.json"));
+        assert!(!is_of_backup("j/1/data/manifest.json"));
     }
 }

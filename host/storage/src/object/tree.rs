@@ -12,16 +12,16 @@ use backstay_stream::read::read;
 use backstay_stream::tree::{self, FetchRecipe, Unpacked};
 use backstay_stream::{Cancel, Context, Recipe};
 use futures::{TryStreamExt as _, stream};
+use opendal::ErrorKind;
 
-use super::list::{self, Go};
-use super::{ObjectStore, Shared};
+use super::{ObjectStore, PATIENCE, Shared, list};
 use crate::{Key, ObjectInfo};
 
 impl ObjectStore {
     /// Stores a tree as files, from its tar stream, and writes the index of what is stored to `index`.
     ///
     /// # Errors
-    /// The root cause; then nothing is there. [`Code::Configuration`] if a path is too long, or objects are to be locked.
+    /// The root cause; then nothing is there. [`Code::Configuration`] if objects are to be locked.
     pub fn put_tree(
         &self,
         key: &Key,
@@ -64,20 +64,24 @@ impl ObjectStore {
         let mut reading = read(tar, context)?;
         let throttle = context.throttle.clone();
         let mut files = store::Files::new(Arc::clone(&self.shared), key.clone(), context.cancel.clone());
-        let stored = tree::scatter(
+        let scattered = tree::scatter(
             throttle.reader(&mut reading, context),
             &mut files,
             &context.uncounted(),
             index,
         );
-        let unpacked = match stored {
-            Ok(unpacked) => unpacked,
-            Err(error) => return Err(reading.fail(error)),
+        let stored = match scattered {
+            Ok(unpacked) => reading
+                .finish()
+                .and_then(|_| context.cancel.check())
+                .and_then(|()| files.finish())
+                .map(|()| unpacked),
+            Err(error) => Err(reading.fail(error)),
         };
-        reading.finish()?;
-        context.cancel.check()?;
-        files.finish()?;
-        Ok(unpacked)
+        if stored.is_err() {
+            files.give_up();
+        }
+        stored
     }
 
     /// The files of a stored tree, which come in the order of its index. Nothing is looked for yet: what isn't there is found
@@ -88,7 +92,7 @@ impl ObjectStore {
 
     /// What is there of a tree; nothing if it has no files.
     pub(super) fn stat_tree(&self, key: &Key) -> Result<Option<ObjectInfo>> {
-        let amount = self.shared.amount(key)?;
+        let amount = self.shared.amount(key, &Cancel::default())?;
         Ok((amount.files > 0).then(|| ObjectInfo {
             key: key.as_str().to_owned(),
             size_bytes: amount.bytes,
@@ -98,23 +102,39 @@ impl ObjectStore {
 
     /// Removes all files of a tree, one by one: not every store can do that for many at once.
     pub(super) fn delete_tree(&self, key: &Key) -> Result<()> {
-        let shared = &self.shared;
+        let (shared, cancel) = (&self.shared, Cancel::default());
         let directory = format!("{key}/");
         if shared.is_whole() {
-            return shared.remove(&directory);
+            // Some servers refuse a request for a directory where there is a file.
+            return match shared.is_directory(key.as_str())? {
+                true => shared.remove(&directory),
+                false => Ok(()),
+            };
         }
-        let mut files = Vec::new();
+        let mut before: Vec<String> = Vec::new();
         loop {
-            list::walk(shared, &directory, &mut |entry| {
-                files.push(entry.path().to_owned());
-                Ok(if files.len() < REMOVED { Go::On } else { Go::Home })
+            let mut files = Vec::new();
+            list::walk(shared, &directory, &cancel, &mut |entry| {
+                if files.len() < REMOVED {
+                    files.push(entry.path().to_owned());
+                }
+                Ok(())
             })?;
             if files.is_empty() {
                 return Ok(());
             }
-            let removing = stream::iter(files.drain(..).map(Ok))
-                .try_for_each_concurrent(PARALLEL, |file| async move { shared.looks.delete(&file).await });
-            shared.wait(&Cancel::default(), None, "remove", key.as_str(), removing)?;
+            if files.first() == before.first() {
+                let shown = shared.location(files.first().map_or("", String::as_str));
+                return Err(
+                    Error::new(Code::Storage, format!("{shown} was removed and is still there"))
+                        .hint("remove it by the store's own tools")
+                        .retryable(),
+                );
+            }
+            let removing = stream::iter(files.iter().map(Ok))
+                .try_for_each_concurrent(PARALLEL, |file| async move { shared.looks.delete(file).await });
+            shared.wait(&cancel, None, "remove", key.as_str(), removing)?;
+            before = files;
         }
     }
 }
@@ -133,13 +153,23 @@ struct Amount {
 }
 
 impl Shared {
-    fn amount(&self, key: &Key) -> Result<Amount> {
+    fn amount(&self, key: &Key, cancel: &Cancel) -> Result<Amount> {
         let mut amount = Amount::default();
-        list::walk(self, &format!("{key}/"), &mut |entry| {
+        list::walk(self, &format!("{key}/"), cancel, &mut |entry| {
             amount.files += 1;
             amount.bytes += entry.metadata().content_length();
-            Ok(Go::On)
+            Ok(())
         })?;
         Ok(amount)
+    }
+
+    fn is_directory(&self, path: &str) -> Result<bool> {
+        self.wait(&Cancel::default(), Some(PATIENCE), "look at", path, async {
+            match self.looks.stat(path).await {
+                Ok(meta) => Ok(meta.is_dir()),
+                Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+                Err(e) => Err(e),
+            }
+        })
     }
 }

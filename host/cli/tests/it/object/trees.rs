@@ -142,3 +142,39 @@ fn what_cannot_be_is_said_when_the_job_is_applied() {
     let said = lab.backstay.apply(job).code(2).stderr;
     assert!(said.contains("/destinations/0/config/trees"), "{said}");
 }
+
+#[test]
+fn a_file_that_is_shorter_or_longer_than_it_was_is_never_restored_as_if_it_were_whole() {
+    let lab = Lab::new(Protocol::S3);
+    lab.write("empty", b"");
+    lab.write("large", &noise(36 << 20));
+    lab.apply_files("");
+    let backup = lab.back_up();
+    let object = backup["manifest"]["artifacts"][0]["object"].as_str().unwrap();
+    let stored = lab.server.files().join("nas/one").join(object);
+    let target = lab.at("target");
+    let restore = ["restore", "latest:data", "--to", target.to_str().unwrap()];
+    for (name, bytes) in [("file", &b"con"[..]), ("file", b""), ("large", b"short")] {
+        let whole = fs::read(stored.join(name)).unwrap();
+        fs::write(stored.join(name), bytes).unwrap();
+        lab.backstay
+            .run(&["verify", "latest:data", "--level", "size"])
+            .code(8);
+        let said = lab.backstay.run(&restore).code(8).stderr;
+        assert!(said.contains(name), "{said}");
+        fs::write(stored.join(name), whole).unwrap();
+    }
+    // What was appended is seen.
+    for name in ["file", "empty", "large"] {
+        let whole = fs::read(stored.join(name)).unwrap();
+        fs::write(stored.join(name), [&whole[..], b"more"].concat()).unwrap();
+        lab.backstay
+            .run(&["verify", "latest:data", "--level", "checksum"])
+            .code(8);
+        fs::write(stored.join(name), whole).unwrap();
+    }
+    lab.backstay
+        .run(&["verify", "latest:data", "--level", "checksum"])
+        .ok();
+    compare::trees(&lab.at("source"), &lab.restore("whole", &[])).unwrap();
+}

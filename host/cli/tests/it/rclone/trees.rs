@@ -447,5 +447,14 @@ fn what_the_backup_before_has_is_copied_by_the_remote_and_not_sent_again() {
     );
     lab.run().ok();
     assert_eq!(ways(&lab), (json!(0), json!(5)));
+
+    // Nothing of it stays if the tree becomes a tar stream after all.
+    lab.apply_to("s3:bucket/backups", &json!({}), &json!({}));
+    lab.write("a.rclonelink", "");
+    lab.run().ok();
+    let tar = lab.artifact()["object"].as_str().unwrap().to_owned();
+    let tree = tar.strip_suffix(".tar").unwrap();
+    assert!(!lab.at("served/bucket/backups").join(tree).exists());
+    lab.comes_back("tar");
     lab.has_nothing_to_undo();
 }

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use backstay_model::Result;
+use backstay_model::{Code, Error, Result};
 use backstay_stream::Context;
 use backstay_stream::tree::{Bring, Content, Fetch, Wanted};
 use bytes::{Buf as _, Bytes};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use opendal::{Buffer, BufferStream, ErrorKind};
+use opendal::{Buffer, BufferStream, ErrorKind, Operator};
 
 use super::super::Shared;
 use super::name;
@@ -74,10 +74,13 @@ impl Bring for Bringing<'_> {
         let Files { shared, tree } = self.files;
         let keyed = files
             .iter()
-            .map(|file| (file.path.to_owned(), name::of_file(tree, file.path)));
+            .map(|file| (file.path.to_owned(), name::of_file(tree, file.path), file.size));
         let keyed: Vec<_> = keyed.collect();
-        let reading = stream::iter(keyed).map(|(path, key)| async move {
-            match shared.operator.read(key.as_str()).await {
+        let meter = &self.context.meter;
+        let reading = stream::iter(keyed).map(|(path, key, size)| async move {
+            let content = read(&shared.operator, &key, size).await;
+            meter.tick();
+            match content {
                 Ok(content) => Ok(Some((path, content))),
                 Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
                 Err(e) => Err(e),
@@ -115,6 +118,20 @@ impl Bring for Bringing<'_> {
         self.brought.clear();
         Ok(())
     }
+}
+
+/// The content of a small file. Of one that is larger than it should be, however large that is, there is little more than it
+/// should have.
+async fn read(operator: &Operator, key: &Key, size: u64) -> opendal::Result<Buffer> {
+    let mut stream = operator.reader(key.as_str()).await?.into_stream(..).await?;
+    let (mut content, mut bytes) = (Vec::new(), 0);
+    while bytes <= size
+        && let Some(piece) = stream.next().await.transpose()?
+    {
+        bytes += piece.len() as u64;
+        content.extend(piece);
+    }
+    Ok(content.into_iter().collect())
 }
 
 /// A file in memory.
@@ -159,8 +176,16 @@ impl Content for Ranges<'_> {
         Ok(n)
     }
 
-    fn end(self: Box<Self>, _: u64) -> Result<()> {
-        Ok(())
+    fn end(self: Box<Self>, given: u64) -> Result<()> {
+        let (shared, path) = (self.shared, self.key.as_str());
+        let there = shared.size(&shared.operator, path, &self.context.cancel)?;
+        let Some(there) = there.filter(|there| *there > given) else {
+            return Ok(());
+        };
+        let shown = shared.location(path);
+        let message = format!("{shown} is damaged: it has {there} bytes instead of {given}");
+        Err(Error::new(Code::Verification, message)
+            .hint("restore from another backup or destination; keep this one until you have found out why"))
     }
 }
 
@@ -183,6 +208,11 @@ impl Ranges<'_> {
         let next = async {
             match next.await {
                 Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+                Err(e) if !e.is_temporary() => match shared.operator.stat(path).await {
+                    // Who counts finds that it is shorter than it should be.
+                    Ok(there) if there.content_length() < size => Ok(None),
+                    _ => Err(e),
+                },
                 other => other,
             }
         };

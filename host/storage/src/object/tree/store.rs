@@ -1,6 +1,7 @@
 //! Files on their way into a store: small ones in parallel, large ones as a stream is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use backstay_model::{Code, Error, Result};
 use backstay_stream::tree::FileSink;
@@ -21,6 +22,9 @@ const MEMORY_MIB: usize = 64;
 
 /// What a file counts at least against [`MEMORY_MIB`], so that at most 16 are on their way.
 const LEAST_MIB: usize = 4;
+
+/// How long what is on its way may take to arrive when a tree is given up.
+const LAST: Duration = Duration::from_secs(10);
 
 /// The files of a tree.
 pub(super) struct Files {
@@ -63,13 +67,13 @@ impl Files {
     }
 
     /// Waits until all files are stored, and looks whether as much is there.
-    pub(super) fn finish(mut self) -> Result<()> {
+    pub(super) fn finish(&mut self) -> Result<()> {
         if self.stored.files == 0 {
             self.stored.files = 1;
             self.send(name::of_none(&self.tree), Vec::new())?;
         }
         self.wait_for_all()?;
-        let there = self.shared.amount(&self.tree)?;
+        let there = self.shared.amount(&self.tree, &self.cancel)?;
         if there == self.stored {
             return Ok(());
         }
@@ -84,6 +88,24 @@ impl Files {
                 "does the store take names for the same that differ in case only? a tar stream has one name",
             )
             .retryable())
+    }
+
+    /// Ends what is on its way, so that nothing arrives any more when what is there is removed.
+    pub(super) fn give_up(&mut self) {
+        // Whoever gives the tree up says why.
+        let given_up = || Error::internal("a tree was given up");
+        match self.open.take().map(|open| open.content) {
+            None | Some(Content::Small(_)) => {}
+            Some(Content::Upload(sink)) => drop(sink.abort(given_up())),
+            Some(Content::Whole(sink)) => drop(sink.abort(given_up())),
+        }
+        let sending = &mut self.sending;
+        self.shared.handle.block_on(async {
+            let all = async { while sending.join_next().await.is_some() {} };
+            if tokio::time::timeout(LAST, all).await.is_err() {
+                sending.shutdown().await;
+            }
+        });
     }
 
     fn wait_for_all(&mut self) -> Result<()> {
@@ -196,21 +218,6 @@ impl FileSink for Files {
             Content::Small(content) => self.send(key, content),
             Content::Upload(sink) => sink.complete(bytes),
             Content::Whole(sink) => sink.complete(bytes),
-        }
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let Some(Open { content, .. }) = self.open.take() else {
-            return;
-        };
-        // Whoever gives the tree up says why; what is left is removed with the tree.
-        let given_up = || Error::internal("a tree was given up");
-        match content {
-            Content::Small(_) => {}
-            Content::Upload(sink) => drop(sink.abort(given_up())),
-            Content::Whole(sink) => drop(sink.abort(given_up())),
         }
     }
 }
