@@ -83,12 +83,16 @@ impl Engine {
             object,
         } = way.shape(artifact)?;
         let stored = self.put(way, &object, &artifact.media_type, content).await?;
+        let is_named = stored.location.ends_with(&object);
         let blank = blank(artifact, form, object, &stored);
         match stored.moved {
             // A destination may keep a tree as its tar stream.
             Moved::Stream { transfer, .. } if form == Form::Tree => Ok(StoredArtifact {
                 form: Form::Tar,
-                object: format!("{}{}", blank.object, ending(Form::Tar, &way.scope.filters)),
+                object: match is_named {
+                    true => blank.object.clone(),
+                    false => format!("{}{}", blank.object, ending(Form::Tar, &way.scope.filters)),
+                },
                 ..of_stream(blank, transfer)
             }),
             Moved::Stream { transfer, .. } => Ok(of_stream(blank, transfer)),

@@ -122,7 +122,11 @@ fn store_tree(config: &Config, run: &RunInfo, key: String, tree: &Tree) -> Resul
         }
         Err(failure) => {
             // If what came from there is not what the files are, it would not be the next time.
-            before::forget(config, &key)?;
+            if failure.code == Code::Verification
+                && let Err(e) = before::forget(config, &key)
+            {
+                log::info(e.message);
+            }
             return Err(failure);
         }
     };

@@ -25,7 +25,8 @@ pub struct Config {
     /// Make the repository at the first backup if there is none.
     #[serde(default)]
     pub init: bool,
-    /// Whether restic checks the repository after it removed data from it (`restic check`, without reading the data itself).
+    /// Whether restic checks the repository after it removed data from it, once a day at most (`restic check`, without reading
+    /// the data itself).
     #[serde(default = "yes")]
     pub check_after_prune: bool,
     /// More tags for each snapshot.

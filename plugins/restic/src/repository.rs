@@ -2,6 +2,8 @@
 
 use backstay_sdk::{Code, Failure, Output, Result, RunInfo, log, shell, state};
 
+use jiff::Timestamp;
+
 use crate::answer::{self, Snapshot};
 use crate::complaint::{self, Kind};
 use crate::config::Config;
@@ -197,44 +199,48 @@ pub fn remove(config: &Config, receipts: &[Receipt], prune: bool) -> Result<()> 
     }
     let ids: Vec<String> = there.into_iter().map(|snapshot| snapshot.id).collect();
     forget(config, &ids, prune)?;
-    if prune && config.check_after_prune {
+    if prune && !ids.is_empty() && config.check_after_prune {
         check(config)?;
     }
     Ok(())
 }
 
-/// Has restic check the repository. If another one is at work there, that is left to the next time.
+/// The least time between two checks of a repository, in hours.
+const CHECKED_HOURS: i64 = 24;
+
+/// Has restic check the repository, once a day at most. What was removed is removed, so whatever it finds is only said.
 ///
 /// # Errors
-/// [`Code::Verification`] if something is missing or damaged; or it can't be opened.
+/// What the host itself fails at.
 fn check(config: &Config) -> Result<()> {
+    let note = format!("checked:{}", config.repository);
+    let now = locks::now()?;
+    let last = state::get(&note)?.and_then(|last| last.parse::<Timestamp>().ok());
+    if last.is_some_and(|last| now.duration_since(last).as_hours() < CHECKED_HOURS) {
+        return Ok(());
+    }
     let output = command::check(config).run()?;
     if output.is_success() {
         log::info("data was removed, and `restic check` finds the repository whole");
-        return Ok(());
-    }
-    if complaint::kind(&output.stderr) == Some(Kind::Locked) {
-        log::info(
-            "the repository was not checked after the removal, because another restic is at work in it",
+    } else if is_damage(&output) {
+        let message = format!(
+            "{} is damaged, as `restic check` says: {}; verify the backups in it: backstay verify --all",
+            config.repository,
+            output.complaint()
         );
+        log::warning("repository-damaged", message, None);
+    } else {
+        let failure = complaint::failure("check", &config.repository, &output);
+        log::info(format!("{}; the next removal tries again", failure.message));
         return Ok(());
     }
-    Err(of_check(config, &output))
+    state::set(&note, &now.to_string())
 }
 
-/// What a check found, or why it could not look.
-fn of_check(config: &Config, output: &Output) -> Failure {
-    if !matches!(complaint::kind(&output.stderr), None | Some(Kind::Damaged)) {
-        return complaint::failure("check", &config.repository, output);
-    }
-    let message = format!(
-        "{} is damaged, as `restic check` says: {}",
-        config.repository,
-        output.complaint()
-    );
-    Failure::new(Code::Verification, message).hint(
-        "`restic check` shows all of it; verify the backups (`backstay verify --all`), and let nothing be removed until you have found out why",
-    )
+/// Whether a check that ended badly found damage: it may as well have been kept from looking.
+fn is_damage(output: &Output) -> bool {
+    output.stderr.contains("repository contains errors")
+        || complaint::kind(&output.stderr) == Some(Kind::Damaged)
 }
 
 /// Removes snapshots.
@@ -263,27 +269,24 @@ mod tests {
 
     #[test]
     fn what_a_check_finds_is_damage_and_a_server_that_is_away_is_not() {
-        let config: Config =
-            serde_json::from_str(r#"{"repository":"/srv/r","passwordSecret":"p"}"#).expect("a configuration");
-        let of = |stderr: &str| {
-            let output = Output {
+        let is_damage = |stderr: &str| {
+            is_damage(&Output {
                 command: "restic check".to_owned(),
                 is_fed: false,
                 status: 1,
                 stdout: String::new(),
                 stderr: stderr.to_owned(),
-            };
-            of_check(&config, &output)
+            })
         };
-        let found = of("pack 0e9f: does not exist\nFatal: repository contains errors\n");
-        assert_eq!(found.code, Code::Verification);
-        assert!(
-            found.message.starts_with("/srv/r is damaged"),
-            "{}",
-            found.message
-        );
-        let away =
-            of("Fatal: unable to open repository: dial tcp 127.0.0.1:1: connect: connection refused\n");
-        assert!(away.code == Code::Network && away.retry, "{}", away.message);
+        assert!(is_damage(
+            "pack 0e9f: does not exist\nFatal: repository contains errors\n"
+        ));
+        assert!(!is_damage(
+            "Fatal: unable to open repository: dial tcp 127.0.0.1:1: connect: connection refused\n"
+        ));
+        assert!(!is_damage(
+            "unable to create lock in backend: repository is already locked\n"
+        ));
+        assert!(!is_damage(""));
     }
 }

@@ -1,6 +1,8 @@
 //! Goes through objects page by page: of a bucket with millions of them only what is looked for is kept, and it may take as
 //! long as it takes, as long as the pages come.
 
+use std::ops::ControlFlow;
+
 use backstay_model::Result;
 use backstay_stream::Cancel;
 use futures::TryStreamExt as _;
@@ -18,7 +20,7 @@ pub(super) fn find(shared: &Shared, suffix: &str) -> Result<Vec<ObjectInfo>> {
         if is_of_backup(path) && path.ends_with(suffix) && Key::parse(path).is_ok() {
             found.push(info(shared, entry)?);
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })?;
     found.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(found)
@@ -29,12 +31,12 @@ fn is_of_backup(path: &str) -> bool {
     path.split('/').count() <= DEEPEST
 }
 
-/// Goes through all objects below a directory.
+/// Goes through all objects below a directory, until `each` has enough.
 pub(super) fn walk(
     shared: &Shared,
     start: &str,
     cancel: &Cancel,
-    each: &mut dyn FnMut(Entry) -> Result<()>,
+    each: &mut dyn FnMut(Entry) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     walk_to(shared, start, usize::MAX, cancel, each)
 }
@@ -45,7 +47,7 @@ fn walk_to(
     start: &str,
     deepest: usize,
     cancel: &Cancel,
-    each: &mut dyn FnMut(Entry) -> Result<()>,
+    each: &mut dyn FnMut(Entry) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     // Servers of WebDAV seldom list more than one directory at once.
     let recursive = !shared.is_whole();
@@ -58,7 +60,9 @@ fn walk_to(
         while let Some(entry) = shared.wait(cancel, Some(PATIENCE), "list", &at, next(&mut lister))? {
             let path = entry.path();
             if entry.metadata().is_file() {
-                each(entry)?;
+                if each(entry)?.is_break() {
+                    return Ok(());
+                }
             } else if !recursive && path != at && path != "/" && path.matches('/').count() < deepest {
                 open.push(path.to_owned());
             }

@@ -5,6 +5,7 @@ mod name;
 mod store;
 
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use backstay_model::{Code, Error, Result};
@@ -115,10 +116,11 @@ impl ObjectStore {
         loop {
             let mut files = Vec::new();
             list::walk(shared, &directory, &cancel, &mut |entry| {
-                if files.len() < REMOVED {
-                    files.push(entry.path().to_owned());
-                }
-                Ok(())
+                files.push(entry.path().to_owned());
+                Ok(match files.len() {
+                    REMOVED => ControlFlow::Break(()),
+                    _ => ControlFlow::Continue(()),
+                })
             })?;
             if files.is_empty() {
                 return Ok(());
@@ -158,7 +160,7 @@ impl Shared {
         list::walk(self, &format!("{key}/"), cancel, &mut |entry| {
             amount.files += 1;
             amount.bytes += entry.metadata().content_length();
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(amount)
     }
