@@ -209,6 +209,12 @@ pub fn repository_version(json: &str) -> Result<u32> {
     Ok(read::<Repository>(json)?.version)
 }
 
+/// Whether `restic version` printed that of a release which can't store a stream under a path
+/// (<https://github.com/restic/restic/releases/tag/v0.18.1>).
+pub fn is_broken(text: &str) -> bool {
+    text.starts_with("restic 0.18.0 ")
+}
+
 /// Major and minor version from what `restic version` prints.
 pub fn version(text: &str) -> Option<(u32, u32)> {
     let word = text
@@ -338,6 +344,8 @@ Warning: at least one source file could not be read
         );
         assert_eq!(version("restic 0.18.1-dev (compiled manually) …"), Some((0, 18)));
         assert_eq!(version("something else"), None);
+        assert!(is_broken("restic 0.18.0 compiled with go1.24.4 on linux/amd64"));
+        assert!(!is_broken("restic 0.18.1 compiled with go1.24.4 on linux/amd64"));
     }
 
     proptest! {

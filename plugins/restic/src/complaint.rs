@@ -38,7 +38,7 @@ struct Sign {
 
 /// The first that fits counts: what is more special stands before what is more general. What is here is what restic
 /// itself, Go, ssh and the usual stores say.
-static SIGNS: [Sign; 10] = [
+static SIGNS: [Sign; 11] = [
     Sign {
         kind: Kind::Password,
         code: Code::Encryption,
@@ -153,7 +153,15 @@ static SIGNS: [Sign; 10] = [
             "could not load snapshot",
             "not found in snapshot",
             "error loading index",
+            UNLOADED,
         ],
+    },
+    Sign {
+        kind: Kind::Old,
+        code: Code::Environment,
+        retry: false,
+        hint: "restic 0.18.0 can't store streams under a path: install 0.18.1 or newer",
+        signs: &["unable to save snapshot: open /"],
     },
     Sign {
         kind: Kind::Old,
@@ -169,7 +177,35 @@ pub fn kind(stderr: &str) -> Option<Kind> {
     sign_in(stderr).map(|known| known.kind)
 }
 
+/// What newer versions say of a snapshot whose whole id they were given, before what the place said when it was asked for it.
+const UNLOADED: &str = "failed to load snapshot";
+
+/// What places say then if it isn't there.
+const NOT_THERE: [&str; 6] = [
+    "no such file or directory",
+    "does not exist",
+    "not found",
+    "NoSuchKey",
+    "NotFound",
+    "(404)",
+];
+
+fn is_gone(line: &str) -> bool {
+    line.contains(UNLOADED) && NOT_THERE.iter().any(|words| line.contains(words))
+}
+
+/// Whether there is a snapshot that could not be looked at for another reason than that it is gone. Newer versions pass over it
+/// and end well.
+pub fn has_unloaded(stderr: &str) -> bool {
+    stderr
+        .lines()
+        .any(|line| line.contains(UNLOADED) && !is_gone(line))
+}
+
 fn sign_in(stderr: &str) -> Option<&'static Sign> {
+    if stderr.lines().any(is_gone) {
+        return SIGNS.iter().find(|known| known.kind == Kind::Gone);
+    }
     SIGNS
         .iter()
         .find(|known| known.signs.iter().any(|sign| stderr.contains(sign)))
@@ -281,6 +317,19 @@ mod tests {
         assert_eq!(failure.message, format!("cannot list /r: {message}"));
         assert_eq!((failure.code, failure.retry), (code, retry), "{message}");
         assert!(failure.hint.is_some());
+    }
+
+    #[test]
+    fn what_newer_versions_say_of_a_snapshot_is_told_apart() {
+        let gone =
+            "Ignoring \"aa\": failed to load snapshot aa: open /r/snapshots/aa: no such file or directory\n";
+        assert!(kind(gone) == Some(Kind::Gone) && !has_unloaded(gone));
+        let away = "Ignoring \"aa\": failed to load snapshot aa: Get \"http://h/aa\": dial tcp 127.0.0.1:1: connect: connection refused\n";
+        assert!(kind(away) == Some(Kind::Network) && has_unloaded(away));
+        let damaged = "Fatal: failed to load snapshot aa: ciphertext verification failed\n";
+        assert!(kind(damaged) == Some(Kind::Damaged) && has_unloaded(damaged));
+        let broken = "Fatal: unable to save snapshot: open /j: no such file or directory\n";
+        assert_eq!(kind(broken), Some(Kind::Old));
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn is_named(snapshot: &Snapshot, key: &str) -> bool {
 }
 
 fn listed(config: &Config, output: &Output) -> Result<Vec<Snapshot>> {
-    if !output.is_success() {
+    if !output.is_success() || complaint::has_unloaded(&output.stderr) {
         return Err(complaint::failure("list", &config.repository, output));
     }
     if output.stdout.len() >= MOST_BYTES {

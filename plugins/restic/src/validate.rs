@@ -26,6 +26,12 @@ fn program() -> Result<(), Box<Diagnostic>> {
     let output = command::version()
         .run()
         .map_err(|failure| wrong("no-restic", failure))?;
+    if answer::is_broken(&output.stdout) {
+        let message = "restic here is 0.18.0, a broken release: it can't store streams under a path";
+        let failure =
+            Failure::environment(message).hint("update restic to 0.18.1 or newer: https://restic.net");
+        return Err(wrong("broken-restic", failure));
+    }
     let (major, minor) = answer::OLDEST;
     match answer::version(&output.stdout) {
         Some(version) if version >= answer::OLDEST => Ok(()),
