@@ -70,6 +70,13 @@ fn repository(config: &Config) -> Option<Diagnostic> {
                 .hint("leave `compression` out, or upgrade it: restic migrate upgrade_repo_v2")
         });
     }
+    if output.status == command::TIMED_OUT {
+        let message = format!("cannot open {}: it did not answer within 30 s", config.repository);
+        return Some(
+            Diagnostic::warning("/repository", "unreachable", message)
+                .hint("is the server running, is its address right in `repository`, and is there a network?"),
+        );
+    }
     let failure = complaint::failure("open", &config.repository, &output);
     Some(match complaint::kind(&output.stderr) {
         Some(Kind::Missing) if config.init => Diagnostic::info(
