@@ -192,9 +192,8 @@ impl ObjectStore {
         context: &Context,
     ) -> Result<Transfer> {
         let shared = &self.shared;
-        if self.stat(key)?.is_some() {
-            let message = format!("{} exists already", shared.location(key.as_str()));
-            return Err(Error::new(Code::Storage, message));
+        if self.size(key)?.is_some() {
+            return Err(self.taken(key));
         }
         let cancel = context.cancel.clone();
         shared.refuse_without_lock(&cancel)?;
@@ -213,15 +212,27 @@ impl ObjectStore {
     /// # Errors
     /// [`Code::Storage`] if there is none.
     pub fn get(&self, key: &Key) -> Result<ObjectRecipe> {
-        let Some(info) = self.stat(key)?.filter(|info| !info.is_tree) else {
+        let Some(size_bytes) = self.size(key)? else {
             let message = format!("{} is not there", self.shared.location(key.as_str()));
             return Err(Error::new(Code::Storage, message));
         };
         Ok(ObjectRecipe::new(
             Arc::clone(&self.shared),
             key.clone(),
-            info.size_bytes,
+            size_bytes,
         ))
+    }
+
+    /// Bytes of an object; nothing if it isn't there.
+    fn size(&self, key: &Key) -> Result<Option<u64>> {
+        let shared = &self.shared;
+        shared.size(&shared.looks, key.as_str(), &Cancel::default())
+    }
+
+    /// That something is at a key already.
+    fn taken(&self, key: &Key) -> Error {
+        let message = format!("{} exists already", self.shared.location(key.as_str()));
+        Error::new(Code::Storage, message)
     }
 
     /// What is at a key.
@@ -229,8 +240,7 @@ impl ObjectStore {
     /// # Errors
     /// The store can't be read.
     pub fn stat(&self, key: &Key) -> Result<Option<ObjectInfo>> {
-        let shared = &self.shared;
-        match shared.size(&shared.looks, key.as_str(), &Cancel::default())? {
+        match self.size(key)? {
             Some(size_bytes) => Ok(Some(ObjectInfo {
                 key: key.as_str().to_owned(),
                 size_bytes,

@@ -30,8 +30,7 @@ impl ObjectStore {
         index: &mut dyn Write,
         context: &Context,
     ) -> Result<Unpacked> {
-        let shared = &self.shared;
-        if shared.access.lock.is_some() {
+        if self.shared.access.lock.is_some() {
             // One would have to be locked before it is known whether the last one can be stored.
             return Err(Error::new(
                 Code::Configuration,
@@ -41,8 +40,7 @@ impl ObjectStore {
         }
         let _storing = context.meter.store();
         if self.stat(key)?.is_some() {
-            let message = format!("{} exists already", shared.location(key.as_str()));
-            return Err(Error::new(Code::Storage, message));
+            return Err(self.taken(key));
         }
         self.fill_tree(key, tar, index, context)
             .map_err(|error| match self.delete(key) {
