@@ -21,7 +21,7 @@ const PASSWORD: &str = "RCLONE_CONFIG_PASS";
 pub struct Statistics {
     /// Files whose content was uploaded.
     pub files_uploaded: u64,
-    /// Bytes of them.
+    /// Bytes that were sent, with those of attempts that failed.
     pub bytes_uploaded: u64,
     /// Files that were copied within the store, from the directory of the run before.
     pub files_copied_there: u64,

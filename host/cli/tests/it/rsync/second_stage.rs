@@ -69,7 +69,9 @@ fn a_new_date_is_copied_within_the_store_but_for_what_is_new() {
     store.apply(json!({ "s3Prefix": "rsync/YYYY-MM-DD/hhmmss", "storageClass": "STANDARD_IA" }));
     let first = store.run();
     assert_eq!(first["filesUploaded"], 2, "{first}");
-    assert_eq!(first["bytesUploaded"], 100_006, "{first}");
+    // The server refuses one of two files that make the same directory at the same time, and rclone sends it again.
+    let sent = |stage: &Value| stage["bytesUploaded"].as_u64().unwrap();
+    assert!(sent(&first) >= 100_006, "{first}");
     assert_eq!(first["verified"], true);
     let path = |stage: &Value| {
         let path = stage["s3Path"].as_str().unwrap();
@@ -82,7 +84,7 @@ fn a_new_date_is_copied_within_the_store_but_for_what_is_new() {
     std::thread::sleep(Duration::from_millis(1_100));
     let second = store.run();
     assert_eq!(second["filesUploaded"], 1, "{second}");
-    assert_eq!(second["bytesUploaded"], 6, "{second}");
+    assert!((6..100).contains(&sent(&second)), "{second}");
     assert_eq!(second["filesCopiedThere"], 1, "{second}");
     let there = store.there();
     assert_eq!(there[&(path(&first) + "sub/changes")], b"before");
