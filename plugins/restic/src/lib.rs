@@ -14,6 +14,7 @@ mod locks;
 mod receipt;
 mod repository;
 mod store;
+mod under_way;
 mod validate;
 
 use backstay_sdk::{
@@ -95,8 +96,6 @@ impl Destination for Restic {
     }
 
     fn remove(config: &Config, receipts: &[String]) -> Result<()> {
-        /// What the host removes first of a backup, and alone: its few bytes go with the data that follows.
-        const MANIFEST: &str = "/manifest.json";
         Diagnostic::refuse(config.check_stored())?;
         let receipts: Vec<Receipt> = receipts
             .iter()
@@ -105,7 +104,8 @@ impl Destination for Restic {
         if receipts.is_empty() {
             return Ok(());
         }
-        let prune = receipts.iter().any(|receipt| !receipt.key.ends_with(MANIFEST));
+        // A manifest is removed alone: its few bytes go with the data that follows.
+        let prune = !receipts.iter().all(Receipt::is_manifest);
         let entry = Entry::Removing {
             since: locks::now()?.to_string(),
         };
@@ -115,7 +115,15 @@ impl Destination for Restic {
 
     fn check(config: &Config, receipt: &str) -> Result<Object> {
         Diagnostic::refuse(config.check_stored())?;
-        Ok(match repository::look(config, &Receipt::parse(receipt)?)? {
+        let receipt = Receipt::parse(receipt)?;
+        if let Some(size) = under_way::bytes(&receipt)? {
+            if receipt.is_manifest() {
+                repository::has_all(config, &under_way::stored(&receipt.key)?)?;
+                under_way::forget(&receipt.key)?;
+            }
+            return Ok(Object { found: true, size });
+        }
+        Ok(match repository::look(config, &receipt)? {
             Look::There(size) => Object { found: true, size },
             Look::Gone => Object {
                 found: false,
@@ -133,6 +141,7 @@ impl Destination for Restic {
         match journal::read(entry)? {
             Entry::Removing { since } => locks::heal(config, instant(&since)?),
             Entry::Storing { run_id, key, since } => {
+                under_way::forget(&key)?;
                 // First, because a restic that is about to end may still make its snapshot.
                 locks::heal(config, instant(&since)?)?;
                 let made = repository::of_run(config, &run_id, &key)?;

@@ -44,6 +44,11 @@ impl Receipt {
         })
     }
 
+    /// Whether it is the manifest of a backup, which the host stores last and removes first.
+    pub fn is_manifest(&self) -> bool {
+        self.key.ends_with("/manifest.json")
+    }
+
     /// Where the object is in its snapshot.
     pub fn path(&self) -> String {
         if self.is_tree {

@@ -119,16 +119,8 @@ fn listed(config: &Config, output: &Output) -> Result<Vec<Snapshot>> {
 pub fn ready(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
     let output = command::snapshots(config, &of_key(&run.run_id, key)).run()?;
     if !output.is_success() && complaint::kind(&output.stderr) == Some(Kind::Missing) {
-        if state::was_used_before(&config.repository, run)? {
-            let message = format!(
-                "the repository {} has held backups of this job, and is not there now",
-                config.repository
-            );
-            let hint = format!(
-                "mount the disk that holds it; if it was removed on purpose, make it again: restic init --repo={}",
-                shell::quote(&config.repository)
-            );
-            return Err(Failure::storage(message).hint(hint));
+        if let Some(away) = is_away(config, run)? {
+            return Err(away);
         }
         if config.init {
             return init(config);
@@ -141,6 +133,50 @@ pub fn ready(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
         "{} holds a snapshot of /{key} already",
         config.repository
     )))
+}
+
+/// The failure of a repository that isn't there, if backups of this job have been in it.
+///
+/// # Errors
+/// The host's database fails.
+pub fn is_away(config: &Config, run: &RunInfo) -> Result<Option<Failure>> {
+    if !state::was_used_before(&config.repository, run)? {
+        return Ok(None);
+    }
+    let message = format!(
+        "the repository {} has held backups of this job, and is not there now",
+        config.repository
+    );
+    let hint = format!(
+        "mount the disk that holds it; if it was removed on purpose, make it again: restic init --repo={}",
+        shell::quote(&config.repository)
+    );
+    Ok(Some(Failure::storage(message).hint(hint)))
+}
+
+/// Fails unless all that restic says it has stored of a backup is in the repository.
+///
+/// # Errors
+/// It isn't, or the repository can't be opened.
+pub fn has_all(config: &Config, stored: &[Receipt]) -> Result<()> {
+    let ids: Vec<String> = stored.iter().map(|receipt| receipt.id.clone()).collect();
+    let output = command::snapshots_by_id(config, &ids).run()?;
+    let gone = complaint::kind(&output.stderr) == Some(Kind::Gone);
+    let there = match listed(config, &output) {
+        Err(_) if gone => Vec::new(),
+        there => there?,
+    };
+    let is_there = |receipt: &Receipt| there.iter().any(|one| is_of(one, receipt));
+    let Some(lost) = stored.iter().find(|receipt| !is_there(receipt)) else {
+        return Ok(());
+    };
+    let message = format!(
+        "restic stored {}, but its snapshot {} is not there now",
+        config.location(&lost.key),
+        lost.id.get(..8).unwrap_or(&lost.id)
+    );
+    Err(Failure::new(Code::Verification, message)
+        .hint("nothing counts as backed up; the place loses data, so look for what is wrong with it"))
 }
 
 fn init(config: &Config) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::answer::{self, Summary};
 use crate::complaint::Kind;
 use crate::config::Config;
 use crate::receipt::Receipt;
-use crate::{Entry, command, complaint, locks, repository};
+use crate::{Entry, command, complaint, locks, repository, under_way};
 
 /// restic's exit status for a snapshot without all that it should have, because it could not read that.
 const INCOMPLETE: i32 = 3;
@@ -28,9 +28,12 @@ pub fn store(config: &Config, run: &RunInfo, key: &str, content: Content) -> Res
     }
 }
 
-/// Looks whether all is ready, and writes down what is about to be done.
+/// Looks whether all is ready, and writes down what is about to be done. A repository that this job has used before is not
+/// asked whether it is there: if it isn't, restic says so just as soon.
 fn begin(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
-    look_first(config, run, key)?;
+    if under_way::begin(key)? || !state::was_used(&config.repository)? {
+        repository::ready(config, run, key)?;
+    }
     let entry = Entry::Storing {
         run_id: run.run_id.clone(),
         key: key.to_owned(),
@@ -39,43 +42,14 @@ fn begin(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
     journal::record(&entry, When::OnAbort)
 }
 
-/// The note with the run, and the keys that it has begun to store and not ended.
-const BEGUN: &str = "begun";
-
-/// Looks whether the repository is there and the key free. Each start of restic takes its time to open a repository, so it
-/// is asked once a run; and of a key again that an attempt before this one may have stored.
-fn look_first(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
-    let mut begun = begun(run)?;
-    let is_again = begun.iter().any(|other| other == key);
-    if is_again || !state::was_used_by(&config.repository, run)? {
-        repository::ready(config, run, key)?;
-    }
-    if !is_again {
-        begun.push(key.to_owned());
-        note(run, &begun)?;
-    }
-    Ok(())
-}
-
-fn begun(run: &RunInfo) -> Result<Vec<String>> {
-    let note = state::get(BEGUN)?.unwrap_or_default();
-    let mut lines = note.lines();
-    let keys = lines.next().filter(|id| *id == run.run_id).map(|_| lines);
-    Ok(keys.into_iter().flatten().map(str::to_owned).collect())
-}
-
-fn note(run: &RunInfo, begun: &[String]) -> Result<()> {
-    state::set(BEGUN, &format!("{}\n{}", run.run_id, begun.join("\n")))
-}
-
 fn store_stream(config: &Config, run: &RunInfo, key: &str, stream: ByteStream) -> Result<Stored> {
     begin(config, run, key)?;
     say_what_deduplicates_badly(key);
     let output = command::backup(config, run, key)
         .run_with(stream)
-        .map_err(|failure| of_stream(config, failure))?;
+        .map_err(|failure| of_stream(config, run, failure))?;
     if !output.is_success() {
-        return Err(of_backup(config, key, &output));
+        return Err(of_backup(config, run, key, &output));
     }
     end(config, run, key, summary(&output)?, false)
 }
@@ -126,7 +100,7 @@ fn store_tree(config: &Config, run: &RunInfo, key: &str, tree: &Tree) -> Result<
         }
         Err(failure) => return Err(failure),
     };
-    judge(config, key, &copy, &output)?;
+    judge(config, run, key, &copy, &output)?;
     let summary = summary(&output)?;
     copy.counted(summary.files());
     copy.finish()?;
@@ -151,7 +125,7 @@ fn beside_cache(config: &Config, copy: &TreeCopy) -> Result<Config> {
 }
 
 /// Fails unless restic took all that it could read. What it could not, it has named.
-fn judge(config: &Config, key: &str, copy: &TreeCopy, output: &Output) -> Result<()> {
+fn judge(config: &Config, run: &RunInfo, key: &str, copy: &TreeCopy, output: &Output) -> Result<()> {
     if output.is_success() {
         return Ok(());
     }
@@ -163,7 +137,7 @@ fn judge(config: &Config, key: &str, copy: &TreeCopy, output: &Output) -> Result
                 "restic could not read files, and does not say which in a way that is known",
             ));
         }
-        all => return Err(of_tree(config, key, output, &all.unwrap_or_default())),
+        all => return Err(of_tree(config, run, key, output, &all.unwrap_or_default())),
     };
     if output.stderr.starts_with(CUT) {
         return Err(unread(format!(
@@ -198,7 +172,13 @@ fn unread(message: impl Into<String>) -> Failure {
 }
 
 /// The failure of a tree. What restic says of single files isn't its cause, whatever stands in their names.
-fn of_tree(config: &Config, key: &str, output: &Output, untaken: &[(String, String)]) -> Failure {
+fn of_tree(
+    config: &Config,
+    run: &RunInfo,
+    key: &str,
+    output: &Output,
+    untaken: &[(String, String)],
+) -> Failure {
     let output = Output {
         stderr: answer::without_files(&output.stderr),
         ..output.clone()
@@ -209,7 +189,7 @@ fn of_tree(config: &Config, key: &str, output: &Output, untaken: &[(String, Stri
             "cannot store {place}: restic ended with status {}; it could not read {path}: {why}",
             output.status
         )),
-        _ => of_restic(config, &place, &output),
+        _ => of_restic(config, run, &place, &output),
     }
 }
 
@@ -217,9 +197,6 @@ fn of_tree(config: &Config, key: &str, output: &Output, untaken: &[(String, Stri
 fn end(config: &Config, run: &RunInfo, key: &str, summary: Summary, is_tree: bool) -> Result<Stored> {
     let id = repository::whole_id(config, run, key, &summary.snapshot_id)?;
     state::remember_use(&config.repository, run)?;
-    let mut begun = begun(run)?;
-    begun.retain(|other| other != key);
-    note(run, &begun)?;
     log::info(format!(
         "snapshot {} of /{key}: {} of {} bytes were new; files: {} new, {} changed, {} unmodified",
         id.get(..8).unwrap_or(&id),
@@ -229,12 +206,13 @@ fn end(config: &Config, run: &RunInfo, key: &str, summary: Summary, is_tree: boo
         summary.files_changed,
         summary.files_unmodified
     ));
+    let receipt = Receipt::new(&id, key, is_tree)
+        .ok_or_else(|| Failure::internal(format!("`{}` is no name for an object", key.escape_debug())))?;
+    under_way::ended(&receipt, summary.total_bytes_processed)?;
     progress::statistics(&Summary {
         snapshot_id: id.clone(),
         ..summary
     })?;
-    let receipt = Receipt::new(&id, key, is_tree)
-        .ok_or_else(|| Failure::internal(format!("`{}` is no name for an object", key.escape_debug())))?;
     Ok(Stored {
         receipt: receipt.to_string(),
         location: config.location(key),
@@ -242,32 +220,39 @@ fn end(config: &Config, run: &RunInfo, key: &str, summary: Summary, is_tree: boo
 }
 
 /// The failure of a stream on its way into restic.
-fn of_stream(config: &Config, failure: Failure) -> Failure {
-    let is_locked =
-        complaint::is_of_restic(&failure) && complaint::kind(&failure.message) == Some(Kind::Locked);
-    let failure = complaint::of_stream(failure);
-    if is_locked {
-        locks::name_holders(config, failure)
-    } else {
-        failure
+fn of_stream(config: &Config, run: &RunInfo, failure: Failure) -> Failure {
+    if !complaint::is_of_restic(&failure) {
+        return failure;
     }
+    let kind = complaint::kind(&failure.message);
+    explained(config, run, kind, complaint::of_stream(failure))
 }
 
 /// The failure of a stream's backup that ended badly when it had got everything.
-fn of_backup(config: &Config, key: &str, output: &Output) -> Failure {
+fn of_backup(config: &Config, run: &RunInfo, key: &str, output: &Output) -> Failure {
     let place = config.location(key);
     let read = answer::summary(&output.stdout).map(|summary| summary.total_bytes_processed);
     if output.status == INCOMPLETE && read == Some(0) {
         return Failure::storage(format!("cannot store {place}: it is empty, and restic keeps no empty stream"))
             .hint("an encryption or compression filter makes something of nothing; or let the source be skipped while it is empty");
     }
-    of_restic(config, &place, output)
+    of_restic(config, run, &place, output)
 }
 
-fn of_restic(config: &Config, place: &str, output: &Output) -> Failure {
+fn of_restic(config: &Config, run: &RunInfo, place: &str, output: &Output) -> Failure {
     let failure = complaint::failure("store", place, output);
-    match complaint::kind(&output.stderr) {
+    explained(config, run, complaint::kind(&output.stderr), failure)
+}
+
+/// Says more of a failure where more is known than restic says.
+fn explained(config: &Config, run: &RunInfo, kind: Option<Kind>, failure: Failure) -> Failure {
+    match kind {
         Some(Kind::Locked) => locks::name_holders(config, failure),
+        Some(Kind::Missing) => match repository::is_away(config, run) {
+            Ok(None) => failure,
+            Ok(Some(away)) => away,
+            Err(failure) => failure,
+        },
         _ => failure,
     }
 }

@@ -14,7 +14,7 @@ use backstay_testkit::tools;
 use backstay_testkit::tree::{Size, hostile};
 use serde_json::{Value, json};
 
-use super::lab::Lab;
+use super::lab::{Lab, ends};
 use crate::destinations::noise;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -322,4 +322,28 @@ fn backups_that_were_stored_as_tar_are_read_and_removed_beside_trees() {
     assert_eq!(lab.repository.snapshots().len(), 3);
     lab.repository.run(&["check", "--read-data"]);
     compare::trees(&lab.at("source"), &lab.restored("target")).unwrap();
+}
+
+#[test]
+fn a_place_that_loses_a_tree_while_the_rest_is_stored_fails_the_run() {
+    const VERIFICATION: i32 = 8;
+    let lab = Lab::new();
+    lab.apply(&lab.tree_job(&json!({})));
+    let lose_the_first = || {
+        let mut snapshots: Vec<PathBuf> = fs::read_dir(lab.repository.path().join("snapshots"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.file_name().unwrap().len() == 64)
+            .collect();
+        snapshots.sort_by_key(|path| path.metadata().unwrap().modified().unwrap());
+        snapshots.len() > 1 && fs::remove_file(&snapshots[0]).is_ok()
+    };
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| wait_until("a second snapshot", PATIENCE, lose_the_first));
+        lab.run()
+    });
+    ends(output, VERIFICATION, "/data, but its snapshot");
+    assert!(lab.repository.snapshots().is_empty());
+    lab.run().ok();
+    assert_eq!(lab.repository.snapshots().len(), 3);
 }
