@@ -307,6 +307,10 @@ pub struct Drill {
     /// Name or id of a job, id of a backup, or latest:JOB [default: every job that has backups]
     #[arg(value_name = "JOB|BACKUP")]
     pub what: Option<String>,
+    /// Where what only the tools of its source can read is restored, and removed again: a dataset, or a new database or file
+    /// [default: `verify.drillTo` of the job; without it that is only decoded]
+    #[arg(long, value_name = "PLACE", requires = "what")]
+    pub to: Option<String>,
     /// File with an age private key, for encrypted backups
     #[arg(short, long, value_name = "KEYFILE", env = "BACKSTAY_IDENTITY", action = ArgAction::Append)]
     pub identity: Vec<PathBuf>,

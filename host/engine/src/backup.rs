@@ -20,7 +20,7 @@ use crate::attempts::Attempts;
 use crate::chain::refuse_unknown_bases;
 use crate::commit::Goal;
 use crate::lock::JobLock;
-use crate::outcome::verdict;
+use crate::outcome::{Check, verdict};
 use crate::recorder::{Observer, Recorder};
 use crate::watch::watch;
 
@@ -216,11 +216,16 @@ impl Engine {
                 throttle: Throttle::default(),
                 ..options.context.clone()
             };
+            let check = Check {
+                identities: &options.identities,
+                base: &base,
+                context: &context,
+                recorder,
+                place: None,
+            };
             for backup in &mut gathered.backups {
                 let level = job.spec.verify.level;
-                let checked = self
-                    .check_backup(backup, level, &options.identities, &base, &context, recorder)
-                    .await;
+                let checked = self.check_backup(backup, level, &check).await;
                 if let Some(ok) = verdict(&checked) {
                     let at = self.clock.now();
                     self.store

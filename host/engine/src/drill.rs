@@ -5,23 +5,28 @@ use std::sync::Arc;
 use backstay_model::event::Level;
 use backstay_model::job::VerifyLevel;
 use backstay_model::manifest::{Form, Manifest, StoredArtifact};
+use backstay_model::plugin::PluginKind;
 use backstay_model::run::RunKind;
 use backstay_model::{Code, Error, Result};
+use backstay_plugin::{Offered, Target};
 use backstay_store::Backup;
 use backstay_stream::Context;
 use backstay_stream::codec::Identities;
 
 use crate::Engine;
 use crate::backup::Report;
-use crate::outcome::Check;
+use crate::chain::Link;
+use crate::outcome::{Check, DrillPlace};
 use crate::recorder::Observer;
+use crate::verify::{Goal, decode};
 
 /// What each file takes on a disk besides its content, in bytes: a block that isn't full.
 const ENTRY_BYTES: u64 = 4096;
 
 impl Engine {
     /// Tries a backup out as a run of its own, with all that it builds on. Files are restored to a scratch place,
-    /// which is removed again, and compared; what only its source's tools can read is decoded to its end. How deep
+    /// which is removed again, and compared; what only its source's tools can read these restore to `place`, or else to the
+    /// one that the job names, and remove it again. Without a place it is decoded to its end. How deep
     /// that was is kept in the catalogue. What is wrong with the backup is in the report.
     ///
     /// # Errors
@@ -29,32 +34,118 @@ impl Engine {
     pub async fn drill(
         &self,
         backup: &Backup,
+        place: Option<&str>,
         identities: &Identities,
         context: &Context,
         observer: Arc<dyn Observer>,
     ) -> Result<Report> {
-        self.check_run(RunKind::Drill, backup, None, identities, context, observer)
+        let of_job = self.drill_place_of_job(backup).await?;
+        let goal = Goal::Drill {
+            place: place.or(of_job.as_deref()),
+        };
+        self.check_run(RunKind::Drill, backup, goal, identities, context, observer)
             .await
     }
 
-    pub(crate) async fn drill_chain(&self, backup: &Backup, check: &Check<'_>) -> Result<()> {
+    async fn drill_place_of_job(&self, backup: &Backup) -> Result<Option<String>> {
+        let job = self.store.existing_job(backup.manifest.job.id).await?;
+        Ok(job.and_then(|job| job.spec.verify.drill_to))
+    }
+
+    pub(crate) async fn drill_chain(
+        &self,
+        backup: &Backup,
+        place: Option<&str>,
+        check: &Check<'_>,
+    ) -> Result<()> {
+        let source = &backup.manifest.source.plugin;
+        let drills = match place {
+            Some(_) => {
+                self.plugins
+                    .get(source, PluginKind::Source)
+                    .await?
+                    .manifest()
+                    .drills
+            }
+            None => false,
+        };
+        let place = place.filter(|_| drills);
         let chain = self.chain(backup).await?;
         if chain.len() > 1 {
             let message = format!("trying out a chain of {} backups", chain.len());
             check.recorder.say(Level::Info, "host", message);
         }
-        for link in &chain {
-            self.check_and_record(link, deepest(&link.manifest), check)
+        for (position, link) in chain.iter().enumerate() {
+            let place = place.map(|name| DrillPlace {
+                name,
+                continues: position > 0,
+            });
+            let check = Check { place, ..*check };
+            self.check_and_record(link, deepest(&link.manifest, place), &check)
                 .await?;
         }
-        if deepest(&backup.manifest) != VerifyLevel::Restore {
+        if deepest(&backup.manifest, None) != VerifyLevel::Restore && place.is_none() {
             let message = format!(
-                "decoded to its end, but not restored: only the tools of plugin {} can read it",
-                backup.manifest.source.plugin
+                "decoded to its end, but not restored: only the tools of plugin {source} can read it"
             );
             check.recorder.say(Level::Info, "host", message);
         }
         Ok(())
+    }
+
+    /// Has the source restore a stream, and gives the level that it passed. What it makes goes when the run ends, or at the host's
+    /// next start.
+    pub(crate) async fn restore_for_drill(
+        &self,
+        link: &Link,
+        artifact: &StoredArtifact,
+        place: DrillPlace<'_>,
+        check: &Check<'_>,
+    ) -> Result<VerifyLevel> {
+        let used = &link.backup.manifest.source;
+        let source = self.plugins.get(&used.plugin, PluginKind::Source).await?;
+        let mut scope = self.scope(
+            used.config.clone(),
+            Some(check.base.clone()),
+            check.context.clone(),
+            check.recorder.listener(&used.plugin),
+        );
+        let target = Target {
+            place: Some(place.name.to_owned()),
+            paths: Vec::new(),
+            overwrite: false,
+            dry_run: false,
+            continues: place.continues,
+            drill: true,
+        };
+        scope.target.clone_from(&target.place);
+        let offered = Offered {
+            name: artifact.name.clone(),
+            media_type: artifact.media_type.clone(),
+            content: link.content(artifact, check.identities).await?,
+            metadata: artifact.metadata.clone(),
+            base: artifact.base,
+        };
+        let restored = match source.restore(&scope, offered, &target).await {
+            Ok(restored) => restored,
+            Err(_) if check.context.cancel.is_cancelled() => return Err(check.context.cancel.reason()),
+            Err(error) => return Err(link.damage_behind(artifact, error, check.context).await),
+        };
+        if restored.place.is_empty() {
+            decode(link, artifact, check.identities, check.context).await?;
+            let message = format!(
+                "{} is only decoded to its end: a drill can't restore it beside what is there",
+                artifact.name
+            );
+            check.recorder.say(Level::Info, "host", message);
+            return Ok(VerifyLevel::Archive);
+        }
+        let message = format!(
+            "{} was restored to {}, which goes again",
+            artifact.name, restored.place
+        );
+        check.recorder.say(Level::Info, "host", message);
+        Ok(VerifyLevel::Restore)
     }
 
     /// Refuses to restore to the scratch place what would fill its disk.
@@ -89,9 +180,9 @@ impl Engine {
     }
 }
 
-/// How deep a backup can be checked without its source's tools.
-pub(crate) fn deepest(manifest: &Manifest) -> VerifyLevel {
-    if manifest.artifacts.iter().all(|a| a.form == Form::Stream) {
+/// How deep a backup can be checked: without a place for what its source's tools restore, only to the end of its streams.
+pub(crate) fn deepest(manifest: &Manifest, place: Option<DrillPlace<'_>>) -> VerifyLevel {
+    if place.is_none() && manifest.artifacts.iter().all(|a| a.form == Form::Stream) {
         VerifyLevel::Archive
     } else {
         VerifyLevel::Restore

@@ -18,6 +18,17 @@ pub(crate) struct Check<'a> {
     pub(crate) base: &'a RunScope,
     pub(crate) context: &'a Context,
     pub(crate) recorder: &'a Recorder,
+    /// Where the source's own tools may restore to, for as long as the drill takes.
+    pub(crate) place: Option<DrillPlace<'a>>,
+}
+
+/// Where a drill has a source restore a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DrillPlace<'a> {
+    /// As a person names it.
+    pub(crate) name: &'a str,
+    /// What the backup builds on is there already.
+    pub(crate) continues: bool,
 }
 
 impl Engine {
@@ -28,23 +39,14 @@ impl Engine {
         level: VerifyLevel,
         check: &Check<'_>,
     ) -> Result<()> {
-        let result = self
-            .check_backup(
-                backup,
-                level,
-                check.identities,
-                check.base,
-                check.context,
-                check.recorder,
-            )
-            .await;
+        let result = self.check_backup(backup, level, check).await;
         let id = backup.manifest.id;
         let Some(ok) = verdict(&result) else {
             self.store.note_attempt(id).await?;
             return result;
         };
         // What can't be checked deeper could else never be cleared.
-        let level = level.min(deepest(&backup.manifest));
+        let level = level.min(deepest(&backup.manifest, check.place));
         let before = self.store.backup(id).await?;
         match before.verified_level {
             // A look at sizes neither takes back what a look at the content found, nor counts as one.

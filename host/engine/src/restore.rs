@@ -140,6 +140,7 @@ impl Engine {
                     overwrite: options.overwrite,
                     dry_run: options.dry_run,
                     continues: position > 0,
+                    drill: false,
                 };
                 let restored = source.restore(&scope, offered, &target).await;
                 let restored = match restored {

@@ -66,6 +66,10 @@ impl Engine {
         let source = self
             .check_end(job.pointer("/source"), "/source", PluginKind::Source, &mut found)
             .await?;
+        let drill_to = spec.as_ref().and_then(|spec| spec.verify.drill_to.as_deref());
+        if let (Some(source), Some(place)) = (&source, drill_to) {
+            found.extend(check_drill(source, place));
+        }
         let destinations = job
             .pointer("/destinations")
             .and_then(Value::as_array)
@@ -177,6 +181,23 @@ fn check_recipients(spec: &JobSpec) -> Vec<Diagnostic> {
         ))
     })
     .collect()
+}
+
+/// Why a source can't restore for a drill to where the job says.
+fn check_drill(source: &Plugin, place: &str) -> Option<Diagnostic> {
+    const AT: &str = "/verify/drillTo";
+    if place.trim().is_empty() {
+        return Some(
+            Diagnostic::error(AT, "empty", "`drillTo` is empty")
+                .hint("name a place as in `restore --to`, or leave it out"),
+        );
+    }
+    (!source.manifest().drills).then(|| {
+        let message = format!("{} restores nothing for drills", source.manifest().id);
+        Diagnostic::error(AT, "cannot-be", message).hint(
+            "leave `drillTo` out: drills restore files to a scratch place of their own, and decode the rest",
+        )
+    })
 }
 
 /// What will happen between a source and a destination, or why nothing can.

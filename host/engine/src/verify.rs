@@ -29,6 +29,17 @@ use crate::recorder::{Observer, Recorder};
 use crate::undo::Committed;
 use crate::watch::watch;
 
+/// What a run that checks a backup is to do.
+pub(crate) enum Goal<'a> {
+    /// Check this backup.
+    Level(VerifyLevel),
+    /// Try it out with all that it builds on, each as deep as can be.
+    Drill {
+        /// Where the source's own tools may restore to.
+        place: Option<&'a str>,
+    },
+}
+
 impl Engine {
     /// Checks a backup as a run of its own. What is wrong with the backup is in the report.
     ///
@@ -47,16 +58,16 @@ impl Engine {
         } else {
             RunKind::Verify
         };
-        self.check_run(kind, backup, Some(level), identities, context, observer)
+        self.check_run(kind, backup, Goal::Level(level), identities, context, observer)
             .await
     }
 
-    /// A run that checks a backup to a level, or as a drill: it and all that it builds on, each as deep as can be.
+    /// A run that checks a backup.
     pub(crate) async fn check_run(
         &self,
         kind: RunKind,
         backup: &Backup,
-        level: Option<VerifyLevel>,
+        goal: Goal<'_>,
         identities: &Identities,
         context: &Context,
         observer: Arc<dyn Observer>,
@@ -77,10 +88,11 @@ impl Engine {
             base: &base,
             context,
             recorder: &recorder,
+            place: None,
         };
-        let result = match level {
-            Some(level) => self.check_and_record(backup, level, &check).await,
-            None => self.drill_chain(backup, &check).await,
+        let result = match goal {
+            Goal::Level(level) => self.check_and_record(backup, level, &check).await,
+            Goal::Drill { place } => self.drill_chain(backup, place, &check).await,
         };
         drop(watch);
         let report = self
@@ -178,11 +190,15 @@ impl Engine {
         &self,
         backup: &Backup,
         level: VerifyLevel,
-        identities: &Identities,
-        base: &RunScope,
-        context: &Context,
-        recorder: &Recorder,
+        check: &Check<'_>,
     ) -> Result<()> {
+        let Check {
+            identities,
+            base,
+            context,
+            recorder,
+            place,
+        } = *check;
         // Retention may have begun to delete it before this run could be seen.
         self.store.backup(backup.manifest.id).await?;
         let link = self.link(backup.clone(), base, context, recorder).await?;
@@ -193,10 +209,11 @@ impl Engine {
             if level == VerifyLevel::Size || artifact.form != Form::Tree {
                 check_size(&link, artifact).await?;
             }
-            match (level, artifact.form) {
-                (VerifyLevel::Size, _) => {}
+            let passed = match (level, artifact.form) {
+                (VerifyLevel::Size, _) => level,
                 (VerifyLevel::Checksum | VerifyLevel::Archive, Form::Tree) => {
-                    check_tree(&link, artifact, context).await?
+                    check_tree(&link, artifact, context).await?;
+                    level
                 }
                 (VerifyLevel::Checksum, _) => {
                     let (stored, context) = (link.stored(artifact).await?, context.clone());
@@ -205,8 +222,15 @@ impl Engine {
                         ..Expected::from(artifact)
                     };
                     blocking(move || check_stored(stored, &expected, &context)).await?;
+                    level
                 }
-                (VerifyLevel::Archive, _) => decode(&link, artifact, identities, context).await?,
+                (VerifyLevel::Archive, _) => {
+                    decode(&link, artifact, identities, context).await?;
+                    level
+                }
+                (VerifyLevel::Restore, Form::Stream) if let Some(place) = place => {
+                    self.restore_for_drill(&link, artifact, place, check).await?
+                }
                 // Beside files it is checked as far as it can be.
                 (VerifyLevel::Restore, Form::Stream) if has_files => {
                     decode(&link, artifact, identities, context).await?;
@@ -215,6 +239,7 @@ impl Engine {
                         artifact.name, backup.manifest.source.plugin
                     );
                     recorder.say(Level::Info, "host", message);
+                    VerifyLevel::Archive
                 }
                 (VerifyLevel::Restore, Form::Stream) => {
                     return Err(Error::new(
@@ -224,14 +249,17 @@ impl Engine {
                             artifact.name, backup.manifest.source.plugin
                         ),
                     )
-                    .hint("use --level archive, or restore it: `backstay restore BACKUP --to PLACE`"));
+                    .hint("use --level archive, or try it out: `backstay drill BACKUP --to PLACE`"));
                 }
-                (VerifyLevel::Restore, _) => self.try_out(&link, artifact, identities, base, context).await?,
-            }
+                (VerifyLevel::Restore, _) => {
+                    self.try_out(&link, artifact, identities, base, context).await?;
+                    level
+                }
+            };
             recorder.say(
                 Level::Info,
                 "host",
-                format!("{} passed the level {}", artifact.location, level.name()),
+                format!("{} passed the level {}", artifact.location, passed.name()),
             );
         }
         Ok(())
@@ -344,7 +372,7 @@ pub(crate) async fn check_directory(
 }
 
 /// Decodes a stored stream to its end, and looks at each entry if it is an archive.
-async fn decode(
+pub(crate) async fn decode(
     link: &Link,
     artifact: &StoredArtifact,
     identities: &Identities,

@@ -229,6 +229,10 @@ pub struct Verify {
     /// Check again this often.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<Span>,
+    /// Where a drill restores what only the tools of the source can read, such as a ZFS stream, and removes it again. Without it
+    /// that is only decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drill_to: Option<String>,
 }
 
 impl Verify {

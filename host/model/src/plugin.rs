@@ -33,6 +33,9 @@ pub struct PluginManifest {
     /// Of a destination that keeps file trees: which fields of its configuration say what it keeps of them.
     #[serde(default, skip_serializing_if = "TreeFields::is_empty")]
     pub tree_fields: TreeFields,
+    /// Of a source: whether it can restore a stream for a drill, so that nothing of it stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drills: bool,
     /// What it asks for.
     #[serde(default)]
     pub capabilities: Capabilities,

@@ -59,12 +59,14 @@ pub struct Target {
     pub dry_run: bool,
     /// It is not the first link of a chain.
     pub continues: bool,
+    /// Nothing of it is to stay.
+    pub drill: bool,
 }
 
 /// What a restore did.
 #[derive(Debug, Clone)]
 pub struct Restored {
-    /// Where the data is now.
+    /// Where the data is now; empty if a drill can't try it out.
     pub place: String,
     /// Files and other entries.
     pub entries: u64,
@@ -236,6 +238,7 @@ impl Plugin {
             overwrite: target.overwrite,
             dry_run: target.dry_run,
             continues: target.continues,
+            drill: target.drill,
         };
         let busy = call.store.data().busy.clone();
         let exports = call.guest.backstay_plugin_source_plugin();

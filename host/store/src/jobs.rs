@@ -153,6 +153,16 @@ impl Store {
         }
     }
 
+    /// The job of an id, if there still is one.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub async fn existing_job(&self, id: Uuid) -> Result<Option<Job>> {
+        let found = self.find_job(BY_ID, &id.to_string()).await?;
+        let job = found.map(|row| Job::try_from(row).map_err(self.unreadable("a job")));
+        job.transpose()
+    }
+
     /// All jobs, by name.
     ///
     /// # Errors

@@ -117,6 +117,15 @@ impl Source for Database {
     }
 }
 
+/// What a drill did of what belongs to the whole server: it can't be restored beside that which is there.
+fn untried() -> Restored {
+    Restored {
+        place: String::new(),
+        entries: 0,
+        bytes: 0,
+    }
+}
+
 fn check_secret(config: &Config) -> Option<Diagnostic> {
     let name = config.password_secret.as_ref()?;
     secrets::missing("/passwordSecret", name)

@@ -139,6 +139,7 @@ fn all_commands() -> Vec<Command> {
         for config in [&plain, &full, &socket] {
             for question in [
                 command::VERSION,
+                command::EVENTS,
                 command::DATABASES,
                 command::WITHOUT_TRANSACTIONS,
                 command::RIGHTS,

@@ -91,7 +91,8 @@ pub fn open(config: &Config, run: &RunInfo) -> Result<Vec<Artifact>> {
     Ok(vec![artifact.with_metadata(&crate::Facts::Sqlite(facts))?])
 }
 
-/// Restores to the file that the target names, or to where the database was.
+/// Restores to the file that the target names, or to where the database was. Of a drill there is only the copy, which goes when the
+/// run ends.
 ///
 /// # Errors
 /// Something is there, the data is damaged, or the file can't be written.
@@ -135,6 +136,12 @@ pub fn restore(facts: &Facts, run: &RunInfo, content: Content, target: &Target) 
             format!("what was stored is damaged: {damage}"),
         )
     })?;
+    if target.drill {
+        return Ok(Restored {
+            place: copy,
+            ..restored
+        });
+    }
     let owned = command::change_owner(facts.uid, facts.gid, &copy).run()?;
     if !owned.is_success() {
         let message = format!(

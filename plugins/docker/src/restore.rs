@@ -261,6 +261,7 @@ mod tests {
             overwrite: false,
             dry_run: false,
             continues: false,
+            drill: false,
         }
     }
 

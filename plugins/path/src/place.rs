@@ -67,6 +67,7 @@ mod tests {
             overwrite: false,
             dry_run: false,
             continues: false,
+            drill: false,
         }
     }
 

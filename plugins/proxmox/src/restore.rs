@@ -115,6 +115,7 @@ mod tests {
             overwrite: false,
             dry_run: false,
             continues: false,
+            drill: false,
         }
     }
 

@@ -3,6 +3,7 @@
 use backstay_sdk::Command;
 
 use crate::config::Config;
+use crate::drill::Scratch;
 use crate::snapshot::{JOB_PROPERTY, Name};
 
 fn zfs<const N: usize>(args: [&str; N]) -> Command {
@@ -69,6 +70,11 @@ pub fn release(recursive: bool, tag: &str, name: &Name) -> Command {
 /// Destroys a snapshot. It takes a [`Name`], which always has an `@`: without one it would destroy a dataset.
 pub fn destroy(recursive: bool, name: &Name) -> Command {
     flags(zfs(["destroy"]), [(recursive, "-r")]).arg(name.to_string())
+}
+
+/// Destroys what a drill restored. It takes a [`Scratch`], whose name only drills give.
+pub fn destroy_scratch(scratch: &Scratch) -> Command {
+    zfs(["destroy", "-r"]).arg(scratch.to_string())
 }
 
 /// Writes a snapshot, or what changed since `base`, to standard output.
@@ -181,6 +187,7 @@ mod tests {
             format!("tank/home@b-{RUN}"),
         );
         let below = Name::parse(&format!("tank/home/a/b@backstay-{RUN}")).expect("a name");
+        let drilled = Scratch::below("tank/new", RUN);
         let mut used = vec![false; requests.len()];
         for command in [
             list_datasets(),
@@ -203,6 +210,10 @@ mod tests {
             list_one("tank/new"),
             receive(false, "tank/new"),
             receive(true, "tank/new"),
+            list_one(&drilled.to_string()),
+            receive(false, &drilled.to_string()),
+            receive(true, &drilled.to_string()),
+            destroy_scratch(&drilled),
         ] {
             let line = command.to_string();
             let words: Vec<&str> = line.split(' ').skip(1).collect();
@@ -215,10 +226,17 @@ mod tests {
             used.iter().all(|used| *used),
             "plugin.json asks for a command that isn't used"
         );
-        for dataset in ["tank/home", "tank/home/a", "tank/homes@b"] {
-            let asked = requests
-                .iter()
-                .any(|r| matches(r["args"].as_array().expect("a list"), &["destroy", dataset]));
+        for dataset in [
+            "tank/home",
+            "tank/home/a",
+            "tank/homes@b",
+            "tank/new",
+            "tank/new/a",
+        ] {
+            let asked = requests.iter().any(|r| {
+                let patterns = r["args"].as_array().expect("a list");
+                matches(patterns, &["destroy", dataset]) || matches(patterns, &["destroy", "-r", dataset])
+            });
             assert!(!asked, "plugin.json asks to destroy {dataset}");
         }
     }

@@ -3,13 +3,14 @@
 //! Each run makes one snapshot with a hold on it. It stays after a committed backup, as the base of the
 //! next increment, and the ones before it go; after a failed run it goes itself. What is ours is known by
 //! its name, the job's id in a user property, and its guid; nothing else is ever destroyed, and `zfs
-//! destroy` is only ever called with an `@` in the name.
+//! destroy` is only ever called with an `@` in the name, or with the name of what a drill restored.
 //!
 //! Works with OpenZFS 2.x and zfs-fuse 0.7.
 
 mod base;
 mod command;
 mod config;
+mod drill;
 mod restore;
 mod snapshot;
 mod undo;
@@ -59,6 +60,14 @@ struct Facts {
     compressed: bool,
     /// Sent with blocks over 128 KiB.
     large_blocks: bool,
+}
+
+/// What is to be undone.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Undo {
+    Snapshot(Entry),
+    Drill(drill::Entry),
 }
 
 impl Source for Zfs {
@@ -152,9 +161,9 @@ impl Source for Zfs {
         }])
     }
 
-    fn restore(_: &Config, _: &RunInfo, artifact: Artifact, target: &Target) -> Result<Restored> {
+    fn restore(_: &Config, run: &RunInfo, artifact: Artifact, target: &Target) -> Result<Restored> {
         let facts: Facts = artifact.metadata_as()?;
-        restore::restore(&facts, artifact.content, target)
+        restore::restore(&facts, run, artifact.content, target)
     }
 
     fn recovery_command(_: &Config, _: &str, metadata: &str) -> Result<String> {
@@ -163,7 +172,10 @@ impl Source for Zfs {
     }
 
     fn undo(config: &Config, entry: &str) -> Result<()> {
-        undo::undo(config, &journal::read(entry)?)
+        match journal::read(entry)? {
+            Undo::Snapshot(entry) => undo::undo(config, &entry),
+            Undo::Drill(entry) => drill::undo(&entry),
+        }
     }
 }
 

@@ -1,16 +1,19 @@
 //! Gives a stream, or one link of a chain of streams, back to ZFS.
 
-use backstay_sdk::{Code, Content, Failure, Restored, Result, Target, log, progress};
+use backstay_sdk::{Code, Content, Failure, Restored, Result, RunInfo, Target, When, journal, log, progress};
 
+use crate::drill::Scratch;
 use crate::snapshot::is_gone;
 use crate::{Facts, command};
 
-/// Receives a stream into the dataset that the target names.
+/// Receives a stream into the dataset that the target names; for a drill, into a new one below it.
 ///
 /// # Errors
 /// The target names no dataset, or one that is in the way, or `zfs receive` fails.
-pub fn restore(facts: &Facts, content: Content, target: &Target) -> Result<Restored> {
-    let dataset = choose(facts, target)?;
+pub fn restore(facts: &Facts, run: &RunInfo, content: Content, target: &Target) -> Result<Restored> {
+    let place = choose(facts, target)?;
+    let scratch = target.drill.then(|| Scratch::below(&place, &run.run_id));
+    let dataset = scratch.as_ref().map_or(place, Scratch::to_string);
     let exists = exists(&dataset)?;
     let replace = decide(facts, target, &dataset, exists)?;
     let command = command::receive(replace, &dataset);
@@ -26,6 +29,9 @@ pub fn restore(facts: &Facts, content: Content, target: &Target) -> Result<Resto
         ));
         return Ok(restored);
     }
+    if let Some(scratch) = scratch.filter(|_| !target.continues) {
+        journal::record(&scratch.entry(), When::Always)?;
+    }
     progress::stage("receiving");
     log::info(format!(
         "running `{command}` with the stream of {}",
@@ -34,7 +40,7 @@ pub fn restore(facts: &Facts, content: Content, target: &Target) -> Result<Resto
     let received = content.into_stream().and_then(|stream| command.run_with(stream));
     let failure = match received {
         Ok(output) if output.is_success() => {
-            if facts.recursive && !target.continues {
+            if facts.recursive && !target.continues && !target.drill {
                 log::info(format!(
                     "the datasets came with their properties; look at `zfs get -r mountpoint {dataset}` before you mount them"
                 ));
@@ -44,7 +50,7 @@ pub fn restore(facts: &Facts, content: Content, target: &Target) -> Result<Resto
         Ok(output) => explain(output.failure(), &output.complaint(), &dataset),
         Err(failure) => failure,
     };
-    Err(if target.continues {
+    Err(if target.continues && !target.drill {
         say_what_is_there(failure, &dataset)
     } else {
         failure
@@ -190,6 +196,7 @@ mod tests {
             overwrite: false,
             dry_run: false,
             continues: false,
+            drill: false,
         }
     }
 

@@ -65,7 +65,7 @@ impl fmt::Display for Name {
 
 const UUID_BYTES: usize = 36;
 
-fn is_uuid(text: &str) -> bool {
+pub fn is_uuid(text: &str) -> bool {
     text.len() == UUID_BYTES
         && text.bytes().enumerate().all(|(at, byte)| match at {
             8 | 13 | 18 | 23 => byte == b'-',

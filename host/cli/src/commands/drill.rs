@@ -32,7 +32,13 @@ pub async fn run(args: Drill, data_dir: Option<PathBuf>, output: Output) -> Resu
             return Err(context.cancel.reason());
         }
         let report = engine
-            .drill(backup, &identities, &context, Arc::clone(&lines) as _)
+            .drill(
+                backup,
+                args.to.as_deref(),
+                &identities,
+                &context,
+                Arc::clone(&lines) as _,
+            )
             .await?;
         reports.add(&report)?;
     }

@@ -2,6 +2,7 @@
 
 mod crash;
 pub(crate) mod desk;
+mod drill;
 mod failures;
 mod mariadb;
 mod postgres;

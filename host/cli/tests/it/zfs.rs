@@ -2,6 +2,7 @@
 
 mod chain;
 mod crash;
+mod drill;
 pub(crate) mod lab;
 mod leftovers;
 mod rebuilt;

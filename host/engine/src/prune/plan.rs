@@ -150,7 +150,7 @@ impl Head {
     /// What passed a check that is not as deep as the job asks for, or as can be had, is not verified.
     fn of(backup: &Backup, asked: VerifyLevel) -> Self {
         let manifest = &backup.manifest;
-        let wanted = asked.min(deepest(manifest));
+        let wanted = asked.min(deepest(manifest, None));
         let is_deep = backup.verified_level.is_some_and(|level| level >= wanted);
         let indexes = manifest.artifacts.iter().filter_map(|a| a.index.as_ref());
         Head {

@@ -27,7 +27,7 @@ pub struct Entry {
     database: String,
 }
 
-/// Restores a database under its own name or the one that the target names.
+/// Restores a database under its own name or the one that the target names. A drill drops it when it would get that name.
 ///
 /// # Errors
 /// A database of that name holds something, roles are missing, or the server can't take it.
@@ -40,7 +40,7 @@ pub fn restore(
 ) -> Result<Restored> {
     let name = choose_name(facts, target)?;
     let exists = databases(config)?.iter().any(|row| row.datname == name);
-    if exists && !target.overwrite && holds_something(config, &name)? {
+    if exists && !target.overwrite && (target.drill || holds_something(config, &name)?) {
         return Err(
             Failure::configuration(format!("the database `{name}` exists already"))
                 .hint("name another one with `--to`, or allow it to be overwritten with `--overwrite`"),
@@ -92,6 +92,10 @@ pub fn restore(
         explain_roles(as_storage(failure), &said)
     };
     answered(&command::change(config, maintenance, &set_up)).map_err(failed)?;
+    if target.drill {
+        drop_database(config, &new)?;
+        return Ok(restored);
+    }
     let mut swap = Vec::new();
     if exists {
         swap.push(statement::rename(&name, &old));
@@ -200,6 +204,7 @@ mod tests {
             overwrite: false,
             dry_run: false,
             continues: false,
+            drill: false,
         };
         choose_name(&facts(), &target)
     }
