@@ -11,6 +11,7 @@ mod serve;
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub use access::{Audit, Role as TokenRole, Token, TokenAdd};
@@ -309,7 +310,7 @@ pub struct Drill {
     pub what: Option<String>,
     /// Where what only the tools of its source can read is restored, and removed again: a dataset, or a new database or file
     /// [default: `verify.drillTo` of the job; without it that is only decoded]
-    #[arg(long, value_name = "PLACE", requires = "what")]
+    #[arg(long, value_name = "PLACE", requires = "what", value_parser = NonEmptyStringValueParser::new())]
     pub to: Option<String>,
     /// File with an age private key, for encrypted backups
     #[arg(short, long, value_name = "KEYFILE", env = "BACKSTAY_IDENTITY", action = ArgAction::Append)]

@@ -39,17 +39,38 @@ impl Engine {
         context: &Context,
         observer: Arc<dyn Observer>,
     ) -> Result<Report> {
-        let of_job = self.drill_place_of_job(backup).await?;
+        let place = self.drill_place(backup, place).await?;
         let goal = Goal::Drill {
-            place: place.or(of_job.as_deref()),
+            place: place.as_deref(),
         };
         self.check_run(RunKind::Drill, backup, goal, identities, context, observer)
             .await
     }
 
-    async fn drill_place_of_job(&self, backup: &Backup) -> Result<Option<String>> {
-        let job = self.store.existing_job(backup.manifest.job.id).await?;
-        Ok(job.and_then(|job| job.spec.verify.drill_to))
+    /// Where the source's own tools may restore to: the place that is named, or else the one of the job, if that still has the
+    /// source that the backup is of.
+    async fn drill_place(&self, backup: &Backup, named: Option<&str>) -> Result<Option<String>> {
+        let used = &backup.manifest.source;
+        let place = match named {
+            Some(place) => Some(place.to_owned()),
+            None => {
+                let job = self.store.existing_job(backup.manifest.job.id).await?;
+                let spec = job.map(|job| job.spec);
+                let same = spec.filter(|s| s.source.plugin == used.plugin && s.source.config == used.config);
+                same.and_then(|spec| spec.verify.drill_to)
+            }
+        };
+        let Some(place) = place else {
+            return Ok(None);
+        };
+        let source = self.plugins.get(&used.plugin, PluginKind::Source).await?;
+        if source.manifest().drills {
+            return Ok(Some(place));
+        }
+        Err(
+            Error::new(Code::Configuration, format!("{} restores nothing to {place} for a drill", used.plugin))
+                .hint("leave the place out: files are tried out at a scratch place of their own, and the rest is decoded"),
+        )
     }
 
     pub(crate) async fn drill_chain(
@@ -59,17 +80,6 @@ impl Engine {
         check: &Check<'_>,
     ) -> Result<()> {
         let source = &backup.manifest.source.plugin;
-        let drills = match place {
-            Some(_) => {
-                self.plugins
-                    .get(source, PluginKind::Source)
-                    .await?
-                    .manifest()
-                    .drills
-            }
-            None => false,
-        };
-        let place = place.filter(|_| drills);
         let chain = self.chain(backup).await?;
         if chain.len() > 1 {
             let message = format!("trying out a chain of {} backups", chain.len());

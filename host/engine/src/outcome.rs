@@ -40,21 +40,28 @@ impl Engine {
         check: &Check<'_>,
     ) -> Result<()> {
         let result = self.check_backup(backup, level, check).await;
+        let reached = result.as_ref().map_or(level, |passed| *passed);
+        let result = result.map(drop);
         let id = backup.manifest.id;
         let Some(ok) = verdict(&result) else {
             self.store.note_attempt(id).await?;
             return result;
         };
         // What can't be checked deeper could else never be cleared.
-        let level = level.min(deepest(&backup.manifest, check.place));
+        let level = reached.min(deepest(&backup.manifest, check.place));
         let before = self.store.backup(id).await?;
         match before.verified_level {
             // A look at sizes neither takes back what a look at the content found, nor counts as one.
             Some(found) if ok && level < found => {
                 if before.verified_ok == Some(false) {
                     let message = format!(
-                        "{id} stays marked as damaged: that was found on the level {}",
-                        found.name()
+                        "{id} stays marked as damaged: that was found on the level {}{}",
+                        found.name(),
+                        if found > deepest(&backup.manifest, None) {
+                            "; `backstay drill` with this id and --to looks as deep again"
+                        } else {
+                            ""
+                        }
                     );
                     check.recorder.say(Level::Warn, "host", message);
                 }

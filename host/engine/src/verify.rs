@@ -185,13 +185,13 @@ impl Engine {
         Ok(run.clone())
     }
 
-    /// Checks one backup. Each level includes the ones before it.
+    /// Checks one backup, and gives the level on which the deepest of its artifacts passed. Each level includes the ones before it.
     pub(crate) async fn check_backup(
         &self,
         backup: &Backup,
         level: VerifyLevel,
         check: &Check<'_>,
-    ) -> Result<()> {
+    ) -> Result<VerifyLevel> {
         let Check {
             identities,
             base,
@@ -204,6 +204,7 @@ impl Engine {
         let link = self.link(backup.clone(), base, context, recorder).await?;
         link.check_manifest().await?;
         let has_files = backup.manifest.artifacts.iter().any(|a| a.form != Form::Stream);
+        let mut reached = VerifyLevel::Size;
         for artifact in &backup.manifest.artifacts {
             // The index of a tree says more than its size: which file it is.
             if level == VerifyLevel::Size || artifact.form != Form::Tree {
@@ -261,8 +262,9 @@ impl Engine {
                 "host",
                 format!("{} passed the level {}", artifact.location, passed.name()),
             );
+            reached = reached.max(passed);
         }
-        Ok(())
+        Ok(reached)
     }
 
     /// Restores an artifact to a scratch place and compares.

@@ -88,6 +88,13 @@ impl Source for Database {
         let facts: Facts = artifact.metadata_as()?;
         let content = artifact.content;
         match facts {
+            // What belongs to a whole server can't be restored beside that which is there. And a dump of MariaDB's may name the
+            // database that it is of, wherever it goes, and its events would run.
+            Facts::PostgresGlobals(_) | Facts::MariadbDatabase(_) | Facts::MariadbGlobals(_)
+                if target.drill =>
+            {
+                Ok(untried())
+            }
             Facts::PostgresDatabase(facts) => {
                 postgres::restore::restore(config, run, &facts, content, target)
             }
@@ -117,7 +124,7 @@ impl Source for Database {
     }
 }
 
-/// What a drill did of what belongs to the whole server: it can't be restored beside that which is there.
+/// What a drill did of what it can't try out.
 fn untried() -> Restored {
     Restored {
         place: String::new(),

@@ -115,8 +115,8 @@ fn all_commands() -> Vec<Command> {
             command::dump(config, "a b"),
             command::dump_globals(config, true),
             command::dump_globals(config, false),
-            command::restore(config, &new, false),
-            command::restore(config, &new, true),
+            command::restore(config, &new, false, false),
+            command::restore(config, &new, true, true),
         ]);
         for statements in postgres::restore::statements_for_test(&new, &old) {
             all.push(command::change(config, "postgres", &statements));
@@ -139,7 +139,6 @@ fn all_commands() -> Vec<Command> {
         for config in [&plain, &full, &socket] {
             for question in [
                 command::VERSION,
-                command::EVENTS,
                 command::DATABASES,
                 command::WITHOUT_TRANSACTIONS,
                 command::RIGHTS,

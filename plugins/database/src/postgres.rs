@@ -106,7 +106,7 @@ pub fn look(config: &Config) -> Vec<Diagnostic> {
     let looked = server(config).and_then(|server| {
         let tool = tool_version()?;
         refuse_old_tool(&tool, server.version)?;
-        choose(databases(config)?, &config.include, &config.exclude)
+        choose(to_choose_from(config)?, &config.include, &config.exclude)
     });
     match looked {
         Ok(chosen) => {
@@ -128,7 +128,7 @@ pub fn open(config: &Config) -> Result<Vec<Artifact>> {
     let server = server(config)?;
     let tool = tool_version()?;
     refuse_old_tool(&tool, server.version)?;
-    let chosen = choose(databases(config)?, &config.include, &config.exclude)?.with_warnings();
+    let chosen = choose(to_choose_from(config)?, &config.include, &config.exclude)?.with_warnings();
     let mut artifacts = Vec::new();
     if config.globals != Some(false) {
         artifacts.push(globals::artifact(config, &server)?);
@@ -172,6 +172,13 @@ pub fn recovery_command(facts: &Facts) -> String {
 fn server(config: &Config) -> Result<Server> {
     let output = answered(&command::ask(config, command::MAINTENANCE, command::SERVER))?;
     Ok(serde_json::from_str(&output.stdout)?)
+}
+
+/// The databases without those that a restore or a drill is at.
+fn to_choose_from(config: &Config) -> Result<Vec<Row>> {
+    let mut all = databases(config)?;
+    all.retain(|row| !restore::is_ours(&row.datname));
+    Ok(all)
 }
 
 fn databases(config: &Config) -> Result<Vec<Row>> {

@@ -82,10 +82,12 @@ pub fn open(config: &Config, run: &RunInfo) -> Result<Vec<Artifact>> {
     progress::stage("copying the database");
     done(&command::make_private(&copy).run()?, path)?;
     done(&command::back_up(path, &copy).run()?, path)?;
-    check(&copy).map_err(|damage| {
-        Failure::backup_failed(format!("the database {path} is damaged: {damage}"))
-            .hint("repair it with `sqlite3 FILE .recover`, or restore the last good backup")
-    })?;
+    if let Some(damage) = damage(&copy)? {
+        return Err(
+            Failure::backup_failed(format!("the database {path} is damaged: {damage}"))
+                .hint("repair it with `sqlite3 FILE .recover`, or restore the last good backup"),
+        );
+    }
     let stream = command::read(&copy).pipe()?;
     let artifact = Artifact::stream(artifact_name(path), MEDIA_TYPE, stream);
     Ok(vec![artifact.with_metadata(&crate::Facts::Sqlite(facts))?])
@@ -130,12 +132,12 @@ pub fn restore(facts: &Facts, run: &RunInfo, content: Content, target: &Target) 
     journal::record(&crate::Entry::Sqlite(Entry { copy: copy.clone() }), When::Always)?;
     progress::stage("restoring");
     written(&command::write(&copy).run_with(content.into_stream()?)?)?;
-    check(&copy).map_err(|damage| {
-        Failure::new(
+    if let Some(damage) = damage(&copy)? {
+        return Err(Failure::new(
             Code::Verification,
             format!("what was stored is damaged: {damage}"),
-        )
-    })?;
+        ));
+    }
     if target.drill {
         return Ok(Restored {
             place: copy,
@@ -217,13 +219,22 @@ fn parse_owner(line: &str) -> Option<(u32, u32, String)> {
     Some((uid, gid, mode.to_owned()))
 }
 
-/// Fails with what is damaged in a copy.
-fn check(copy: &str) -> Result<(), String> {
-    let output = command::check(copy).run().map_err(|failure| failure.message)?;
+/// Says what is damaged in a copy.
+///
+/// # Errors
+/// It can't be looked at, which says nothing about it.
+fn damage(copy: &str) -> Result<Option<String>> {
+    /// What `sqlite3` says where the disk or the account is at fault.
+    const OF_THE_PLACE: [&str; 3] = ["unable to open", "disk I/O error", "out of memory"];
+    let output = command::check(copy).run()?;
     match output.stdout.trim() {
-        "ok" if output.is_success() => Ok(()),
-        "" => Err(output.complaint()),
-        damage => Err(damage.replace('\n', "; ")),
+        "ok" if output.is_success() => Ok(None),
+        "" if OF_THE_PLACE.iter().any(|said| output.stderr.contains(said)) => Err(Failure::storage(format!(
+            "cannot look at {copy}: {}",
+            output.complaint()
+        ))),
+        "" => Ok(Some(output.complaint())),
+        damage => Ok(Some(damage.replace('\n', "; "))),
     }
 }
 

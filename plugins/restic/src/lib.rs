@@ -141,12 +141,12 @@ impl Destination for Restic {
         match journal::read(entry)? {
             Entry::Removing { since } => locks::heal(config, instant(&since)?),
             Entry::Storing { run_id, key, since } => {
-                under_way::forget(&key)?;
                 // First, because a restic that is about to end may still make its snapshot.
                 locks::heal(config, instant(&since)?)?;
                 let made = repository::of_run(config, &run_id, &key)?;
                 let ids: Vec<String> = made.into_iter().map(|snapshot| snapshot.id).collect();
-                repository::forget(config, &ids, true)
+                repository::forget(config, &ids, true)?;
+                under_way::undone(&key)
             }
         }
     }

@@ -170,11 +170,20 @@ pub fn has_all(config: &Config, stored: &[Receipt]) -> Result<()> {
     let Some(lost) = stored.iter().find(|receipt| !is_there(receipt)) else {
         return Ok(());
     };
-    let message = format!(
-        "restic stored {}, but its snapshot {} is not there now",
-        config.location(&lost.key),
-        lost.id.get(..8).unwrap_or(&lost.id)
-    );
+    // Some versions list nothing if one of the ids isn't there.
+    let message = if there.is_empty() {
+        format!(
+            "not all that restic stored of this backup is in {} now: {}",
+            config.repository,
+            output.complaint()
+        )
+    } else {
+        format!(
+            "restic stored {}, but its snapshot {} is not there now",
+            config.location(&lost.key),
+            lost.id.get(..8).unwrap_or(&lost.id)
+        )
+    };
     Err(Failure::new(Code::Verification, message)
         .hint("nothing counts as backed up; the place loses data, so look for what is wrong with it"))
 }

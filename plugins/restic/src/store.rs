@@ -29,9 +29,9 @@ pub fn store(config: &Config, run: &RunInfo, key: &str, content: Content) -> Res
 }
 
 /// Looks whether all is ready, and writes down what is about to be done. A repository that this job has used before is not
-/// asked whether it is there: if it isn't, restic says so just as soon.
+/// asked whether it is there: if it isn't, restic says so when it is to store something.
 fn begin(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
-    if under_way::begin(key)? || !state::was_used(&config.repository)? {
+    if under_way::has_begun(key)? || !state::was_used(&config.repository)? {
         repository::ready(config, run, key)?;
     }
     let entry = Entry::Storing {
@@ -39,7 +39,8 @@ fn begin(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
         key: key.to_owned(),
         since: locks::now()?.to_string(),
     };
-    journal::record(&entry, When::OnAbort)
+    journal::record(&entry, When::OnAbort)?;
+    under_way::begin(key)
 }
 
 fn store_stream(config: &Config, run: &RunInfo, key: &str, stream: ByteStream) -> Result<Stored> {

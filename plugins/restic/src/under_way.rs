@@ -28,25 +28,49 @@ impl UnderWay {
             self.stored.insert(receipt.to_string(), bytes);
         }
     }
+
+    fn undone(&mut self, key: &str) {
+        self.begun.remove(key);
+        self.stored
+            .retain(|text, _| Receipt::parse(text).is_ok_and(|receipt| receipt.key != key));
+    }
 }
 
-/// Writes down that a key is about to be stored. Says whether an attempt before may have stored it.
+/// Whether an attempt before this one has begun to store a key, and may have.
 ///
 /// # Errors
 /// The host's database fails.
-pub fn begin(key: &str) -> Result<bool> {
+pub fn has_begun(key: &str) -> Result<bool> {
+    Ok(read(key)?.begun.contains(key))
+}
+
+/// Writes down that a key is about to be stored. The journal must say so already: its undo is what removes the note.
+///
+/// # Errors
+/// As [`has_begun`].
+pub fn begin(key: &str) -> Result<()> {
     let mut backup = read(key)?;
-    let is_again = !backup.begun.insert(key.to_owned());
-    if !is_again {
-        write(key, &backup)?;
+    backup.begun.insert(key.to_owned());
+    write(key, &backup)
+}
+
+/// Writes down that nothing is left of a key.
+///
+/// # Errors
+/// As [`has_begun`].
+pub fn undone(key: &str) -> Result<()> {
+    let mut backup = read(key)?;
+    backup.undone(key);
+    if backup == UnderWay::default() {
+        return forget(key);
     }
-    Ok(is_again)
+    write(key, &backup)
 }
 
 /// Writes down that an object is stored.
 ///
 /// # Errors
-/// As [`begin`].
+/// As [`has_begun`].
 pub fn ended(receipt: &Receipt, bytes: u64) -> Result<()> {
     let mut backup = read(&receipt.key)?;
     backup.ended(receipt, bytes);
@@ -56,7 +80,7 @@ pub fn ended(receipt: &Receipt, bytes: u64) -> Result<()> {
 /// The bytes that restic counted as it stored an object of a backup that is under way.
 ///
 /// # Errors
-/// As [`begin`].
+/// As [`has_begun`].
 pub fn bytes(receipt: &Receipt) -> Result<Option<u64>> {
     Ok(read(&receipt.key)?.stored.get(&receipt.to_string()).copied())
 }
@@ -64,7 +88,7 @@ pub fn bytes(receipt: &Receipt) -> Result<Option<u64>> {
 /// All that was stored of the backup that a key belongs to.
 ///
 /// # Errors
-/// As [`begin`].
+/// As [`has_begun`].
 pub fn stored(key: &str) -> Result<Vec<Receipt>> {
     let backup = read(key)?;
     backup.stored.keys().map(|text| Receipt::parse(text)).collect()
@@ -73,7 +97,7 @@ pub fn stored(key: &str) -> Result<Vec<Receipt>> {
 /// Forgets the backup that a key belongs to.
 ///
 /// # Errors
-/// As [`begin`].
+/// As [`has_begun`].
 pub fn forget(key: &str) -> Result<()> {
     state::remove(&note(key))
 }
@@ -106,6 +130,20 @@ mod tests {
     fn objects_of_one_backup_share_a_note() {
         assert_eq!(note("j/1/data"), note("j/1/manifest.json"));
         assert_ne!(note("j/1/data"), note("j/2/data"));
+    }
+
+    #[test]
+    fn what_is_undone_is_forgotten_and_the_rest_is_not() {
+        let receipt =
+            |name: &str| Receipt::new(&"0f".repeat(32), &format!("j/1/{name}"), false).expect("a receipt");
+        let mut backup = UnderWay::default();
+        backup.ended(&receipt("a"), 1);
+        backup.ended(&receipt("b"), 2);
+        backup.undone("j/1/b");
+        assert_eq!(
+            backup.stored.into_iter().collect::<Vec<_>>(),
+            [(receipt("a").to_string(), 1)]
+        );
     }
 
     #[test]

@@ -27,6 +27,18 @@ pub fn find(config: &Config, candidates: &[Candidate]) -> Result<Option<Candidat
     Ok(base.cloned())
 }
 
+/// Whether a chain has as many increments as the job wants at most: what is kept builds on all of it.
+pub fn is_long_enough(config: &Config, newest: &Facts) -> bool {
+    let is_long = config.max_increments > 0 && newest.increments >= config.max_increments;
+    if is_long {
+        log::info(format!(
+            "the chain has {} increments, and a new one begins (`maxIncrements`)",
+            newest.increments
+        ));
+    }
+    is_long
+}
+
 /// The newest of `candidates` (which come newest first) that was sent in the same way from the same
 /// dataset, and whose snapshot has the guid that was noted.
 fn select<'a>(
@@ -72,6 +84,7 @@ mod tests {
             recursive: false,
             compressed: false,
             large_blocks: false,
+            increments: 0,
         };
         change(&mut facts);
         Candidate {

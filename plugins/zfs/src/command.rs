@@ -212,7 +212,6 @@ mod tests {
             receive(true, "tank/new"),
             list_one(&drilled.to_string()),
             receive(false, &drilled.to_string()),
-            receive(true, &drilled.to_string()),
             destroy_scratch(&drilled),
         ] {
             let line = command.to_string();

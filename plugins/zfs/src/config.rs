@@ -24,6 +24,9 @@ pub struct Config {
     /// Send only what changed since the last backup, where its snapshot is still there.
     #[serde(default = "yes")]
     pub incremental: bool,
+    /// Increments in a row; then it is sent whole again, so that retention can let the chain go. 0 for any number.
+    #[serde(default = "thirty")]
+    pub max_increments: u32,
     /// Take all datasets below as well (`zfs send -R`).
     #[serde(default)]
     pub recursive: bool,
@@ -40,6 +43,10 @@ pub struct Config {
 
 fn backstay() -> String {
     "backstay".to_owned()
+}
+
+fn thirty() -> u32 {
+    30
 }
 
 fn yes() -> bool {

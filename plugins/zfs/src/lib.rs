@@ -60,6 +60,9 @@ struct Facts {
     compressed: bool,
     /// Sent with blocks over 128 KiB.
     large_blocks: bool,
+    /// Increments of the chain up to this one; 0 for a whole stream.
+    #[serde(default)]
+    increments: u32,
 }
 
 /// What is to be undone.
@@ -89,6 +92,7 @@ impl Source for Zfs {
         let mut strays = snapshot::of_job(config, run, &name)?;
         let base = if config.incremental {
             base::find(config, &candidates(previous))?
+                .filter(|base| !base::is_long_enough(config, &base.facts))
         } else {
             None
         };
@@ -153,6 +157,7 @@ impl Source for Zfs {
             recursive: config.recursive,
             compressed: config.compressed,
             large_blocks: config.large_blocks,
+            increments: base.as_ref().map_or(0, |b| b.facts.increments + 1),
         };
         let artifact = Artifact::stream(ARTIFACT, MEDIA_TYPE, stream).with_metadata(&facts)?;
         Ok(vec![match base {

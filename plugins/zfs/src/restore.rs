@@ -12,6 +12,15 @@ use crate::{Facts, command};
 /// The target names no dataset, or one that is in the way, or `zfs receive` fails.
 pub fn restore(facts: &Facts, run: &RunInfo, content: Content, target: &Target) -> Result<Restored> {
     let place = choose(facts, target)?;
+    if target.drill && facts.recursive {
+        // They bring their mount points with them, and would be mounted where the originals are if the machine were to
+        // start again meanwhile.
+        return Ok(Restored {
+            place: String::new(),
+            entries: 0,
+            bytes: 0,
+        });
+    }
     let scratch = target.drill.then(|| Scratch::below(&place, &run.run_id));
     let dataset = scratch.as_ref().map_or(place, Scratch::to_string);
     let exists = exists(&dataset)?;
@@ -40,7 +49,7 @@ pub fn restore(facts: &Facts, run: &RunInfo, content: Content, target: &Target) 
     let received = content.into_stream().and_then(|stream| command.run_with(stream));
     let failure = match received {
         Ok(output) if output.is_success() => {
-            if facts.recursive && !target.continues && !target.drill {
+            if facts.recursive && !target.continues {
                 log::info(format!(
                     "the datasets came with their properties; look at `zfs get -r mountpoint {dataset}` before you mount them"
                 ));
@@ -163,7 +172,10 @@ fn explain(failure: Failure, complaint: &str, dataset: &str) -> Failure {
         ))
     } else if complaint.contains("No space left") || complaint.contains("out of space") {
         failure.with_code(Code::DiskSpace)
-    } else if complaint.contains("invalid") || complaint.contains("checksum mismatch") {
+    } else if ["invalid stream", "invalid backup stream", "checksum mismatch"]
+        .iter()
+        .any(|said| complaint.contains(said))
+    {
         failure
             .with_code(Code::Verification)
             .hint("the stored stream is damaged; restore from another destination")
@@ -186,6 +198,7 @@ mod tests {
             recursive: false,
             compressed: false,
             large_blocks: false,
+            increments: 0,
         }
     }
 

@@ -16,9 +16,6 @@ pub const RIGHTS: &str = "SELECT JSON_OBJECT('on', rights.db, 'right', rights.pr
 /// Version of the server.
 pub const VERSION: &str = "SELECT VERSION()";
 
-/// Whether events run: `ON` if so.
-pub const EVENTS: &str = "SELECT @@GLOBAL.event_scheduler";
-
 /// Databases that hold a restore that isn't complete.
 pub const UNFINISHED: &str = "SELECT JSON_OBJECT('name', table_schema, 'table', table_name) FROM information_schema.tables WHERE table_name LIKE 'backstay\\_restore\\_%'";
 

@@ -45,7 +45,7 @@ struct Marked {
     table: String,
 }
 
-/// Restores a database under its own name or the one that the target names. A drill drops it when it is complete.
+/// Restores a database under its own name or the one that the target names.
 ///
 /// # Errors
 /// There is a database of that name, or the server can't take it.
@@ -77,9 +77,6 @@ pub fn restore(
         ));
         return Ok(restored);
     }
-    if target.drill {
-        refuse_while_events_run(config)?;
-    }
     let mark = format!("{MARK}{}", run.run_id.replace('-', "_"));
     let entry = Entry {
         database: name.clone(),
@@ -104,25 +101,8 @@ pub fn restore(
             &output,
         )));
     }
-    let end = if target.drill {
-        format!("DROP DATABASE {}", identifier(&name))
-    } else {
-        format!("DROP TABLE {marked}")
-    };
-    answered(&command::execute(config, &end))?;
+    answered(&command::execute(config, &format!("DROP TABLE {marked}")))?;
     Ok(restored)
-}
-
-/// Events in the copy would do what those in the original do, a second time.
-fn refuse_while_events_run(config: &Config) -> Result<()> {
-    let output = answered(&command::execute(config, command::EVENTS))?;
-    if !output.stdout.trim().eq_ignore_ascii_case("ON") {
-        return Ok(());
-    }
-    Err(Failure::configuration(
-        "events run on this server, so those in a copy that a drill restores would run as well",
-    )
-    .hint("restore it to a server of its own; or drill while `event_scheduler` is off"))
 }
 
 /// Restores the accounts that aren't there. Those that are stay as they are.
@@ -130,9 +110,6 @@ fn refuse_while_events_run(config: &Config) -> Result<()> {
 /// # Errors
 /// A database is named, or the server refuses one.
 pub fn restore_globals(config: &Config, content: Content, target: &Target) -> Result<Restored> {
-    if target.drill {
-        return Ok(crate::untried());
-    }
     if target.place.is_some() {
         return Err(
             Failure::configuration("accounts belong to the server, not to a database")

@@ -116,10 +116,14 @@ pub fn dump_globals(config: &Config, with_passwords: bool) -> Command {
 
 /// Reads a dump from standard input into a database that this plugin made. `replace` is for a dump that makes what
 /// the new database has already.
-pub fn restore(config: &Config, database: &str, replace: bool) -> Command {
+pub fn restore(config: &Config, database: &str, replace: bool, drill: bool) -> Command {
     let mut command = tool("pg_restore", config).arg("--exit-on-error");
     if replace {
         command = command.args(["--clean", "--if-exists"]);
+    }
+    if drill {
+        // They would have the slot of the original, and keep the database from being dropped.
+        command = command.arg("--no-subscriptions");
     }
     command.arg(format!("--dbname={database}"))
 }

@@ -58,9 +58,6 @@ pub fn artifact(config: &Config, server: &Server) -> Result<Artifact> {
 /// # Errors
 /// Some are there already, a database is named, or the server refuses one.
 pub fn restore(config: &Config, facts: &Facts, content: Content, target: &Target) -> Result<Restored> {
-    if target.drill {
-        return Ok(crate::untried());
-    }
     if target.place.is_some() {
         return Err(
             Failure::configuration("roles and tablespaces belong to the server, not to a database")

@@ -79,7 +79,8 @@ pub fn restore(
     drop_database(config, &new)?;
     let create = [statement::create(&new, &facts.properties)];
     answered(&command::change(config, maintenance, &create)).map_err(as_storage)?;
-    let output = command::restore(config, &new, facts.some_schemas).run_with(content.into_stream()?)?;
+    let output =
+        command::restore(config, &new, facts.some_schemas, target.drill).run_with(content.into_stream()?)?;
     if !output.is_success() {
         return Err(explain_roles(
             as_storage(complaint::failure("pg_restore", &output)),
@@ -94,7 +95,10 @@ pub fn restore(
     answered(&command::change(config, maintenance, &set_up)).map_err(failed)?;
     if target.drill {
         drop_database(config, &new)?;
-        return Ok(restored);
+        return Ok(Restored {
+            place: format!("the database {new}"),
+            ..restored
+        });
     }
     let mut swap = Vec::new();
     if exists {
@@ -115,12 +119,17 @@ pub fn restore(
 /// The entry names another database, or the server can't be asked.
 pub fn undo(config: &Config, entry: &Entry) -> Result<()> {
     let name = &entry.database;
-    if !name.starts_with(IN_MAKING) && !name.starts_with(REPLACED) {
+    if !is_ours(name) {
         return Err(Failure::internal(format!(
             "the journal names the database {name}, which this plugin didn't make"
         )));
     }
     drop_database(config, name)
+}
+
+/// Whether this plugin has made a database, for as long as it is at it.
+pub fn is_ours(name: &str) -> bool {
+    name.starts_with(IN_MAKING) || name.starts_with(REPLACED)
 }
 
 fn drop_database(config: &Config, name: &str) -> Result<()> {

@@ -7,13 +7,14 @@ use backstay_testkit::mariadb::MariaDb;
 use backstay_testkit::postgres::Postgres;
 use serde_json::{Value, json};
 
-use super::desk::{Desk, PASSWORD, processes};
+use super::desk::{Desk, processes};
+
 use crate::abort::paths;
 
 /// Asserts that no file below the directory holds the password.
 #[track_caller]
-fn assert_clean(root: &Path) {
-    let needle = PASSWORD.as_bytes();
+fn assert_clean(root: &Path, password: &str) {
+    let needle = password.as_bytes();
     for path in paths(root) {
         if path.is_file() {
             let bytes = fs::read(&path).unwrap();
@@ -26,20 +27,21 @@ fn assert_clean(root: &Path) {
     }
 }
 
-/// Runs the job well and badly, and looks wherever the password could have gone.
-fn no_trace(source: &Value, tool: &str, user: &str) {
+/// Runs the job well and badly, and looks wherever the password could have gone. Each test has one of its own: others show theirs on
+/// command lines meanwhile.
+fn no_trace(source: &Value, tool: &str, user: &str, password: &str) {
     let desk = Desk::with_gate();
-    desk.secret("password", &format!("{PASSWORD}\n"));
+    desk.secret("password", &format!("{password}\n"));
     desk.apply(source);
     let running = desk.start_until_gate();
     let commands = processes(user);
     assert!(commands.iter().any(|line| line.contains(tool)), "{commands:?}");
-    assert_eq!(processes(PASSWORD), Vec::<String>::new());
+    assert_eq!(processes(password), Vec::<String>::new());
     desk.open_gate();
     let mut said = vec![running.wait()];
-    desk.secret("password", &format!("{PASSWORD}-wrong"));
+    desk.secret("password", &format!("{password}-wrong"));
     said.push(desk.backstay.run(&["run", "data"]).code(7));
-    desk.secret("password", PASSWORD);
+    desk.secret("password", password);
     said.push(desk.backstay.run(&["secret", "rm", "password", "--force"]).ok());
     said.push(desk.backstay.run(&["run", "data"]));
     for args in [
@@ -53,15 +55,16 @@ fn no_trace(source: &Value, tool: &str, user: &str) {
     }
     for output in said {
         assert!(
-            !output.stdout.contains(PASSWORD) && !output.stderr.contains(PASSWORD),
+            !output.stdout.contains(password) && !output.stderr.contains(password),
             "{output:?}"
         );
     }
-    assert_clean(desk.backstay.scratch_dir());
+    assert_clean(desk.backstay.scratch_dir(), password);
 }
 
 #[test]
 fn of_postgresql() {
+    const PASSWORD: &str = "Pl4nted-in-postgres";
     let server = Postgres::start();
     server.sql(
         "postgres",
@@ -73,11 +76,12 @@ fn of_postgresql() {
     );
     let source = json!({ "engine": "postgres", "host": "127.0.0.1", "port": server.port(), "username": "planted",
                          "passwordSecret": "password", "include": ["app"], "globals": false });
-    no_trace(&source, "pg_dump", "--username=planted");
+    no_trace(&source, "pg_dump", "--username=planted", PASSWORD);
 }
 
 #[test]
 fn of_mariadb() {
+    const PASSWORD: &str = "Pl4nted-in-maria";
     let server = MariaDb::start();
     server.sql(&format!(
         "CREATE USER 'planted'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* TO 'planted'@'127.0.0.1';
@@ -85,5 +89,5 @@ fn of_mariadb() {
     ));
     let source = json!({ "engine": "mariadb", "host": "127.0.0.1", "port": server.port(), "username": "planted",
                          "passwordSecret": "password", "include": ["app"], "globals": false });
-    no_trace(&source, "mariadb-dump", "--user=planted");
+    no_trace(&source, "mariadb-dump", "--user=planted", PASSWORD);
 }

@@ -292,3 +292,21 @@ fn a_restored_dataset_put_in_the_place_of_the_lost_one_goes_on_with_the_chain() 
     let restored = lab.restore("latest:data", &lab.pool, "again", None);
     assert_same(lab.source.mountpoint(), &restored);
 }
+
+#[test]
+fn a_chain_ends_where_the_job_says_and_retention_lets_it_go() {
+    let lab = Lab::new();
+    let job = json!({ "retention": { "keepLast": 2 } });
+    lab.apply_with(json!({ "maxIncrements": 2 }), job);
+    let mut made = Vec::new();
+    for step in 0..5 {
+        change(lab.source.mountpoint(), step);
+        made.push(lab.back_up());
+    }
+    let bases: Vec<&Value> = made.iter().map(|backup| &backup["dependsOn"]).collect();
+    let ids: Vec<Value> = made.iter().map(|backup| backup["id"].clone()).collect();
+    assert_eq!(bases, [&Value::Null, &ids[0], &ids[1], &Value::Null, &ids[3]]);
+    let kept: Vec<Value> = lab.backups().iter().map(|backup| backup["id"].clone()).collect();
+    assert_eq!(kept, [ids[4].clone(), ids[3].clone()]);
+    lab.assert_only_base(&made[4]);
+}

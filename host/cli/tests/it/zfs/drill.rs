@@ -43,9 +43,9 @@ fn is_tried_out(lab: &Lab, args: &[&str], place: &str) {
 
 #[test]
 fn a_chain_is_received_and_goes_again() {
-    for config in [json!({}), json!({ "recursive": true })] {
+    {
         let (lab, other) = (Lab::new(), Pool::create());
-        lab.apply(config);
+        lab.apply(json!({}));
         let backups = back_up_thrice(&lab);
         let before = datasets(&lab.pool);
         is_tried_out(&lab, &["data", "--to", other.name()], other.name());
@@ -61,6 +61,20 @@ fn a_chain_is_received_and_goes_again() {
             (vec![other.name().to_owned()], before)
         );
     }
+}
+
+#[test]
+fn datasets_that_bring_their_mount_points_are_only_decoded() {
+    let (lab, other) = (Lab::new(), Pool::create());
+    lab.apply_with(
+        json!({ "recursive": true }),
+        json!({ "verify": { "drillTo": other.name() } }),
+    );
+    back_up_thrice(&lab);
+    let runs = lab.backstay.json(&["drill"]);
+    assert_eq!(runs[0]["status"], "succeeded", "{runs:#}");
+    assert_eq!(runs[0]["backups"][0]["verifiedLevel"], "archive", "{runs:#}");
+    assert_eq!(datasets(&other), [other.name()]);
 }
 
 #[test]
