@@ -11,6 +11,7 @@
     reason = "a service that can't start, or an answer that can't be read, fails the test"
 )]
 
+pub mod azure;
 pub mod cli;
 pub mod clock;
 pub mod compare;

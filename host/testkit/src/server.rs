@@ -155,6 +155,16 @@ impl Process {
         });
     }
 
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn end(&mut self) {
+        if let Some(child) = &self.0 {
+            process::terminate(child.id());
+        }
+        if let Some(mut child) = self.0.take() {
+            child.wait().or_fail("wait for a server");
+        }
+    }
+
     /// Kills it and all its children at once, as a power loss would.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.0.take() {

@@ -94,6 +94,7 @@ pub(crate) fn for_purpose(purpose: Purpose) -> Result<()> {
         from_pypi("schemathesis", &["schemathesis==4.*"])?;
         // A store that locks objects.
         from_pypi("moto_server", &["moto[s3]==5.*", "flask", "flask-cors"])?;
+        azurite()?;
         cargo_deny()?;
         machine()?;
     }
@@ -242,6 +243,32 @@ fn from_pypi(program: &str, requirements: &[&str]) -> Result<()> {
         shell::run(shell::program(line[0]).args(&line[1..]))?;
     }
     Ok(())
+}
+
+/// Azure Blob Storage on this machine, in a directory of its own.
+fn azurite() -> Result<()> {
+    const DIRECTORY: &str = "/usr/local/lib/azurite";
+    if Path::new(DIRECTORY)
+        .join("node_modules/.bin/azurite-blob")
+        .is_file()
+    {
+        return Ok(());
+    }
+    packages(&[("npm", "npm")])?;
+    let install = [
+        "npm",
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--prefix",
+        DIRECTORY,
+        "azurite@3",
+    ];
+    let Some(prefix) = to_become_root() else {
+        bail!("there is no sudo; as root, run:\n    {}", install.join(" "));
+    };
+    let line = [prefix, &install].concat();
+    shell::run(shell::program(line[0]).args(&line[1..]))
 }
 
 fn cargo_deny() -> Result<()> {

@@ -60,6 +60,7 @@ destinations! {
     rclone_s3: super::places::RcloneS3;
     rclone_webdav: super::places::RcloneWebDav;
     object_s3: super::places::ObjectS3;
+    object_azure: super::places::ObjectAzure;
     object_sftp: super::places::ObjectSftp;
     restic_disk: super::places::ResticDisk;
     rsync_disk: super::places::RsyncDisk;

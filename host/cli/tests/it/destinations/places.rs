@@ -1,5 +1,6 @@
 //! The destinations, each with a place of its own that the tests can look into, damage, take away and bring back.
 
+mod azure;
 mod restic;
 mod sftp;
 
@@ -12,6 +13,7 @@ use backstay_testkit::compare::Except;
 use backstay_testkit::rclone::{self, Protocol, Server};
 use backstay_testkit::stores::{ACCOUNT, BUCKET, ObjectServer, SECRET};
 
+pub use azure::ObjectAzure;
 pub use restic::ResticDisk;
 pub use sftp::ObjectSftp;
 
@@ -90,6 +92,11 @@ pub trait Place {
     /// Uploads that were begun and neither ended nor given up. They aren't among the files.
     fn unfinished(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Whether a part of an object has arrived since there was only what was stored `before`.
+    fn has_got_some(&self, before: &BTreeSet<String>) -> bool {
+        self.stored() != *before || !self.unfinished().is_empty()
     }
 
     /// Secrets of the host that the configuration names, each with the variable by which a person gives it to the

@@ -23,7 +23,7 @@ impl<P: Place> Desk<P> {
         let before = self.stored();
         let mut run = self.backstay.spawn(&["run", "j"]);
         wait_until("the source and the place to be in the middle", PATIENCE, || {
-            started.exists() && (self.stored() != before || !self.place.unfinished().is_empty())
+            started.exists() && self.place.has_got_some(&before)
         });
         run.kill();
     }
