@@ -17,7 +17,7 @@ use crate::Engine;
 use crate::backup::Report;
 use crate::chain::Link;
 use crate::outcome::{Check, DrillPlace};
-use crate::recorder::Observer;
+use crate::recorder::{Observer, Recorder};
 use crate::verify::{Goal, decode};
 
 /// What each file takes on a disk besides its content, in bytes: a block that isn't full.
@@ -39,25 +39,41 @@ impl Engine {
         context: &Context,
         observer: Arc<dyn Observer>,
     ) -> Result<Report> {
-        let place = self.drill_place(backup, place).await?;
-        let goal = Goal::Drill {
-            place: place.as_deref(),
-        };
-        self.check_run(RunKind::Drill, backup, goal, identities, context, observer)
-            .await
+        self.check_run(
+            RunKind::Drill,
+            backup,
+            Goal::Drill { place },
+            identities,
+            context,
+            observer,
+        )
+        .await
     }
 
     /// Where the source's own tools may restore to: the place that is named, or else the one of the job, if that still has the
     /// source that the backup is of.
-    async fn drill_place(&self, backup: &Backup, named: Option<&str>) -> Result<Option<String>> {
+    async fn drill_place(
+        &self,
+        backup: &Backup,
+        named: Option<&str>,
+        recorder: &Recorder,
+    ) -> Result<Option<String>> {
         let used = &backup.manifest.source;
         let place = match named {
             Some(place) => Some(place.to_owned()),
             None => {
                 let job = self.store.existing_job(backup.manifest.job.id).await?;
                 let spec = job.map(|job| job.spec);
-                let same = spec.filter(|s| s.source.plugin == used.plugin && s.source.config == used.config);
-                same.and_then(|spec| spec.verify.drill_to)
+                let is_same = spec
+                    .as_ref()
+                    .is_some_and(|s| s.source.plugin == used.plugin && s.source.config == used.config);
+                let place = spec.and_then(|spec| spec.verify.drill_to);
+                if place.is_some() && !is_same {
+                    let message =
+                        "`drillTo` is not used: the source of the job has changed since this backup was made";
+                    recorder.say(Level::Info, "host", message.to_owned());
+                }
+                place.filter(|_| is_same)
             }
         };
         let Some(place) = place else {
@@ -80,6 +96,8 @@ impl Engine {
         check: &Check<'_>,
     ) -> Result<()> {
         let source = &backup.manifest.source.plugin;
+        let place = self.drill_place(backup, place, check.recorder).await?;
+        let place = place.as_deref();
         let chain = self.chain(backup).await?;
         if chain.len() > 1 {
             let message = format!("trying out a chain of {} backups", chain.len());

@@ -35,7 +35,7 @@ pub(crate) enum Goal<'a> {
     Level(VerifyLevel),
     /// Try it out with all that it builds on, each as deep as can be.
     Drill {
-        /// Where the source's own tools may restore to.
+        /// Where the source's own tools may restore to; without it, where the job says.
         place: Option<&'a str>,
     },
 }

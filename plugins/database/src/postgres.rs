@@ -177,7 +177,16 @@ fn server(config: &Config) -> Result<Server> {
 /// The databases without those that a restore or a drill is at.
 fn to_choose_from(config: &Config) -> Result<Vec<Row>> {
     let mut all = databases(config)?;
-    all.retain(|row| !restore::is_ours(&row.datname));
+    all.retain(|row| {
+        let is_ours = restore::is_ours(&row.datname);
+        if is_ours {
+            log::info(format!(
+                "{} is left out: a restore or a drill is at it",
+                row.datname
+            ));
+        }
+        !is_ours
+    });
     Ok(all)
 }
 

@@ -224,16 +224,16 @@ fn parse_owner(line: &str) -> Option<(u32, u32, String)> {
 /// # Errors
 /// It can't be looked at, which says nothing about it.
 fn damage(copy: &str) -> Result<Option<String>> {
-    /// What `sqlite3` says where the disk or the account is at fault.
-    const OF_THE_PLACE: [&str; 3] = ["unable to open", "disk I/O error", "out of memory"];
+    /// What `sqlite3` says of a file that can't be read as a database. All else is said of the disk or the account.
+    const OF_THE_FILE: [&str; 3] = ["malformed", "not a database", "unsupported file format"];
     let output = command::check(copy).run()?;
     match output.stdout.trim() {
         "ok" if output.is_success() => Ok(None),
-        "" if OF_THE_PLACE.iter().any(|said| output.stderr.contains(said)) => Err(Failure::storage(format!(
+        "" if OF_THE_FILE.iter().any(|said| output.stderr.contains(said)) => Ok(Some(output.complaint())),
+        "" => Err(Failure::storage(format!(
             "cannot look at {copy}: {}",
             output.complaint()
         ))),
-        "" => Ok(Some(output.complaint())),
         damage => Ok(Some(damage.replace('\n', "; "))),
     }
 }

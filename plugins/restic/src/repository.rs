@@ -119,8 +119,16 @@ fn listed(config: &Config, output: &Output) -> Result<Vec<Snapshot>> {
 pub fn ready(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
     let output = command::snapshots(config, &of_key(&run.run_id, key)).run()?;
     if !output.is_success() && complaint::kind(&output.stderr) == Some(Kind::Missing) {
-        if let Some(away) = is_away(config, run)? {
-            return Err(away);
+        if state::was_used_before(&config.repository, run)? {
+            let message = format!(
+                "the repository {} has held backups of this job, and is not there now",
+                config.repository
+            );
+            let hint = format!(
+                "mount the disk that holds it; if it was removed on purpose, make it again: restic init --repo={}",
+                shell::quote(&config.repository)
+            );
+            return Err(Failure::storage(message).hint(hint));
         }
         if config.init {
             return init(config);
@@ -133,25 +141,6 @@ pub fn ready(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
         "{} holds a snapshot of /{key} already",
         config.repository
     )))
-}
-
-/// The failure of a repository that isn't there, if backups of this job have been in it.
-///
-/// # Errors
-/// The host's database fails.
-pub fn is_away(config: &Config, run: &RunInfo) -> Result<Option<Failure>> {
-    if !state::was_used_before(&config.repository, run)? {
-        return Ok(None);
-    }
-    let message = format!(
-        "the repository {} has held backups of this job, and is not there now",
-        config.repository
-    );
-    let hint = format!(
-        "mount the disk that holds it; if it was removed on purpose, make it again: restic init --repo={}",
-        shell::quote(&config.repository)
-    );
-    Ok(Some(Failure::storage(message).hint(hint)))
 }
 
 /// Fails unless all that restic says it has stored of a backup is in the repository.

@@ -28,10 +28,10 @@ pub fn store(config: &Config, run: &RunInfo, key: &str, content: Content) -> Res
     }
 }
 
-/// Looks whether all is ready, and writes down what is about to be done. A repository that this job has used before is not
-/// asked whether it is there: if it isn't, restic says so when it is to store something.
+/// Looks whether the repository is there and the key free, and writes down what is about to be done. Each start of restic takes its
+/// time to open a repository, so it is asked once a run; and of a key again that an attempt before this one may have stored.
 fn begin(config: &Config, run: &RunInfo, key: &str) -> Result<()> {
-    if under_way::has_begun(key)? || !state::was_used(&config.repository)? {
+    if under_way::has_begun(key)? || !state::was_used_by(&config.repository, run)? {
         repository::ready(config, run, key)?;
     }
     let entry = Entry::Storing {
@@ -48,9 +48,9 @@ fn store_stream(config: &Config, run: &RunInfo, key: &str, stream: ByteStream) -
     say_what_deduplicates_badly(key);
     let output = command::backup(config, run, key)
         .run_with(stream)
-        .map_err(|failure| of_stream(config, run, failure))?;
+        .map_err(|failure| of_stream(config, failure))?;
     if !output.is_success() {
-        return Err(of_backup(config, run, key, &output));
+        return Err(of_backup(config, key, &output));
     }
     end(config, run, key, summary(&output)?, false)
 }
@@ -101,7 +101,7 @@ fn store_tree(config: &Config, run: &RunInfo, key: &str, tree: &Tree) -> Result<
         }
         Err(failure) => return Err(failure),
     };
-    judge(config, run, key, &copy, &output)?;
+    judge(config, key, &copy, &output)?;
     let summary = summary(&output)?;
     copy.counted(summary.files());
     copy.finish()?;
@@ -126,7 +126,7 @@ fn beside_cache(config: &Config, copy: &TreeCopy) -> Result<Config> {
 }
 
 /// Fails unless restic took all that it could read. What it could not, it has named.
-fn judge(config: &Config, run: &RunInfo, key: &str, copy: &TreeCopy, output: &Output) -> Result<()> {
+fn judge(config: &Config, key: &str, copy: &TreeCopy, output: &Output) -> Result<()> {
     if output.is_success() {
         return Ok(());
     }
@@ -138,7 +138,7 @@ fn judge(config: &Config, run: &RunInfo, key: &str, copy: &TreeCopy, output: &Ou
                 "restic could not read files, and does not say which in a way that is known",
             ));
         }
-        all => return Err(of_tree(config, run, key, output, &all.unwrap_or_default())),
+        all => return Err(of_tree(config, key, output, &all.unwrap_or_default())),
     };
     if output.stderr.starts_with(CUT) {
         return Err(unread(format!(
@@ -173,13 +173,7 @@ fn unread(message: impl Into<String>) -> Failure {
 }
 
 /// The failure of a tree. What restic says of single files isn't its cause, whatever stands in their names.
-fn of_tree(
-    config: &Config,
-    run: &RunInfo,
-    key: &str,
-    output: &Output,
-    untaken: &[(String, String)],
-) -> Failure {
+fn of_tree(config: &Config, key: &str, output: &Output, untaken: &[(String, String)]) -> Failure {
     let output = Output {
         stderr: answer::without_files(&output.stderr),
         ..output.clone()
@@ -190,7 +184,7 @@ fn of_tree(
             "cannot store {place}: restic ended with status {}; it could not read {path}: {why}",
             output.status
         )),
-        _ => of_restic(config, run, &place, &output),
+        _ => of_restic(config, &place, &output),
     }
 }
 
@@ -221,39 +215,32 @@ fn end(config: &Config, run: &RunInfo, key: &str, summary: Summary, is_tree: boo
 }
 
 /// The failure of a stream on its way into restic.
-fn of_stream(config: &Config, run: &RunInfo, failure: Failure) -> Failure {
-    if !complaint::is_of_restic(&failure) {
-        return failure;
+fn of_stream(config: &Config, failure: Failure) -> Failure {
+    let is_locked =
+        complaint::is_of_restic(&failure) && complaint::kind(&failure.message) == Some(Kind::Locked);
+    let failure = complaint::of_stream(failure);
+    if is_locked {
+        locks::name_holders(config, failure)
+    } else {
+        failure
     }
-    let kind = complaint::kind(&failure.message);
-    explained(config, run, kind, complaint::of_stream(failure))
 }
 
 /// The failure of a stream's backup that ended badly when it had got everything.
-fn of_backup(config: &Config, run: &RunInfo, key: &str, output: &Output) -> Failure {
+fn of_backup(config: &Config, key: &str, output: &Output) -> Failure {
     let place = config.location(key);
     let read = answer::summary(&output.stdout).map(|summary| summary.total_bytes_processed);
     if output.status == INCOMPLETE && read == Some(0) {
         return Failure::storage(format!("cannot store {place}: it is empty, and restic keeps no empty stream"))
             .hint("an encryption or compression filter makes something of nothing; or let the source be skipped while it is empty");
     }
-    of_restic(config, run, &place, output)
+    of_restic(config, &place, output)
 }
 
-fn of_restic(config: &Config, run: &RunInfo, place: &str, output: &Output) -> Failure {
+fn of_restic(config: &Config, place: &str, output: &Output) -> Failure {
     let failure = complaint::failure("store", place, output);
-    explained(config, run, complaint::kind(&output.stderr), failure)
-}
-
-/// Says more of a failure where more is known than restic says.
-fn explained(config: &Config, run: &RunInfo, kind: Option<Kind>, failure: Failure) -> Failure {
-    match kind {
+    match complaint::kind(&output.stderr) {
         Some(Kind::Locked) => locks::name_holders(config, failure),
-        Some(Kind::Missing) => match repository::is_away(config, run) {
-            Ok(None) => failure,
-            Ok(Some(away)) => away,
-            Err(failure) => failure,
-        },
         _ => failure,
     }
 }

@@ -29,6 +29,12 @@ impl UnderWay {
         }
     }
 
+    /// Whether a key may be in the repository already. One that was stored is, if it could not be undone.
+    fn has(&self, key: &str) -> bool {
+        let is_stored = |text: &String| Receipt::parse(text).is_ok_and(|receipt| receipt.key == key);
+        self.begun.contains(key) || self.stored.keys().any(is_stored)
+    }
+
     fn undone(&mut self, key: &str) {
         self.begun.remove(key);
         self.stored
@@ -41,7 +47,7 @@ impl UnderWay {
 /// # Errors
 /// The host's database fails.
 pub fn has_begun(key: &str) -> Result<bool> {
-    Ok(read(key)?.begun.contains(key))
+    Ok(read(key)?.has(key))
 }
 
 /// Writes down that a key is about to be stored. The journal must say so already: its undo is what removes the note.
@@ -137,9 +143,13 @@ mod tests {
         let receipt =
             |name: &str| Receipt::new(&"0f".repeat(32), &format!("j/1/{name}"), false).expect("a receipt");
         let mut backup = UnderWay::default();
+        backup.begun.insert("j/1/b".to_owned());
+        assert!(backup.has("j/1/b") && !backup.has("j/1/a"));
         backup.ended(&receipt("a"), 1);
         backup.ended(&receipt("b"), 2);
+        assert!(backup.has("j/1/b") && backup.begun.is_empty());
         backup.undone("j/1/b");
+        assert!(backup.has("j/1/a") && !backup.has("j/1/b"));
         assert_eq!(
             backup.stored.into_iter().collect::<Vec<_>>(),
             [(receipt("a").to_string(), 1)]

@@ -32,7 +32,7 @@ pub fn is_long_enough(config: &Config, newest: &Facts) -> bool {
     let is_long = config.max_increments > 0 && newest.increments >= config.max_increments;
     if is_long {
         log::info(format!(
-            "the chain has {} increments, and a new one begins (`maxIncrements`)",
+            "the chain has {} increments, and a new one begins; if there is no room for a second whole stream, raise `maxIncrements`",
             newest.increments
         ));
     }

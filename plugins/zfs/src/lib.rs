@@ -90,15 +90,14 @@ impl Source for Zfs {
         let tag = format!("backstay-{}", run.instance_id);
 
         let mut strays = snapshot::of_job(config, run, &name)?;
-        let base = if config.incremental {
+        let newest = if config.incremental {
             base::find(config, &candidates(previous))?
-                .filter(|base| !base::is_long_enough(config, &base.facts))
         } else {
             None
         };
 
         // One that was received from a backup says nothing of the job; of very many snapshots not all are listed.
-        let of_base = base
+        let of_base = newest
             .as_ref()
             .and_then(|b| Some((Name::parse(&b.facts.snapshot)?, &b.facts.guid)));
         if let Some((name, guid)) = of_base
@@ -106,6 +105,7 @@ impl Source for Zfs {
         {
             strays.push((name, Some(guid.clone())));
         }
+        let base = newest.filter(|newest| !base::is_long_enough(config, &newest.facts));
 
         progress::stage("creating snapshot");
         let keep = if config.incremental {

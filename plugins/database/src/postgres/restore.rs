@@ -129,7 +129,10 @@ pub fn undo(config: &Config, entry: &Entry) -> Result<()> {
 
 /// Whether this plugin has made a database, for as long as it is at it.
 pub fn is_ours(name: &str) -> bool {
-    name.starts_with(IN_MAKING) || name.starts_with(REPLACED)
+    let run = name
+        .strip_prefix(IN_MAKING)
+        .or_else(|| name.strip_prefix(REPLACED));
+    run.is_some_and(|run| run.len() == 36 && run.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
 }
 
 fn drop_database(config: &Config, name: &str) -> Result<()> {

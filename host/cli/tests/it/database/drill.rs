@@ -30,7 +30,7 @@ fn is_tried_out(desk: &Desk, place: &str) -> String {
 }
 
 /// Kills drills at each program that they run; the next start clears away.
-fn is_cleared_away(desk: &Desk, place: &str, is_clean: impl Fn() -> bool) {
+fn is_cleared_away(desk: &Desk, place: &str, is_idle: impl Fn() -> bool, is_clean: impl Fn() -> bool) {
     let mut turns = Turns::of(3);
     while let Some(number) = turns.next() {
         let args = ["drill", "data", "--to", place];
@@ -39,6 +39,7 @@ fn is_cleared_away(desk: &Desk, place: &str, is_clean: impl Fn() -> bool) {
             .killed_at(&args, Moment::of("waitid", number))
             .was_killed_or_ok();
         // A statement that the server has begun goes on without its client.
+        wait_until("the server to be idle", Duration::from_secs(20), &is_idle);
         wait_until("the drill to be cleared away", Duration::from_secs(20), || {
             desk.backstay.run(&["runs"]).ok();
             is_clean()
@@ -67,18 +68,26 @@ fn each_database_of_postgres_is_restored_and_dropped() {
         "{said}"
     );
     desk.backstay.run(&["drill", "data", "--to", "other"]).code(2);
-    is_cleared_away(&desk, "drill", || {
+    let busy = "SELECT count(1) FROM pg_stat_activity WHERE application_name IN ('psql', 'pg_restore') AND pid <> pg_backend_pid()";
+    let is_idle = || server.sql("postgres", busy) == "0";
+    is_cleared_away(&desk, "drill", is_idle, || {
         server.sql("postgres", POSTGRES) == "app other postgres"
     });
     assert_eq!(server.sql("app", "SELECT count(1) FROM t"), "1000");
     // A backup at the same time leaves out what a drill is at.
-    server.sql("postgres", "CREATE DATABASE \"backstay-restore-x\"");
+    server.sql(
+        "postgres",
+        "CREATE DATABASE \"backstay-restore-0199a5b2-7c00-7000-8000-000000000001\"",
+    );
     let names = desk.back_up()["manifest"]["artifacts"].to_string();
     assert!(
         names.contains("other.dump") && !names.contains("backstay-restore"),
         "{names}"
     );
-    server.sql("postgres", "DROP DATABASE \"backstay-restore-x\"");
+    server.sql(
+        "postgres",
+        "DROP DATABASE \"backstay-restore-0199a5b2-7c00-7000-8000-000000000001\"",
+    );
     is_tried_out(&desk, "drill");
     // What the server can't take is said, and is not the backup's fault.
     server.sql("postgres", "REASSIGN OWNED BY owner TO postgres");
@@ -113,6 +122,17 @@ fn what_could_touch_a_database_that_is_there_is_only_decoded() {
     assert_eq!(runs[0]["status"], "succeeded", "{runs:#}");
     assert_eq!(runs[0]["backups"][0]["verifiedLevel"], "archive", "{runs:#}");
     assert_eq!(server.sql(MARIADB), "app");
+    // What is found damaged and mended is as good as before.
+    let artifacts = &runs[0]["backups"][0]["manifest"]["artifacts"];
+    let object = artifacts[0]["location"].as_str().unwrap();
+    let whole = fs::read(object).unwrap();
+    fs::write(object, &whole[1..]).unwrap();
+    let id = runs[0]["backups"][0]["id"].as_str().unwrap();
+    desk.backstay.run(&["drill", id, "--to", "drill"]).code(8);
+    assert_eq!(desk.backstay.json(&["backups"])[0]["verifiedOk"], false);
+    fs::write(object, whole).unwrap();
+    desk.backstay.run(&["drill", id, "--to", "drill"]).ok();
+    assert_eq!(desk.backstay.json(&["backups"])[0]["verifiedOk"], true);
 }
 
 #[test]
@@ -132,7 +152,7 @@ fn a_file_of_sqlite_is_written_looked_at_and_removed() {
         "{said}"
     );
     assert!(is_empty());
-    is_cleared_away(&desk, &place, is_empty);
+    is_cleared_away(&desk, &place, || true, is_empty);
     fs::write(&place, "taken").unwrap();
     desk.backstay.run(&["drill", "data", "--to", &place]).code(2);
     assert_eq!(fs::read(&place).unwrap(), b"taken");

@@ -43,24 +43,22 @@ fn is_tried_out(lab: &Lab, args: &[&str], place: &str) {
 
 #[test]
 fn a_chain_is_received_and_goes_again() {
-    {
-        let (lab, other) = (Lab::new(), Pool::create());
-        lab.apply(json!({}));
-        let backups = back_up_thrice(&lab);
-        let before = datasets(&lab.pool);
-        is_tried_out(&lab, &["data", "--to", other.name()], other.name());
-        is_tried_out(&lab, &[id(&backups[1]), "--to", other.name()], other.name());
-        assert_eq!(datasets(&other), [other.name()]);
-        // Without a place it is decoded, which takes nothing back.
-        let decoded = lab.backstay.json(&["drill"]);
-        assert_eq!(decoded[0]["backups"][0]["verifiedLevel"], "restore");
-        lab.apply_with(json!({}), json!({ "verify": { "drillTo": other.name() } }));
-        is_tried_out(&lab, &[], other.name());
-        assert_eq!(
-            (datasets(&other), datasets(&lab.pool)),
-            (vec![other.name().to_owned()], before)
-        );
-    }
+    let (lab, other) = (Lab::new(), Pool::create());
+    lab.apply(json!({}));
+    let backups = back_up_thrice(&lab);
+    let before = datasets(&lab.pool);
+    is_tried_out(&lab, &["data", "--to", other.name()], other.name());
+    is_tried_out(&lab, &[id(&backups[1]), "--to", other.name()], other.name());
+    assert_eq!(datasets(&other), [other.name()]);
+    // Without a place it is decoded, which takes nothing back.
+    let decoded = lab.backstay.json(&["drill"]);
+    assert_eq!(decoded[0]["backups"][0]["verifiedLevel"], "restore");
+    lab.apply_with(json!({}), json!({ "verify": { "drillTo": other.name() } }));
+    is_tried_out(&lab, &[], other.name());
+    assert_eq!(
+        (datasets(&other), datasets(&lab.pool)),
+        (vec![other.name().to_owned()], before)
+    );
 }
 
 #[test]
@@ -97,9 +95,15 @@ fn what_can_not_be_received_is_damaged_and_what_could_not_be_tried_is_not() {
     );
     assert_eq!(lab.backups()[0]["verifiedOk"], Value::Null);
     for wrong in ["/mnt/place", "-r", "tank@x"] {
-        lab.backstay
+        let run = lab
+            .backstay
             .run(&["drill", "data", &format!("--to={wrong}")])
             .code(2);
+        assert!(
+            run.stderr.contains("is not the name of a dataset"),
+            "{}",
+            run.stderr
+        );
     }
     let object = backups[1]["manifest"]["artifacts"][0]["location"]
         .as_str()
