@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -102,11 +103,23 @@ pub(crate) fn certify(directory: &Path) -> PathBuf {
     directory.join(CERTIFICATE)
 }
 
-/// A TCP port of this machine that nobody uses now.
+/// A TCP port of this machine that nobody uses now, and that this process hasn't been given before. It is none of those that the
+/// system gives to whoever connects: they could be taken before a server listens there, or while it is stopped.
 #[track_caller]
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).or_fail("find a free port");
-    listener.local_addr().or_fail("ask for a port").port()
+    const PORTS: std::ops::Range<u32> = 10_000..32_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Processes that run at the same time begin far from each other.
+    let first = std::process::id().wrapping_mul(97);
+    for _ in PORTS {
+        let number = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + number % (PORTS.end - PORTS.start);
+        let port = u16::try_from(port).or_fail("make a port of a number");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port between {} and {} is free", PORTS.start, PORTS.end);
 }
 
 /// The file of a program that isn't on the `PATH`, in one of several places.
