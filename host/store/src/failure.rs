@@ -1,6 +1,7 @@
 //! What a failure of the database means to a person.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use backstay_model::error::show;
 use backstay_model::{Code, Error};
@@ -30,7 +31,7 @@ pub(crate) fn result_code(cause: &sqlx::Error) -> Option<i32> {
 }
 
 /// Whether it failed because the connection can only read.
-pub(crate) fn is_read_only(cause: &sqlx::Error) -> bool {
+fn is_read_only(cause: &sqlx::Error) -> bool {
     result_code(cause).is_some_and(|code| code & 0xff == READONLY)
 }
 
@@ -108,7 +109,12 @@ fn damaged(database: &str, doing: &str) -> Error {
 impl Store {
     /// For `map_err`: explains what failed. `doing` completes "cannot …".
     pub(crate) fn failed(&self, doing: &str) -> impl FnOnce(sqlx::Error) -> Error {
-        move |cause| explain(self.file(), doing, cause)
+        move |cause| {
+            if is_read_only(&cause) {
+                self.inner.reads_only.store(true, Ordering::Relaxed);
+            }
+            explain(self.file(), doing, cause)
+        }
     }
 
     /// For `map_err`: a row is there and its content makes no sense.

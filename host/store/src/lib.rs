@@ -45,6 +45,7 @@ mod plans;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use backstay_model::clock::Clock;
 use sqlx::SqlitePool;
@@ -80,6 +81,8 @@ struct Inner {
     /// One connection, so that writers of this process queue here in order instead of polling the lock.
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Whether a write was refused because its connection can only read.
+    reads_only: AtomicBool,
     instance_id: Uuid,
     clock: Arc<dyn Clock>,
     /// Of the secrets.

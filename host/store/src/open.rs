@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use backstay_model::clock::Clock;
@@ -84,6 +85,7 @@ impl Store {
                 file,
                 writer,
                 readers,
+                reads_only: AtomicBool::new(false),
                 instance_id,
                 clock,
                 key,

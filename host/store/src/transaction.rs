@@ -1,10 +1,11 @@
 //! Writing: one transaction at a time, and when it is safe.
 
+use std::sync::atomic::Ordering;
+
 use backstay_model::Result;
 use sqlx::{Sqlite, Transaction};
 
 use crate::Store;
-use crate::failure::is_read_only;
 
 /// When a write is safe from a power loss. From a killed process it always is, at its commit.
 #[derive(Debug, Clone, Copy)]
@@ -27,14 +28,15 @@ impl Store {
             Durability::Now => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
             Durability::WithNext => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
         };
-        let begun = self.inner.writer.begin_with(statement).await;
-        if begun.as_ref().is_err_and(is_read_only) {
+        if self.inner.reads_only.swap(false, Ordering::Relaxed) {
             self.replace_writer().await;
         }
+        let begun = self.inner.writer.begin_with(statement).await;
         begun.map_err(self.failed(doing))
     }
 
-    /// A connection that was opened while the file couldn't be written stays so when it can be again. The next one is new.
+    /// A connection that was opened while the file couldn't be written stays so when it can be again. If only the write-ahead log
+    /// could not be, it refuses to begin; if the database could not be, it begins, and refuses the first write.
     async fn replace_writer(&self) {
         // What is wrong with it otherwise is said by the next write.
         if let Ok(connection) = self.inner.writer.acquire().await {

@@ -1,6 +1,5 @@
 //! `test`: everything that has to pass. All steps run even if one fails, and a summary says how each ended.
 
-use std::num::NonZero;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -37,7 +36,9 @@ pub(crate) fn run() -> Result<()> {
         }),
         step("advisories", advisories),
         step("documentation", || passes(&mut documentation)),
-        step("tests", || passes(&mut tests())),
+        step("tests", || {
+            passes(&mut shell::cargo(["test", "--workspace", "--no-fail-fast"]))
+        }),
     ];
     println!("\n== summary");
     for Step { name, end, took } in &steps {
@@ -75,14 +76,6 @@ fn step(name: &'static str, action: impl FnOnce() -> Result<End>) -> Step {
 
 fn passes(command: &mut Command) -> Result<End> {
     shell::run(command).map(|()| End::Passed)
-}
-
-/// All tests. They wait for programs, servers and disks much of their time, so one more runs than there are processors.
-fn tests() -> Command {
-    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let mut command = shell::cargo(["test", "--workspace", "--no-fail-fast"]);
-    command.env("RUST_TEST_THREADS", (processors + 1).to_string());
-    command
 }
 
 /// Known weaknesses of dependencies. Their list comes from the network; only its absence is no failure.
