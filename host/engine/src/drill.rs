@@ -8,7 +8,7 @@ use backstay_model::manifest::{Form, Manifest, StoredArtifact};
 use backstay_model::plugin::PluginKind;
 use backstay_model::run::RunKind;
 use backstay_model::{Code, Error, Result};
-use backstay_plugin::{Offered, Target};
+use backstay_plugin::Target;
 use backstay_store::Backup;
 use backstay_stream::Context;
 use backstay_stream::codec::Identities;
@@ -130,14 +130,6 @@ impl Engine {
         place: DrillPlace<'_>,
         check: &Check<'_>,
     ) -> Result<VerifyLevel> {
-        let used = &link.backup.manifest.source;
-        let source = self.plugins.get(&used.plugin, PluginKind::Source).await?;
-        let mut scope = self.scope(
-            used.config.clone(),
-            Some(check.base.clone()),
-            check.context.clone(),
-            check.recorder.listener(&used.plugin),
-        );
         let target = Target {
             place: Some(place.name.to_owned()),
             paths: Vec::new(),
@@ -146,19 +138,10 @@ impl Engine {
             continues: place.continues,
             drill: true,
         };
-        scope.target.clone_from(&target.place);
-        let offered = Offered {
-            name: artifact.name.clone(),
-            media_type: artifact.media_type.clone(),
-            content: link.content(artifact, check.identities).await?,
-            metadata: artifact.metadata.clone(),
-            base: artifact.base,
-        };
-        let restored = match source.restore(&scope, offered, &target).await {
-            Ok(restored) => restored,
-            Err(_) if check.context.cancel.is_cancelled() => return Err(check.context.cancel.reason()),
-            Err(error) => return Err(link.damage_behind(artifact, error, check.context).await),
-        };
+        let content = link.content(artifact, check.identities).await?;
+        let restored = self
+            .give_back(link, artifact, content, &target, check.base, check.recorder)
+            .await?;
         if restored.place.is_empty() {
             decode(link, artifact, check.identities, check.context).await?;
             let message = format!(

@@ -20,6 +20,7 @@ use backstay_stream::{Context, Recipe};
 
 use crate::Engine;
 use crate::backup::Report;
+use crate::chain::Link;
 use crate::lock::JobLock;
 use crate::recorder::{Observer, Recorder};
 use crate::verify::{blocking, check_directory, walk_tar};
@@ -98,10 +99,6 @@ impl Engine {
             let link = self.link(backup, base, &options.context, recorder).await?;
             link.check_manifest().await?;
             let manifest = &link.backup.manifest;
-            let source = self
-                .plugins
-                .get(&manifest.source.plugin, PluginKind::Source)
-                .await?;
             let chosen = chosen(&manifest.artifacts, options.artifact.as_deref())?;
             refuse_one_place_for_many(&chosen, options)?;
             for artifact in chosen {
@@ -120,20 +117,6 @@ impl Engine {
                     }
                     Content::Stream(_) => {}
                 }
-                let mut scope = self.scope(
-                    manifest.source.config.clone(),
-                    Some(base.clone()),
-                    options.context.clone(),
-                    recorder.listener(&manifest.source.plugin),
-                );
-                scope.target = options.place.clone();
-                let offered = Offered {
-                    name: artifact.name.clone(),
-                    media_type: artifact.media_type.clone(),
-                    content,
-                    metadata: artifact.metadata.clone(),
-                    base: artifact.base,
-                };
                 let target = Target {
                     place: options.place.clone(),
                     paths: options.paths.clone(),
@@ -142,14 +125,9 @@ impl Engine {
                     continues: position > 0,
                     drill: false,
                 };
-                let restored = source.restore(&scope, offered, &target).await;
-                let restored = match restored {
-                    Ok(restored) => restored,
-                    Err(_) if options.context.cancel.is_cancelled() => {
-                        return Err(options.context.cancel.reason());
-                    }
-                    Err(error) => return Err(link.damage_behind(artifact, error, &options.context).await),
-                };
+                let restored = self
+                    .give_back(&link, artifact, content, &target, base, recorder)
+                    .await?;
                 let restored = measured(restored, artifact, options);
                 bytes += restored.bytes;
                 let verb = if options.dry_run {
@@ -165,6 +143,40 @@ impl Engine {
             }
         }
         Ok(bytes)
+    }
+
+    /// Has the source of a backup take an artifact back.
+    pub(crate) async fn give_back(
+        &self,
+        link: &Link,
+        artifact: &StoredArtifact,
+        content: Content,
+        target: &Target,
+        base: &RunScope,
+        recorder: &Recorder,
+    ) -> Result<Restored> {
+        let used = &link.backup.manifest.source;
+        let source = self.plugins.get(&used.plugin, PluginKind::Source).await?;
+        let context = &link.scope.context;
+        let mut scope = self.scope(
+            used.config.clone(),
+            Some(base.clone()),
+            context.clone(),
+            recorder.listener(&used.plugin),
+        );
+        scope.target.clone_from(&target.place);
+        let offered = Offered {
+            name: artifact.name.clone(),
+            media_type: artifact.media_type.clone(),
+            content,
+            metadata: artifact.metadata.clone(),
+            base: artifact.base,
+        };
+        match source.restore(&scope, offered, target).await {
+            Ok(restored) => Ok(restored),
+            Err(_) if context.cancel.is_cancelled() => Err(context.cancel.reason()),
+            Err(error) => Err(link.damage_behind(artifact, error, context).await),
+        }
     }
 
     /// Writes one artifact, as its source gave it, into `out`.

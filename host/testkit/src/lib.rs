@@ -37,3 +37,5 @@ pub mod tools;
 pub mod tree;
 pub mod turns;
 pub mod zfs;
+
+pub use server::free_port;

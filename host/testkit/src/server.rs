@@ -105,8 +105,11 @@ pub(crate) fn certify(directory: &Path) -> PathBuf {
 
 /// A TCP port of this machine that nobody uses now, and that this process hasn't been given before. It is none of those that the
 /// system gives to whoever connects: they could be taken before a server listens there, or while it is stopped.
+///
+/// # Panics
+/// None is free.
 #[track_caller]
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     const PORTS: std::ops::Range<u32> = 10_000..32_000;
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     // Processes that run at the same time begin far from each other.

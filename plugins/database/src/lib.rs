@@ -93,7 +93,7 @@ impl Source for Database {
             Facts::PostgresGlobals(_) | Facts::MariadbDatabase(_) | Facts::MariadbGlobals(_)
                 if target.drill =>
             {
-                Ok(untried())
+                Ok(Restored::untried())
             }
             Facts::PostgresDatabase(facts) => {
                 postgres::restore::restore(config, run, &facts, content, target)
@@ -121,15 +121,6 @@ impl Source for Database {
             Entry::Mariadb(entry) => mariadb::restore::undo(config, &entry),
             Entry::Sqlite(entry) => sqlite::undo(&entry),
         }
-    }
-}
-
-/// What a drill did of what it can't try out.
-fn untried() -> Restored {
-    Restored {
-        place: String::new(),
-        entries: 0,
-        bytes: 0,
     }
 }
 

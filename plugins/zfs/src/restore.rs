@@ -15,11 +15,7 @@ pub fn restore(facts: &Facts, run: &RunInfo, content: Content, target: &Target) 
     if target.drill && facts.recursive {
         // They bring their mount points with them, and would be mounted where the originals are if the machine were to
         // start again meanwhile.
-        return Ok(Restored {
-            place: String::new(),
-            entries: 0,
-            bytes: 0,
-        });
+        return Ok(Restored::untried());
     }
     let scratch = target.drill.then(|| Scratch::below(&place, &run.run_id));
     let dataset = scratch.as_ref().map_or(place, Scratch::to_string);

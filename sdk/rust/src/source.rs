@@ -56,6 +56,17 @@ pub trait Source {
     }
 }
 
+impl Restored {
+    /// What a drill did of an artifact that can't be tried out without touching what is there: the host decodes it instead.
+    pub fn untried() -> Self {
+        Restored {
+            place: String::new(),
+            entries: 0,
+            bytes: 0,
+        }
+    }
+}
+
 /// Makes a component of a [`Source`], with its manifest inside.
 ///
 /// `source!(MySource, "plugin.json");` names the type and the manifest, a file beside `Cargo.toml`. It

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use backstay_testkit::cli::{Backstay, Running};
+use backstay_testkit::free_port;
 use backstay_testkit::process::wait_until;
 use serde_json::Value;
 
@@ -302,12 +303,6 @@ pub fn request(what: &str, host: &str, headers: &[(&str, &str)], body: &str) -> 
         );
     }
     format!("{text}\r\n{body}")
-}
-
-/// One that nobody uses now.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 #[track_caller]
